@@ -1,0 +1,33 @@
+//! The project's words and the pure decisions made with them: zones, offsets, batches, commit
+//! decisions, permits, invariants.
+//!
+//! This crate knows no runtime and no I/O. What it decides, it decides from its arguments.
+
+pub mod batch;
+pub mod columns;
+pub mod commit;
+pub mod doc;
+pub mod invariant;
+mod iso3166;
+pub mod offset;
+pub mod permit;
+pub mod pipeline;
+pub mod raw;
+pub mod receipt;
+pub mod store;
+pub mod words;
+
+pub use batch::{
+    Counts, DecodeNotes, DecodedBatch, QuarantineReason, Quarantined, Reject, RejectCode, ResidentBatch,
+    Split, TaggedBatch, UndeterminedReason, Verdict, ZoneCount, split,
+};
+pub use commit::{Decision, decide};
+pub use offset::{NextOffset, OffsetRange, Source};
+pub use permit::{PermittedBatch, Refused, StoreIdentity, permit};
+pub use pipeline::{DeviceSource, Pipeline};
+pub use raw::{RawBatch, RawMessage};
+pub use receipt::{FileFact, Receipt, StoreReceipt};
+pub use words::{
+    BasisKind, Class, ClusterName, ContentVersion, FieldClass, InvalidWord, Jurisdiction, ModelId,
+    PipelineName, RuleId, Scenario, SiteId, TableName, Training, ZoneId, sha256_hex,
+};

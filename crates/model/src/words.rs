@@ -1,0 +1,355 @@
+//! The project's nouns, as types. See docs/adr/0001 for the list and for why there are no synonyms.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::iso3166;
+
+/// Where a record was collected: an ISO 3166-1 alpha-2 code. A fact, never a decision.
+///
+/// `HK`, `MO` and `TW` have codes of their own and are distinct from `CN`.
+///
+/// ```
+/// use situs_model::Jurisdiction;
+/// assert_eq!("DE".parse::<Jurisdiction>().unwrap().as_str(), "DE");
+/// assert!("de".parse::<Jurisdiction>().is_err());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Jurisdiction([u8; 2]);
+
+impl Jurisdiction {
+    /// The two capital letters.
+    pub fn as_str(&self) -> &str {
+        // Only ASCII letters are ever stored, so this cannot fail.
+        std::str::from_utf8(&self.0).unwrap_or("??")
+    }
+}
+
+impl FromStr for Jurisdiction {
+    type Err = InvalidWord;
+
+    fn from_str(text: &str) -> Result<Self, InvalidWord> {
+        match text.as_bytes() {
+            &[a, b] if iso3166::ALPHA2.binary_search(&text).is_ok() => Ok(Self([a, b])),
+            _ => Err(InvalidWord {
+                expected: "an ISO 3166-1 alpha-2 code in capitals, such as `CN` or `DE`",
+                found: clip(text),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Jurisdiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Jurisdiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that is not one of its kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected}, found `{found}`")]
+pub struct InvalidWord {
+    /// What would have been right.
+    pub expected: &'static str,
+    /// What was there, cut to a length fit for a message.
+    pub found: String,
+}
+
+fn clip(text: &str) -> String {
+    text.chars().take(60).collect()
+}
+
+/// Declares a name: shared text with a fixed alphabet.
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $expected:literal, $valid:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidWord;
+
+            fn from_str(text: &str) -> Result<Self, InvalidWord> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(text) {
+                    Ok(Self(text.into()))
+                } else {
+                    Err(InvalidWord { expected: $expected, found: clip(text) })
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+    };
+}
+
+/// Lower-case letters, digits and `separator`, beginning with a letter.
+fn is_slug(text: &str, separator: char) -> bool {
+    text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == separator)
+}
+
+name!(
+    /// A named set of jurisdictions whose records share one store, such as `CN` or `EU`.
+    ZoneId,
+    "a zone name of 1 to 16 capital letters, digits or `_`, beginning with a letter",
+    |text| {
+        (1..=16).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_uppercase())
+            && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    }
+);
+
+impl ZoneId {
+    /// The zone's name in SQL and in directory names: lower case.
+    pub fn schema_name(&self) -> String {
+        self.as_str().to_ascii_lowercase()
+    }
+}
+
+name!(
+    /// A plant or line in one jurisdiction, such as `nanning-1`.
+    SiteId,
+    "a site name of lower-case letters, digits or `-`, beginning with a letter",
+    |text| is_slug(text, '-')
+);
+
+name!(
+    /// Topics, schema, scenario and classification under one name, such as `cnc-state`.
+    PipelineName,
+    "a pipeline name of lower-case letters, digits or `-`, beginning with a letter",
+    |text| is_slug(text, '-')
+);
+
+name!(
+    /// A table of a store, such as `cnc_state`.
+    TableName,
+    "a table name of lower-case letters, digits or `_`, beginning with a letter",
+    |text| is_slug(text, '_')
+);
+
+impl TableName {
+    /// The table that a pipeline fills in each zone.
+    pub fn of(pipeline: &PipelineName) -> Self {
+        Self(pipeline.as_str().replace('-', "_").into())
+    }
+
+    /// Quarantine, in the home zone's store.
+    pub fn quarantine() -> Self {
+        Self("quarantine".into())
+    }
+
+    /// The receipts, in the home zone's store.
+    pub fn receipts() -> Self {
+        Self("receipts".into())
+    }
+
+    /// Whether Situs keeps this table itself, so that no pipeline may be named like it.
+    pub fn is_reserved(&self) -> bool {
+        matches!(self.as_str(), "quarantine" | "receipts")
+    }
+}
+
+name!(
+    /// The id of a rule of the policy.
+    RuleId,
+    "a rule id of lower-case letters, digits or `-`, beginning with a letter",
+    |text| is_slug(text, '-')
+);
+
+name!(
+    /// The id of a registered model.
+    ModelId,
+    "a model id of lower-case letters, digits or `-`, beginning with a letter",
+    |text| is_slug(text, '-')
+);
+
+name!(
+    /// The alias of a Kafka cluster in this home's configuration.
+    ClusterName,
+    "a cluster name of lower-case letters, digits or `-`, beginning with a letter",
+    |text| is_slug(text, '-')
+);
+
+/// The version of a policy or of a schema: the first 16 hexadecimal digits of the SHA-256 of its
+/// content.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentVersion(Arc<str>);
+
+impl ContentVersion {
+    /// The version of this content.
+    pub fn of(content: &[u8]) -> Self {
+        Self(sha256_hex(content)[..16].into())
+    }
+
+    /// The hexadecimal digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ContentVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// SHA-256 in lower-case hexadecimal.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Declares a closed set of words.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$vdoc])* $variant,)+
+        }
+
+        impl $name {
+            /// Every word with its value, for readers of configuration.
+            pub const WORDS: &'static [(&'static str, Self)] = &[$(($word, Self::$variant),)+];
+
+            /// The word as it stands in configuration, tables and metrics.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words! {
+    /// What the telemetry is used for.
+    Scenario {
+        /// Looking after machines from afar.
+        RemoteMaintenance = "remote-maintenance",
+        /// Making a process better from its data.
+        ProcessOptimization = "process-optimization",
+        /// Calibrating and tracking augmented-reality devices.
+        ArCalibration = "ar-calibration",
+    }
+}
+
+words! {
+    /// How sensitive a record is. The order is by strictness: the last is the strictest.
+    Class {
+        /// Nothing special.
+        General = "general",
+        /// Important data: leaves its zone only with a valid reference.
+        Important = "important",
+        /// Core data: never leaves its zone.
+        Core = "core",
+        /// Nobody has said; treated as the strictest.
+        Unclassified = "unclassified",
+    }
+}
+
+words! {
+    /// What kind of thing a field tells.
+    FieldClass {
+        /// A person, such as an operator's name.
+        Personal = "personal",
+        /// Know-how, such as program text.
+        TradeSecret = "trade-secret",
+        /// Which asset it is, such as a serial number.
+        AssetIdentity = "asset-identity",
+        /// The process itself.
+        Process = "process",
+    }
+}
+
+words! {
+    /// Whether models may learn from a record. The order is from the strictest to the freest.
+    Training {
+        /// No model may learn from it.
+        Prohibited = "prohibited",
+        /// Only inside the record's zone.
+        InZone = "in-zone",
+        /// Outside the zone with an approved transfer.
+        WithApproval = "with-approval",
+        /// Anywhere.
+        Allowed = "allowed",
+    }
+}
+
+words! {
+    /// What a rule rests on.
+    BasisKind {
+        /// A law or regulation.
+        Law = "law",
+        /// A contract with the buyer.
+        Contract = "contract",
+        /// Voluntary practice.
+        Voluntary = "voluntary",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn look_alikes_are_no_jurisdictions() {
+        // Cyrillic capital Es, full-width letters, lower case, padding, a reserved code, a zone.
+        for text in ["\u{421}N", "\u{ff23}\u{ff2e}", "cn", "CN ", " CN", "UK", "EU", "", "CHN"] {
+            assert!(text.parse::<Jurisdiction>().is_err(), "{text:?}");
+        }
+        for text in ["CN", "HK", "MO", "TW", "NO", "DE"] {
+            assert_eq!(text.parse::<Jurisdiction>().unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn names_have_alphabets() {
+        assert!("cnc-state".parse::<PipelineName>().is_ok());
+        for text in ["", "Cnc", "1a", "a_b", "a/b", "..", "a b"] {
+            assert!(text.parse::<PipelineName>().is_err(), "{text:?}");
+        }
+        assert!("EU".parse::<ZoneId>().is_ok());
+        for text in ["", "eu", "E-U", "../EU"] {
+            assert!(text.parse::<ZoneId>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn unclassified_is_the_strictest() {
+        assert!(Class::WORDS.iter().all(|(_, class)| *class <= Class::Unclassified));
+    }
+}
