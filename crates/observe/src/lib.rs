@@ -1,1 +1,10 @@
-//! situs-observe
+//! Every metric, label and log field name, in one place.
+//!
+//! Labels carry coordinates and codes only: topics, partitions, pipelines, zones, reasons. Never a
+//! value of a payload (RES-5), and nothing of unbounded cardinality such as device ids.
+
+mod log;
+mod metrics;
+
+pub use log::{LogFormat, LogSettings, init_logs};
+pub use metrics::{Metrics, label};

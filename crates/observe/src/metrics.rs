@@ -1,0 +1,216 @@
+//! The metrics. Names follow the Prometheus conventions: base units, `_total` for counters.
+
+use prometheus::{
+    Encoder as _, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+/// Names of labels.
+pub mod label {
+    /// A pipeline's name.
+    pub const PIPELINE: &str = "pipeline";
+    /// A topic's name.
+    pub const TOPIC: &str = "topic";
+    /// A partition's number.
+    pub const PARTITION: &str = "partition";
+    /// A zone.
+    pub const ZONE: &str = "zone";
+    /// A table.
+    pub const TABLE: &str = "table";
+    /// A reason or kind: a word of a closed set.
+    pub const REASON: &str = "reason";
+    /// An invariant's number.
+    pub const INVARIANT: &str = "invariant";
+    /// A step of a flush.
+    pub const STEP: &str = "step";
+    /// What a librdkafka event was.
+    pub const KIND: &str = "kind";
+    /// A version.
+    pub const VERSION: &str = "version";
+}
+
+/// Bounds of the latency histograms, in seconds: from a local commit to a stalled object store.
+const LATENCY_BUCKETS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
+
+/// Declares the metrics: the struct, its registration, and the list of names for the reference.
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $field:ident: $kind:ident = $name:literal, $help:literal, [$($label:expr),*];)+) => {
+        /// All metrics of the process, registered in one registry.
+        #[derive(Debug)]
+        pub struct Metrics {
+            registry: Registry,
+            $($(#[$doc])* pub $field: $kind,)+
+        }
+
+        impl Metrics {
+            /// Name, help and labels of every metric, in order.
+            pub const REFERENCE: &'static [(&'static str, &'static str, &'static [&'static str])] =
+                &[$(($name, $help, &[$($label),*]),)+];
+
+            /// Makes and registers all metrics.
+            ///
+            /// # Errors
+            /// Only if two metrics have the same name, which would be a bug that the first test finds.
+            pub fn new() -> Result<Self, prometheus::Error> {
+                let registry = Registry::new();
+                $(
+                    let $field = $kind::make($name, $help, &[$($label),*])?;
+                    registry.register(Box::new($field.clone()))?;
+                )+
+                Ok(Self { registry, $($field,)+ })
+            }
+        }
+    };
+}
+
+/// Lets the macro make every kind of metric the same way.
+trait Make: Sized {
+    fn make(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error>;
+}
+
+impl Make for IntCounter {
+    fn make(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
+        Self::new(name, help)
+    }
+}
+
+impl Make for IntGauge {
+    fn make(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
+        Self::new(name, help)
+    }
+}
+
+impl Make for IntCounterVec {
+    fn make(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
+        Self::new(Opts::new(name, help), labels)
+    }
+}
+
+impl Make for IntGaugeVec {
+    fn make(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
+        Self::new(Opts::new(name, help), labels)
+    }
+}
+
+impl Make for GaugeVec {
+    fn make(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
+        Self::new(Opts::new(name, help), labels)
+    }
+}
+
+impl Make for HistogramVec {
+    fn make(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
+        Self::new(HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec()), labels)
+    }
+}
+
+metrics! {
+    /// Version of this build; always 1.
+    build_info: IntGaugeVec = "situs_build_info", "Version of this build; always 1.", [label::VERSION];
+    /// Version of the policy in force; always 1.
+    policy_info: IntGaugeVec = "situs_policy_info", "Version of the policy in force; always 1.", [label::VERSION];
+    /// Messages taken from Kafka.
+    messages_read: IntCounterVec = "situs_messages_read_total", "Messages taken from Kafka.", [label::PIPELINE];
+    /// Bytes of the payloads taken from Kafka.
+    bytes_read: IntCounterVec = "situs_read_bytes_total", "Bytes of the payloads taken from Kafka.", [label::PIPELINE];
+    /// Messages decoded into rows.
+    messages_decoded: IntCounterVec = "situs_messages_decoded_total", "Messages decoded into rows.", [label::PIPELINE];
+    /// Messages that give no row by design.
+    messages_without_rows: IntCounterVec = "situs_messages_without_rows_total", "Messages that give no row by design, by kind.", [label::PIPELINE, label::KIND];
+    /// Messages rejected by the decoder.
+    messages_rejected: IntCounterVec = "situs_messages_rejected_total", "Messages rejected by the decoder, by reason.", [label::PIPELINE, label::REASON];
+    /// Messages settled in a zone.
+    messages_stored: IntCounterVec = "situs_messages_stored_total", "Messages settled in a zone; a message counts in the zone of its first row.", [label::PIPELINE, label::ZONE];
+    /// Messages settled in quarantine.
+    messages_quarantined: IntCounterVec = "situs_messages_quarantined_total", "Messages settled in quarantine, by reason; rejects are among them.", [label::PIPELINE, label::REASON];
+    /// Rows settled in a zone.
+    rows_stored: IntCounterVec = "situs_rows_stored_total", "Rows settled in a zone.", [label::PIPELINE, label::ZONE];
+    /// Fields that no schema knows.
+    unknown_fields: IntCounterVec = "situs_unknown_fields_total", "Fields of messages that the schema does not know.", [label::PIPELINE];
+    /// Keys given twice where the last one won.
+    duplicate_keys: IntCounterVec = "situs_duplicate_keys_total", "Keys given twice in an object, where the last one won.", [label::PIPELINE];
+    /// Byte order marks stripped.
+    boms: IntCounterVec = "situs_byte_order_marks_total", "Byte order marks stripped from messages.", [label::PIPELINE];
+    /// Values that became null with a quality code.
+    sentinels: IntCounterVec = "situs_missing_values_total", "Values such as UNAVAILABLE or NaN that became null with a quality code.", [label::PIPELINE];
+    /// Bytes held for rows that are not settled yet.
+    buffered_bytes: IntGauge = "situs_buffered_bytes", "Bytes held for messages that are not settled yet.", [];
+    /// The bound on buffered bytes.
+    buffered_bytes_limit: IntGauge = "situs_buffered_bytes_limit", "The bound on buffered bytes.", [];
+    /// Whether consumption is paused at the bound.
+    paused: IntGauge = "situs_paused", "1 while consumption is paused at the bound on buffered bytes.", [];
+    /// Partitions assigned to this process.
+    assigned_partitions: IntGauge = "situs_assigned_partitions", "Partitions assigned to this process.", [];
+    /// Rebalances seen.
+    rebalances: IntCounterVec = "situs_rebalances_total", "Rebalances of the consumer group, by kind.", [label::KIND];
+    /// Messages between the settled offset and the end of the partition.
+    lag: IntGaugeVec = "situs_lag_messages", "Messages between the settled offset and the end of the partition.", [label::TOPIC, label::PARTITION];
+    /// The settled offset.
+    settled_offset: IntGaugeVec = "situs_settled_offset", "The settled offset of a partition.", [label::TOPIC, label::PARTITION];
+    /// Offsets that held no message.
+    skipped_offsets: IntCounterVec = "situs_skipped_offsets_total", "Offsets that held no message (compaction, transactions, deleted segments).", [label::TOPIC];
+    /// Flushes settled.
+    flushes: IntCounterVec = "situs_flushes_total", "Flushes settled.", [label::PIPELINE];
+    /// Duration of the steps of a flush.
+    flush_seconds: HistogramVec = "situs_flush_seconds", "Duration of the steps of a flush: encode, commit, receipt, total.", [label::STEP];
+    /// Flush steps that failed and are tried again.
+    flush_retries: IntCounterVec = "situs_flush_retries_total", "Steps of a flush that failed and were tried again, by zone.", [label::ZONE];
+    /// Commits by others that came between.
+    commit_conflicts: IntCounterVec = "situs_commit_conflicts_total", "Commits by other writers that came between a check and a commit.", [label::ZONE];
+    /// Files written.
+    files_written: IntCounterVec = "situs_files_written_total", "Parquet files written.", [label::ZONE, label::TABLE];
+    /// Bytes of the files written.
+    file_bytes_written: IntCounterVec = "situs_file_written_bytes_total", "Bytes of the Parquet files written.", [label::ZONE, label::TABLE];
+    /// 1 if the store could be written at the last attempt.
+    store_writable: IntGaugeVec = "situs_store_writable", "1 if the zone's store could be written at the last attempt.", [label::ZONE];
+    /// Latest event time settled in a table.
+    valid_through: GaugeVec = "situs_valid_through_timestamp_seconds", "Latest broker time of the messages settled in a table.", [label::PIPELINE];
+    /// Errors that librdkafka reported.
+    kafka_errors: IntCounterVec = "situs_kafka_errors_total", "Errors that the Kafka client reported, by code.", [label::KIND];
+    /// Broken invariants; must stay 0.
+    invariant_violations: IntCounterVec = "situs_invariant_violations_total", "Times that an invariant was found broken; must stay 0.", [label::INVARIANT];
+    /// Writes refused for want of a permit.
+    permits_refused: IntCounterVec = "situs_permits_refused_total", "Writes refused because a batch was not of the store's zone.", [label::ZONE];
+}
+
+impl Metrics {
+    /// The text exposition format, as Prometheus scrapes it.
+    ///
+    /// # Errors
+    /// Only if a metric has an invalid name, which would be a bug that the first test finds.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+    }
+
+    /// Sums a counter over all its labels.
+    pub fn sum(counter: &IntCounterVec) -> u64 {
+        use prometheus::core::Collector as _;
+        counter
+            .collect()
+            .iter()
+            .flat_map(|family| family.get_metric())
+            .map(|metric| metric.get_counter().get_value() as u64)
+            .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_follow_the_conventions() {
+        let metrics = Metrics::new().unwrap();
+        metrics.messages_read.with_label_values(&["cnc-state"]).inc_by(3);
+        assert_eq!(Metrics::sum(&metrics.messages_read), 3);
+        assert!(metrics.render().unwrap().contains("situs_messages_read_total{pipeline=\"cnc-state\"} 3"));
+        for (name, help, _) in Metrics::REFERENCE {
+            assert!(name.starts_with("situs_"), "{name}");
+            assert!(help.ends_with('.'), "{name}: help is a sentence");
+        }
+    }
+}
