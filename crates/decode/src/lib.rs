@@ -1,1 +1,10 @@
-//! situs-decode
+//! Turns JSON payloads into Arrow rows and rejects, following a schema (docs/schemas.md).
+//!
+//! A [`Schema`] is compiled once from its text; a [`Decoder`] works on the raw batches of several
+//! partitions, one after the other. The crate knows no policy, no I/O and no runtime.
+
+mod decoder;
+mod schema;
+
+pub use decoder::Decoder;
+pub use schema::{ColumnInfo, Schema};
