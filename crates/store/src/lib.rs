@@ -1,1 +1,17 @@
-//! situs-store
+//! Owns one zone's Delta tables: append with offsets, quarantine, receipts, the archive of policies,
+//! and the read side (docs/stores.md).
+//!
+//! A store knows no Kafka and no JSON of messages: it is handed rows with the offsets that they
+//! account for, and makes both durable in one atomic commit, or neither.
+
+mod durable;
+mod error;
+mod names;
+mod reader;
+mod root;
+mod store;
+mod tables;
+
+pub use reader::{DataFile, StoreReader, TableSnapshot};
+pub use root::{RootError, check_disjoint, identify, init};
+pub use store::DeltaStore;

@@ -1,0 +1,134 @@
+//! Files that survive a power cut once a function has returned. `object_store`'s local files are
+//! never synced, so nothing that a store writes goes through it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::names;
+
+/// What could not be done to which path. Its text carries paths and codes of the system only.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {source}", path.display())]
+pub(crate) struct FileError {
+    pub(crate) action: &'static str,
+    pub(crate) path: PathBuf,
+    pub(crate) source: io::Error,
+}
+
+impl FileError {
+    pub(crate) fn new(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self { action, path, source }
+    }
+}
+
+/// Syncs a folder, so that the names in it survive.
+pub(crate) fn sync_folder(path: &Path) -> Result<(), FileError> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(FileError::new("sync", path))
+}
+
+/// Makes sure that `path` is a real folder (0700), not a symlink to one elsewhere (RES-2), and that
+/// its name survives. The parent must exist.
+pub(crate) fn ensure_folder(path: &Path) -> Result<(), FileError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => {
+            return Err(FileError::new("use", path)(io::Error::other("a store's folder must be a folder")));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(FileError::new("look at", path)(error)),
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => path.parent().map_or(Ok(()), sync_folder),
+        // Somebody else was faster; look at what they made.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => ensure_folder(path),
+        Err(error) => Err(FileError::new("create", path)(error)),
+    }
+}
+
+/// Opens a fresh file (0600) that is still being written.
+pub(crate) fn create_temporary(folder: &Path) -> Result<(File, Temporary), FileError> {
+    let path = names::temporary(folder);
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(FileError::new("create", &path))?;
+    Ok((file, Temporary { path }))
+}
+
+/// A file that is still being written. Dropping it removes it.
+#[derive(Debug)]
+pub(crate) struct Temporary {
+    path: PathBuf,
+}
+
+impl Temporary {
+    /// Where it lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives a synced file its final name unless that is taken, in which case `false` is returned.
+    /// The name does not survive before its folder was synced.
+    pub(crate) fn link(&self, target: &Path) -> Result<bool, FileError> {
+        match fs::hard_link(&self.path, target) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(FileError::new("create", target)(error)),
+        }
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // Best effort: what stays behind is skipped by every reader and removed by `maintain`.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Creates `target` with these bytes unless it exists, in which case `false` is returned. The bytes
+/// are synced before the name appears, so a reader never sees half of them, even after a power cut.
+/// When this returns `Ok(true)`, name and bytes survive.
+pub(crate) fn create(target: &Path, bytes: &[u8]) -> Result<bool, FileError> {
+    let folder = target.parent().unwrap_or(target);
+    let (mut file, temporary) = create_temporary(folder)?;
+    file.write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(FileError::new("write", temporary.path()))?;
+    let created = temporary.link(target)?;
+    drop(temporary);
+    if created {
+        sync_folder(folder)?;
+    }
+    Ok(created)
+}
+
+/// Reads a whole file; `None` if there is none.
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FileError::new("read", path)(error)),
+    }
+}
+
+/// The names in a folder, in order; none if there is no such folder. Names that are not UTF-8 are
+/// nobody's.
+pub(crate) fn list(folder: &Path) -> Result<Vec<String>, FileError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(FileError::new("list", folder)(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(FileError::new("list", folder))?;
+        found.extend(entry.file_name().into_string());
+    }
+    found.sort_unstable();
+    Ok(found)
+}

@@ -1,0 +1,104 @@
+//! The names of everything that lies in a store. No other module formats a path of a store.
+
+use std::path::{Path, PathBuf};
+
+use situs_model::TableName;
+
+/// The marker that says whose a root is (RES-8).
+const MARKER: &str = "_situs_store.json";
+/// Where policies are archived by version.
+const POLICIES: &str = "_situs_policies";
+/// Begins the name of every file that is still being written. Delta readers and vacuum skip names
+/// with a leading `_`.
+const TEMPORARY: &str = "_tmp_";
+/// Delta's log folder.
+const LOG: &str = "_delta_log";
+
+/// The marker of a root.
+pub(crate) fn marker(root: &Path) -> PathBuf {
+    root.join(MARKER)
+}
+
+/// Where policies are archived.
+pub(crate) fn policies(root: &Path) -> PathBuf {
+    root.join(POLICIES)
+}
+
+/// The archived text of a policy.
+pub(crate) fn policy(root: &Path, version: &str) -> PathBuf {
+    policies(root).join(format!("{version}.yaml"))
+}
+
+/// A table's folder.
+pub(crate) fn table(root: &Path, table: &TableName) -> PathBuf {
+    root.join(table.as_str())
+}
+
+/// A table's log folder.
+pub(crate) fn log(table: &Path) -> PathBuf {
+    table.join(LOG)
+}
+
+/// The log entry of a version.
+pub(crate) fn log_entry(table: &Path, version: u64) -> PathBuf {
+    log(table).join(format!("{version:020}.json"))
+}
+
+/// A fresh name for a file that is still being written, in the folder that it will stay in or one on
+/// the same file system.
+pub(crate) fn temporary(folder: &Path) -> PathBuf {
+    folder.join(format!("{TEMPORARY}{}", uuid::Uuid::now_v7().simple()))
+}
+
+/// Whether a name is that of a file that is still being written.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    name.starts_with(TEMPORARY)
+}
+
+/// The folder of a partition, relative to the table; `date` is `YYYY-MM-DD`.
+pub(crate) fn partition_folder(column: &str, date: &str) -> String {
+    format!("{column}={date}")
+}
+
+/// The name of the `n`-th file of a flush within its partition's folder.
+pub(crate) fn data_file(flush_id: &str, n: usize) -> String {
+    format!("{flush_id}-{n}.parquet")
+}
+
+/// What a name in a log folder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFile {
+    /// The entry of a version.
+    Entry(u64),
+    /// A whole checkpoint of a version, or a part of one.
+    Checkpoint(u64),
+}
+
+/// Reads a name in a log folder; `None` for anything that is neither entry nor checkpoint.
+pub(crate) fn log_file(name: &str) -> Option<LogFile> {
+    let (digits, rest) = name.split_at_checked(20)?;
+    let version = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
+    if rest == ".json" {
+        Some(LogFile::Entry(version))
+    } else if rest.starts_with(".checkpoint") && rest.ends_with(".parquet") {
+        Some(LogFile::Checkpoint(version))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_a_log_folder() {
+        assert_eq!(log_file("00000000000000000012.json"), Some(LogFile::Entry(12)));
+        assert_eq!(log_file("00000000000000000012.checkpoint.parquet"), Some(LogFile::Checkpoint(12)));
+        let part = "00000000000000000012.checkpoint.0000000001.0000000002.parquet";
+        assert_eq!(log_file(part), Some(LogFile::Checkpoint(12)));
+        for name in ["_last_checkpoint", "00000000000000000012.json#1", "12.json", "_tmp_x", "é"] {
+            assert_eq!(log_file(name), None, "{name}");
+        }
+    }
+}
