@@ -16,6 +16,7 @@
 //! );
 //! ```
 
+mod json;
 mod map;
 mod node;
 
@@ -89,6 +90,16 @@ impl Document {
     pub fn parse(file: &str, text: &str) -> Self {
         let file: Arc<str> = file.into();
         match node::parse(&file, text) {
+            Ok(root) => Self { file, root: Some(root), problems: RefCell::default() },
+            Err(problem) => Self { file, root: None, problems: RefCell::new(vec![problem]) },
+        }
+    }
+
+    /// Parses strict JSON (RFC 8259), for files that other programs read as JSON too; otherwise as
+    /// [`parse`](Self::parse).
+    pub fn parse_json(file: &str, text: &str) -> Self {
+        let file: Arc<str> = file.into();
+        match json::parse(&file, text) {
             Ok(root) => Self { file, root: Some(root), problems: RefCell::default() },
             Err(problem) => Self { file, root: None, problems: RefCell::new(vec![problem]) },
         }

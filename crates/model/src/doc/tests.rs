@@ -72,3 +72,44 @@ fn aliases_are_refused() {
     let doc = Document::parse("x.yaml", "a: &b 1\nc: *b\n");
     assert!(doc.problems()[0].message.contains("anchors"));
 }
+
+#[test]
+fn strict_json_knows_what_yaml_does_not() {
+    let key = "k".repeat(5000);
+    let text = format!(
+        "\u{feff}{{\t\"{key}\":1,\n\"s\":\"\\ud83d\\ude00\\t\\u00e9\",\"n\":[null,\"null\",-1.5E+3]}}"
+    );
+    let doc = Document::parse_json("s.json", &text);
+    let root = doc.root().unwrap_or_else(|| panic!("{:?}", doc.problems()));
+    assert_eq!(root.get(&key).and_then(Node::text), Some("1"));
+    let s = root.get("s").unwrap();
+    assert_eq!((s.text(), s.line, s.column), (Some("\u{1f600}\t\u{e9}"), 2, 5));
+    let Some(Kind::Sequence(items)) = root.get("n").map(|n| &n.kind) else { panic!() };
+    assert!(items[0].is_null() && !items[1].is_null());
+    assert_eq!(items[2].text(), Some("-1.5E+3"));
+}
+
+#[test]
+fn strict_json_refuses_what_a_registry_would() {
+    let cases = [
+        ("{\"a\": 1,\n}", "2:1", "expected `\"`"),
+        ("{\"a\": 1 // no\n}", "1:9", "expected `,` or `}`"),
+        ("{a: 1}", "1:2", "expected `\"`"),
+        ("[01]", "1:2", "expected a JSON value, found `01`"),
+        ("[\"\\ud800\"]", "1:9", "half of a surrogate pair"),
+        ("[\"a\tb\"]", "1:4", "control character"),
+        ("[1] [2]", "1:5", "found more"),
+        ("", "1:1", "the end of the text"),
+        ("[\"\\x\"]", "1:5", "is no escape"),
+    ];
+    for (text, place, message) in cases {
+        let problems = Document::parse_json("s.json", text).problems();
+        let shown = problems[0].to_string();
+        assert!(
+            shown.starts_with(&format!("s.json:{place}: ")) && shown.contains(message),
+            "{text}: {shown}"
+        );
+    }
+    let deep = "[".repeat(10_000);
+    assert!(Document::parse_json("s.json", &deep).problems()[0].message.contains("nested deeper"));
+}
