@@ -64,6 +64,8 @@ words! {
         NoRule = "no-rule",
         /// The rule's zone does not hold the record's jurisdiction.
         OutsideZone = "jurisdiction-outside-zone",
+        /// A condition of the policy has no answer for the record, such as a division by zero.
+        ConditionFailed = "condition-failed",
         /// The zone has no store at this home.
         ZoneWithoutStore = "zone-without-store",
     }

@@ -1,0 +1,189 @@
+//! Conditions: SQL boolean expressions over facts and columns.
+//!
+//! A condition is parsed when the policy is read ([`Condition::parse`]) and made ready for the
+//! columns of one pipeline later ([`Condition::compile`]). DataFusion plans and evaluates it.
+
+mod compile;
+mod sql;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_schema::{DataType, SchemaRef};
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_sql::sqlparser::ast::{self, visit_expressions};
+use datafusion_sql::sqlparser::dialect::GenericDialect;
+use datafusion_sql::sqlparser::parser::{Parser, ParserError};
+use datafusion_sql::sqlparser::tokenizer::Token;
+
+pub(crate) use compile::{CompileError, Scope};
+
+use crate::policy::Place;
+
+/// Longest condition, in bytes. It bounds how deep the expression can nest.
+pub(crate) const MAX_LENGTH: usize = 4096;
+/// How deep the parser follows brackets.
+const MAX_BRACKETS: usize = 50;
+
+/// A condition of the policy: parsed, its columns not yet looked up.
+#[derive(Debug)]
+pub(crate) struct Condition {
+    pub(crate) place: Place,
+    ast: ast::Expr,
+    /// The columns that it names, each once, in order of first mention.
+    pub(crate) columns: Vec<String>,
+}
+
+impl Condition {
+    /// Parses SQL text.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the user.
+    pub(crate) fn parse(text: &str, place: Place) -> Result<Self, String> {
+        if text.len() > MAX_LENGTH {
+            return Err(format!("a condition may be {MAX_LENGTH} bytes long, found {}", text.len()));
+        }
+        let ast = parse_expression(text).map_err(|error| match error {
+            ParserError::TokenizerError(text) | ParserError::ParserError(text) => {
+                format!("not valid SQL: {text}")
+            }
+            ParserError::RecursionLimitExceeded => "nested too deep".to_owned(),
+        })?;
+        let mut columns: Vec<String> = Vec::new();
+        let refused = visit_expressions(&ast, |expression| {
+            let column = match expression {
+                ast::Expr::Identifier(name) => name_of(name),
+                ast::Expr::CompoundIdentifier(parts) => {
+                    let parts: Vec<String> = parts.iter().map(name_of).collect();
+                    parts.join(".")
+                }
+                ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => {
+                    return ControlFlow::Break("a condition sees one record: subqueries are not allowed");
+                }
+                _ => return ControlFlow::Continue(()),
+            };
+            if !columns.contains(&column) {
+                columns.push(column);
+            }
+            ControlFlow::Continue(())
+        });
+        match refused {
+            ControlFlow::Break(message) => Err(message.to_owned()),
+            ControlFlow::Continue(()) => Ok(Self { place, ast, columns }),
+        }
+    }
+}
+
+fn parse_expression(text: &str) -> Result<ast::Expr, ParserError> {
+    let mut parser = Parser::new(&GenericDialect {}).with_recursion_limit(MAX_BRACKETS).try_with_sql(text)?;
+    let expression = parser.parse_expr()?;
+    match parser.peek_token().token {
+        Token::EOF => Ok(expression),
+        other => Err(ParserError::ParserError(format!("expected the end of the expression, found: {other}"))),
+    }
+}
+
+/// A column's name: as it stands in double quotes, in lower case otherwise.
+fn name_of(name: &ast::Ident) -> String {
+    match name.quote_style {
+        Some(_) => name.value.clone(),
+        None => name.value.to_lowercase(),
+    }
+}
+
+/// What a condition says of a record. SQL's NULL is [`Answer::No`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It does not hold.
+    No,
+    /// It holds.
+    Yes,
+    /// It has no answer: a division by zero, a text that is no number.
+    Failed,
+}
+
+/// A condition made ready for the columns of a pipeline.
+#[derive(Debug)]
+pub(crate) enum Compiled {
+    /// Holds for every record.
+    Always,
+    /// Holds for no record.
+    Never,
+    /// Must be asked.
+    Ask(Question),
+}
+
+impl Compiled {
+    /// Whether its answer may differ between records of the same facts.
+    pub(crate) fn reads_columns(&self) -> bool {
+        matches!(self, Self::Ask(question) if !question.only_facts)
+    }
+}
+
+/// A condition that must be asked.
+#[derive(Debug)]
+pub(crate) struct Question {
+    expression: Arc<dyn PhysicalExpr>,
+    /// The columns that the expression reads.
+    schema: SchemaRef,
+    /// Their indices in [`PipelineFacts::fields`](crate::PipelineFacts).
+    columns: Vec<usize>,
+    /// Whether it reads nothing but what is equal in all records of a set of facts.
+    only_facts: bool,
+}
+
+impl Question {
+    /// The columns that it reads, as indices into the pipeline's fields.
+    pub(crate) fn columns(&self) -> &[usize] {
+        &self.columns
+    }
+
+    /// Whether it reads nothing but `_topic` and what the registry and the claims say.
+    pub(crate) fn only_facts(&self) -> bool {
+        self.only_facts
+    }
+
+    /// Answers for each of `rows` rows of these columns.
+    ///
+    /// One record must not decide about others, so where the expression fails on the whole, it is
+    /// evaluated on halves until the failing records stand alone.
+    pub(crate) fn ask(&self, columns: &[ArrayRef], rows: usize) -> Vec<Answer> {
+        let mut answers = Vec::with_capacity(rows);
+        self.ask_into(columns, rows, &mut answers);
+        answers
+    }
+
+    fn ask_into(&self, columns: &[ArrayRef], rows: usize, answers: &mut Vec<Answer>) {
+        if rows == 0 {
+            return;
+        }
+        if let Some(batch_answers) = self.evaluate(columns, rows) {
+            answers.extend(batch_answers);
+        } else if rows == 1 {
+            answers.push(Answer::Failed);
+        } else {
+            let middle = rows / 2;
+            for (start, length) in [(0, middle), (middle, rows - middle)] {
+                let part: Vec<ArrayRef> = columns.iter().map(|column| column.slice(start, length)).collect();
+                self.ask_into(&part, length, answers);
+            }
+        }
+    }
+
+    /// `None` if the expression fails on these rows. Why is not told: the text of the error may
+    /// hold a value of the payload.
+    fn evaluate(&self, columns: &[ArrayRef], rows: usize) -> Option<Vec<Answer>> {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch =
+            RecordBatch::try_new_with_options(self.schema.clone(), columns.to_vec(), &options).ok()?;
+        let array = self.expression.evaluate(&batch).ok()?.into_array(rows).ok()?;
+        if *array.data_type() == DataType::Null && array.len() == rows {
+            return Some(vec![Answer::No; rows]);
+        }
+        let array = array.as_boolean_opt().filter(|array| array.len() == rows)?;
+        let answer = |holds: Option<bool>| if holds == Some(true) { Answer::Yes } else { Answer::No };
+        Some(array.iter().map(answer).collect())
+    }
+}

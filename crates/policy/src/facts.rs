@@ -1,0 +1,59 @@
+//! What the policy must know of a pipeline, and the columns that conditions may name.
+
+use std::sync::Arc;
+
+use arrow_schema::{Field, SchemaRef};
+use situs_model::columns::{dictionary_type, names};
+use situs_model::{Class, PipelineName, Scenario};
+
+/// Name of the constant that holds the pipeline's name in conditions.
+pub(crate) const PIPELINE: &str = "_pipeline";
+/// Name of the constant that holds the scenario in conditions.
+pub(crate) const SCENARIO: &str = "_scenario";
+
+/// What the policy must know of a pipeline.
+#[derive(Debug, Clone)]
+pub struct PipelineFacts {
+    /// Its name; `_pipeline` in conditions.
+    pub name: PipelineName,
+    /// What its telemetry is used for; `_scenario` in conditions.
+    pub scenario: Scenario,
+    /// The class of its records; `_class` in conditions and the tag column of that name.
+    pub class: Class,
+    /// The topics that it reads.
+    pub topics: Vec<Arc<str>>,
+    /// The schema of [`DecodedBatch::rows`](situs_model::DecodedBatch::rows).
+    pub schema: SchemaRef,
+    /// The column that holds the device id: `Utf8` or a dictionary of it. Without one no record has
+    /// a device id.
+    pub device_column: Option<String>,
+    /// The columns in which the payload says something of its own origin: `Utf8` or dictionaries.
+    pub claim_columns: Vec<String>,
+}
+
+impl PipelineFacts {
+    /// The constants of the pipeline in conditions.
+    pub(crate) fn constants(&self) -> Vec<(&'static str, String)> {
+        vec![
+            (names::CLASS, self.class.to_string()),
+            (PIPELINE, self.name.to_string()),
+            (SCENARIO, self.scenario.to_string()),
+        ]
+    }
+
+    /// The columns that conditions may name, constants apart: what was decoded, and the facts that
+    /// the registry adds. `None` stands for a decoded column that conditions may not name, so that
+    /// indices agree with the decoded batch.
+    ///
+    /// `_ingest_time` is left out because it changes when a range of offsets is replayed, and a
+    /// replayed record must get the verdict that it got before.
+    pub(crate) fn fields(&self) -> Vec<Option<Arc<Field>>> {
+        let decoded = self.schema.fields().iter().map(|field| {
+            let usable = field.name() != names::INGEST_TIME;
+            usable.then(|| field.clone())
+        });
+        let added = [names::JURISDICTION, names::SITE, names::CLAIMED]
+            .map(|name| Some(Arc::new(Field::new(name, dictionary_type(), true))));
+        decoded.chain(added).collect()
+    }
+}

@@ -1,0 +1,338 @@
+//! Judges one batch: sets of facts, then rules, then models, then columns.
+//!
+//! Each step numbers the distinct outcomes so far: sets of facts, decisions (a set of facts and
+//! what the rules gave), tags (a decision and the models fed). Rules and models that ask for facts
+//! alone are asked once per set; a step goes through the rows only where a condition reads a
+//! column.
+
+use std::collections::BTreeSet;
+
+use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow_schema::ArrowError;
+use arrow_select::take::take;
+use situs_model::{Jurisdiction, Training, UndeterminedReason, Verdict};
+
+use super::Judge;
+use crate::condition::{Answer, Compiled, Question};
+use crate::factsets::{FactSet, FactSets};
+use crate::intern::Pairs;
+use crate::tags::{Spread, dictionary, lists};
+
+/// What judging adds to a batch.
+pub(super) struct Tagged {
+    /// The tag columns, in order.
+    pub(super) columns: Vec<ArrayRef>,
+    /// The distinct verdicts.
+    pub(super) verdicts: Vec<Verdict>,
+    /// For each row the index of its verdict.
+    pub(super) verdict_of_row: Vec<u16>,
+}
+
+/// Judges the rows of one topic.
+pub(super) fn tag(judge: &Judge, rows: &RecordBatch, topic: &str) -> Result<Tagged, ArrowError> {
+    let policy = &judge.policy;
+    let device = judge.device.map(|index| rows.column(index));
+    let claims: Vec<ArrayRef> = judge.claims.iter().map(|index| rows.column(*index).clone()).collect();
+    let registry = policy.registry.on_topic(&policy.sites, topic);
+    let facts = FactSets::read(rows.num_rows(), device, &claims, registry, &policy.sites).ok_or_else(bug)?;
+    let batch = Batch::new(judge, rows, topic, facts)?;
+    let decisions = batch.decide()?;
+    let tags = batch.feed(&decisions)?;
+    batch.finish(tags)
+}
+
+fn bug() -> ArrowError {
+    ArrowError::ComputeError("numbers that do not fit together".to_owned())
+}
+
+/// No rule has matched yet; at the end: none does.
+const PENDING: u32 = 0;
+/// The facts leave no zone to be asked for.
+const UNDETERMINED: u32 = 1;
+/// A condition failed.
+const FAILED: u32 = 2;
+/// Rule `n` matched: `FIRST_RULE + n`.
+const FIRST_RULE: u32 = 3;
+
+/// A model's condition failed.
+const FEED_FAILED: u32 = 1;
+/// Set of models `n`: `FIRST_FEED + n`; 0 is the empty set.
+const FIRST_FEED: u32 = 2;
+
+/// A batch with its facts.
+struct Batch<'a> {
+    judge: &'a Judge,
+    rows: &'a RecordBatch,
+    topic: &'a str,
+    facts: FactSets,
+    /// `_jurisdiction`, `_site` and `_claimed` of each set of facts.
+    of_set: [ArrayRef; 3],
+    /// The same of each row.
+    of_row: [ArrayRef; 3],
+}
+
+/// The distinct decisions of a batch.
+struct Decisions {
+    decisions: Vec<Decision>,
+    /// For each row the index of its decision.
+    of_row: Vec<u32>,
+}
+
+struct Decision {
+    set: u32,
+    /// Rule and zone, as indices into the policy.
+    outcome: Result<(usize, usize), UndeterminedReason>,
+    /// Whether models may learn from such records at all.
+    may_feed: bool,
+}
+
+/// The distinct tags of a batch.
+struct Tags {
+    tags: Vec<Tag>,
+    of_row: Vec<u32>,
+}
+
+struct Tag {
+    outcome: Result<(usize, usize), UndeterminedReason>,
+    /// Indices into the judge's models.
+    models: Vec<usize>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(
+        judge: &'a Judge,
+        rows: &'a RecordBatch,
+        topic: &'a str,
+        facts: FactSets,
+    ) -> Result<Self, ArrowError> {
+        let sites = &judge.policy.sites;
+        let site = |set: &FactSet| Some(&sites.get(set.site?)?.site);
+        let of_set = [
+            dictionary(facts.sets.iter().map(|set| Some(site(set)?.jurisdiction.as_str()))),
+            dictionary(facts.sets.iter().map(|set| Some(site(set)?.id.as_str()))),
+            dictionary(facts.sets.iter().map(|set| facts.claimed.get(set.claims)?.as_deref())),
+        ];
+        let spread = Spread::new(facts.set_of_row.clone(), facts.sets.len());
+        let [jurisdiction, site, claimed] = &of_set;
+        let of_row = [spread.column(jurisdiction)?, spread.column(site)?, spread.column(claimed)?];
+        Ok(Self { judge, rows, topic, facts, of_set, of_row })
+    }
+
+    /// Answers of a question that asks for facts alone, one per set of facts.
+    fn ask_sets(&self, question: &Question) -> Vec<Answer> {
+        let sets = self.facts.sets.len();
+        let column = |index: &usize| match index.checked_sub(self.rows.num_columns()) {
+            Some(fact) => self.of_set[fact].clone(),
+            None => dictionary(std::iter::repeat_n(Some(self.topic), sets)),
+        };
+        let columns: Vec<ArrayRef> = question.columns().iter().map(column).collect();
+        question.ask(&columns, sets)
+    }
+
+    /// Answers for the rows at `selected`, in that order.
+    fn ask_rows(&self, question: &Question, selected: &[u32]) -> Result<Vec<Answer>, ArrowError> {
+        let whole = selected.len() == self.rows.num_rows();
+        let selected = UInt32Array::from_iter_values(selected.iter().copied());
+        let column = |index: &usize| {
+            let column = match index.checked_sub(self.rows.num_columns()) {
+                Some(fact) => &self.of_row[fact],
+                None => self.rows.column(*index),
+            };
+            if whole { Ok(column.clone()) } else { take(column, &selected, None) }
+        };
+        let columns = question.columns().iter().map(column).collect::<Result<Vec<_>, _>>()?;
+        Ok(question.ask(&columns, selected.len()))
+    }
+
+    /// Answers for units of which `set_of` tells the set of facts. A condition that reads columns
+    /// takes rows as units.
+    fn answers(
+        &self,
+        condition: &Compiled,
+        units: &[u32],
+        set_of: impl Fn(u32) -> u32,
+    ) -> Result<Vec<Answer>, ArrowError> {
+        match condition {
+            Compiled::Never => Ok(vec![Answer::No; units.len()]),
+            Compiled::Always => Ok(vec![Answer::Yes; units.len()]),
+            Compiled::Ask(question) if question.only_facts() => {
+                let answers = self.ask_sets(question);
+                Ok(units.iter().map(|unit| answers[set_of(*unit) as usize]).collect())
+            }
+            Compiled::Ask(question) => self.ask_rows(question, units),
+        }
+    }
+
+    /// The first rule that matches, for every row.
+    fn decide(&self) -> Result<Decisions, ArrowError> {
+        let FactSets { sets, set_of_row, .. } = &self.facts;
+        let mut codes: Vec<u32> =
+            sets.iter().map(|set| if set.reason.is_some() { UNDETERMINED } else { PENDING }).collect();
+        // The codes are those of sets of facts until a rule reads a column.
+        let mut by_row = false;
+        for (code, rule) in (FIRST_RULE..).zip(&self.judge.rules) {
+            if matches!(rule, Compiled::Never) {
+                continue;
+            }
+            if !codes.contains(&PENDING) {
+                break;
+            }
+            if rule.reads_columns() && !by_row {
+                codes = set_of_row.iter().map(|set| codes[*set as usize]).collect();
+                by_row = true;
+            }
+            let pending = indices(&codes, |_, code| code == PENDING);
+            let set_of = |unit: u32| if by_row { set_of_row[unit as usize] } else { unit };
+            let answers = self.answers(rule, &pending, set_of)?;
+            for (unit, answer) in pending.into_iter().zip(answers) {
+                match answer {
+                    Answer::No => {}
+                    Answer::Yes => codes[unit as usize] = code,
+                    Answer::Failed => codes[unit as usize] = FAILED,
+                }
+            }
+        }
+        let (pairs, of_row) = if by_row {
+            let mut pairs = Pairs::new();
+            let of_row = set_of_row.iter().zip(&codes).map(|(set, code)| pairs.number(*set, *code)).collect();
+            (pairs.into_pairs(), of_row)
+        } else {
+            ((0u32..).zip(codes).collect(), set_of_row.clone())
+        };
+        let decisions = pairs.into_iter().map(|(set, code)| self.decision(set, code)).collect();
+        Ok(Decisions { decisions, of_row })
+    }
+
+    /// What a set of facts and a code of [`decide`](Self::decide) mean.
+    fn decision(&self, set: u32, code: u32) -> Decision {
+        let policy = &self.judge.policy;
+        let FactSet { site, reason, .. } = &self.facts.sets[set as usize];
+        let outcome = match (reason, code.checked_sub(FIRST_RULE)) {
+            (Some(reason), _) => Err(*reason),
+            (None, Some(rule)) => {
+                let rule = rule as usize;
+                let zone = policy.rules[rule].zone;
+                let jurisdiction = site.map(|site| policy.sites[site].site.jurisdiction);
+                let inside = jurisdiction.is_some_and(|j| policy.zones[zone].zone.jurisdictions.contains(&j));
+                if inside { Ok((rule, zone)) } else { Err(UndeterminedReason::OutsideZone) }
+            }
+            (None, None) if code == FAILED => Err(UndeterminedReason::ConditionFailed),
+            (None, None) => Err(UndeterminedReason::NoRule),
+        };
+        let may_feed =
+            outcome.is_ok_and(|(rule, _)| policy.rules[rule].rule.training != Training::Prohibited);
+        Decision { set, outcome, may_feed }
+    }
+
+    /// The models that every row feeds.
+    fn feed(&self, decisions: &Decisions) -> Result<Tags, ArrowError> {
+        let Decisions { decisions, of_row } = decisions;
+        let models = &self.judge.models;
+        let any_may_feed = decisions.iter().any(|decision| decision.may_feed);
+        let by_row = any_may_feed && models.iter().any(|model| model.filter.reads_columns());
+        let decision_of = |unit: u32| &decisions[if by_row { of_row[unit as usize] } else { unit } as usize];
+        let mut feeds: Vec<u32> = vec![0; if by_row { of_row.len() } else { decisions.len() }];
+        // A set of models is the set before it and one model more.
+        let mut grown = Pairs::new();
+        for (number, model) in (0u32..).zip(models).filter(|_| any_may_feed) {
+            let eligible = indices(&feeds, |unit, feed| feed != FEED_FAILED && decision_of(unit).may_feed);
+            let answers = self.answers(&model.filter, &eligible, |unit| decision_of(unit).set)?;
+            for (unit, answer) in eligible.into_iter().zip(answers) {
+                let feed = &mut feeds[unit as usize];
+                match answer {
+                    Answer::No => {}
+                    Answer::Yes => *feed = FIRST_FEED + grown.number(*feed, number),
+                    Answer::Failed => *feed = FEED_FAILED,
+                }
+            }
+        }
+        let mut pairs = Pairs::new();
+        let feed_of = |row: usize, decision: u32| feeds[if by_row { row } else { decision as usize }];
+        let of_row = of_row
+            .iter()
+            .enumerate()
+            .map(|(row, decision)| pairs.number(*decision, feed_of(row, *decision)))
+            .collect();
+        let tag = |(decision, feed): (u32, u32)| {
+            let outcome = match decisions[decision as usize].outcome {
+                Ok(_) if feed == FEED_FAILED => Err(UndeterminedReason::ConditionFailed),
+                outcome => outcome,
+            };
+            let mut models = Vec::new();
+            let mut feed = feed;
+            while let Some((before, model)) = feed.checked_sub(FIRST_FEED).and_then(|set| grown.pair(set)) {
+                models.push(model as usize);
+                feed = before;
+            }
+            models.reverse();
+            Tag { outcome, models }
+        };
+        Ok(Tags { tags: pairs.into_pairs().into_iter().map(tag).collect(), of_row })
+    }
+
+    /// The tag columns and the verdicts.
+    fn finish(self, tags: Tags) -> Result<Tagged, ArrowError> {
+        let judge = self.judge;
+        let policy = &judge.policy;
+        let Tags { tags, of_row } = tags;
+
+        let mut verdicts: Vec<Verdict> = Vec::new();
+        let mut verdict_of_tag: Vec<u16> = Vec::with_capacity(tags.len());
+        for tag in &tags {
+            let verdict = match tag.outcome {
+                Ok((_, zone)) => Verdict::Resident(policy.zones[zone].zone.id.clone()),
+                Err(reason) => Verdict::Undetermined(reason),
+            };
+            let known = verdicts.iter().position(|known| *known == verdict);
+            let index = known.unwrap_or_else(|| {
+                verdicts.push(verdict);
+                verdicts.len() - 1
+            });
+            // Zones are disjoint sets of 249 jurisdictions, so there are few verdicts.
+            verdict_of_tag.push(u16::try_from(index).map_err(|_| bug())?);
+        }
+        let verdict_of_row = of_row.iter().map(|tag| verdict_of_tag[*tag as usize]).collect();
+
+        let model = |index: &usize| &policy.models[judge.models[*index].index].model;
+        let markets = |tag: &Tag| -> BTreeSet<Jurisdiction> {
+            tag.models.iter().flat_map(|index| &model(index).markets).copied().collect()
+        };
+        let markets: Vec<BTreeSet<Jurisdiction>> = tags.iter().map(markets).collect();
+        let training = |tag: &Tag| match tag.outcome {
+            Ok((rule, zone)) => judge.training(rule, zone, &tag.models),
+            Err(_) => Training::Prohibited,
+        };
+        let resident = |tag: &Tag| tag.outcome.ok();
+        let zones = tags.iter().map(|tag| Some(policy.zones[resident(tag)?.1].zone.id.as_str()));
+        let rules = tags.iter().map(|tag| Some(policy.rules[resident(tag)?.0].rule.id.as_str()));
+        let fed = |tag: &Tag| resident(tag).is_some() && !tag.models.is_empty();
+        let spread = Spread::new(of_row, tags.len());
+        let same = |text: &str| spread.column(&dictionary(tags.iter().map(|_| Some(text))));
+        let [jurisdiction, site, claimed] = self.of_row;
+        let columns = vec![
+            jurisdiction,
+            site,
+            claimed,
+            spread.column(&dictionary(zones))?,
+            spread.column(&dictionary(rules))?,
+            same(policy.version.as_str())?,
+            same(judge.class.as_str())?,
+            spread.column(&dictionary(tags.iter().map(|tag| Some(training(tag).as_str()))))?,
+            spread.column(&lists(
+                tags.iter()
+                    .map(|tag| fed(tag).then(|| tag.models.iter().map(|index| model(index).id.as_str()))),
+            ))?,
+            spread.column(&lists(
+                tags.iter()
+                    .zip(&markets)
+                    .map(|(tag, markets)| fed(tag).then(|| markets.iter().map(Jurisdiction::as_str))),
+            ))?,
+        ];
+        Ok(Tagged { columns, verdicts, verdict_of_row })
+    }
+}
+
+/// The indices of the values that `wanted` takes.
+fn indices(values: &[u32], wanted: impl Fn(u32, u32) -> bool) -> Vec<u32> {
+    (0u32..).zip(values).filter(|(index, value)| wanted(*index, **value)).map(|(index, _)| index).collect()
+}
