@@ -4,13 +4,24 @@
 //! A store knows no Kafka and no JSON of messages: it is handed rows with the offsets that they
 //! account for, and makes both durable in one atomic commit, or neither.
 
+mod columns;
 mod durable;
+mod encode;
+mod entry;
 mod error;
+mod log;
+mod maintain;
 mod names;
+mod quarantine;
 mod reader;
+mod receipts;
 mod root;
+mod schema;
+mod stats;
 mod store;
+mod table;
 mod tables;
+mod work;
 
 pub use reader::{DataFile, StoreReader, TableSnapshot};
 pub use root::{RootError, check_disjoint, identify, init};

@@ -44,6 +44,11 @@ pub(crate) fn log_entry(table: &Path, version: u64) -> PathBuf {
     log(table).join(format!("{version:020}.json"))
 }
 
+/// The file that points at the newest checkpoint.
+pub(crate) fn last_checkpoint(table: &Path) -> PathBuf {
+    log(table).join("_last_checkpoint")
+}
+
 /// A fresh name for a file that is still being written, in the folder that it will stay in or one on
 /// the same file system.
 pub(crate) fn temporary(folder: &Path) -> PathBuf {

@@ -12,7 +12,7 @@ use situs_model::{StoreIdentity, TableName};
 
 use crate::error::{Fault, delta};
 use crate::root::{self, RootError};
-use crate::{durable, names, tables};
+use crate::{names, tables};
 
 /// Reads a store. It has no write path.
 #[derive(Debug)]

@@ -147,8 +147,8 @@ pub fn init(root: &Path, zone: &ZoneId) -> Result<StoreIdentity, RootError> {
 /// If there is no marker, or none that can be understood.
 pub fn identify(root: &Path) -> Result<StoreIdentity, RootError> {
     let bad = |reason: String| RootError::BadMarker { root: root.to_owned(), reason };
-    let bytes = durable::read(&names::marker(root))?
-        .ok_or_else(|| RootError::NoMarker { root: root.to_owned() })?;
+    let bytes =
+        durable::read(&names::marker(root))?.ok_or_else(|| RootError::NoMarker { root: root.to_owned() })?;
     let marker: Marker = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
     if marker.format != FORMAT {
         return Err(bad(format!("format {} is not known here, only {FORMAT}", marker.format)));
@@ -216,7 +216,8 @@ pub fn check_disjoint(roots: &[(ZoneId, PathBuf)]) -> Result<(), RootError> {
                 .ok()
                 .and_then(|metadata| roots_by_inode.get(&(metadata.dev(), metadata.ino())))
                 .map(|outer| resolved[*outer].1.clone());
-            let by_path = || resolved.iter().find(|(_, outer)| outer == above).map(|(_, outer)| outer.clone());
+            let by_path =
+                || resolved.iter().find(|(_, outer)| outer == above).map(|(_, outer)| outer.clone());
             if let Some(outer) = by_inode.or_else(by_path) {
                 return Err(RootError::Nested { inner: inner.clone(), outer });
             }

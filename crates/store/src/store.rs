@@ -2,20 +2,39 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use situs_model::store::{Append, AppendQuarantine, Appended, BoxFuture, HomeStore, StoreError, ZoneStore};
-use situs_model::{ContentVersion, NextOffset, Receipt, Source, StoreIdentity, ZoneId};
+use situs_model::store::{
+    Advice, Append, AppendQuarantine, Appended, BoxFuture, HomeStore, StoreError, ZoneStore,
+};
+use situs_model::{ContentVersion, NextOffset, Receipt, Source, StoreIdentity, TableName, ZoneId};
 use situs_observe::Metrics;
+use tokio::task::spawn_blocking;
 
 use crate::error::Fault;
 use crate::root::{self, RootError};
+use crate::table::Table;
+use crate::work::{Claim, Layout, Work};
+use crate::{durable, maintain, names, quarantine, receipts};
+
+/// Where the tables of pipelines keep offset and day.
+const LAYOUT: Layout =
+    Layout { offset: situs_model::columns::names::OFFSET, day: situs_model::columns::names::EVENT_DATE };
 
 /// The store of one zone in a folder.
+///
+/// # Memory
+/// Of each table that was appended to, the columns and one offset per partition are kept; nothing that
+/// grows with files or commits.
+///
+/// # Limits
+/// Several processes may append to the same store: each commit is decided on the newest version and
+/// becomes the version after that, or is decided anew.
 pub struct DeltaStore {
     root: PathBuf,
     identity: StoreIdentity,
     metrics: Arc<Metrics>,
+    tables: Mutex<HashMap<TableName, Arc<Table>>>,
 }
 
 impl std::fmt::Debug for DeltaStore {
@@ -32,7 +51,7 @@ impl DeltaStore {
     pub async fn open(root: &Path, zone: &ZoneId, metrics: Arc<Metrics>) -> Result<Self, RootError> {
         let root = root::canonical(root)?;
         let identity = root::expect_zone(&root, zone)?;
-        Ok(Self { root, identity, metrics })
+        Ok(Self { root, identity, metrics, tables: Mutex::default() })
     }
 
     /// Checkpoints tables that have had `every` commits since their last checkpoint. Outside the
@@ -40,9 +59,71 @@ impl DeltaStore {
     ///
     /// # Errors
     /// See [`Advice`](situs_model::store::Advice).
-    pub async fn maintain(&self, _every: u64) -> Result<u64, StoreError> {
-        let _ = &self.metrics;
-        Err(Fault::stop("not yet").at(&self.identity))
+    pub async fn maintain(&self, every: u64) -> Result<u64, StoreError> {
+        maintain::maintain(&self.root, every).await.map_err(|fault| fault.at(&self.identity))
+    }
+
+    fn table(&self, name: &TableName) -> Arc<Table> {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Table::new(&self.root, name.clone(), self.identity.clone(), self.metrics.clone());
+        tables.entry(name.clone()).or_insert_with(|| Arc::new(new())).clone()
+    }
+
+    /// RES-3: rows are taken only with a permit for this very store.
+    fn work_of(&self, append: &Append) -> Result<Work, Fault> {
+        if append.table.is_reserved() {
+            return Err(Fault::stop(format!("`{}` is Situs's own table", append.table)));
+        }
+        let mut work = Work {
+            layout: LAYOUT,
+            claims: append.shares.iter().map(Claim::of).collect(),
+            rows: Vec::with_capacity(append.batches.len()),
+            facts: append.facts.clone(),
+        };
+        for batch in &append.batches {
+            if batch.store() != &self.identity {
+                self.metrics.permits_refused.with_label_values(&[self.identity.zone.as_str()]).inc();
+                return Err(Fault::stop(format!("a batch has a permit for {}", batch.store())));
+            }
+            let source = batch.batch().source();
+            let claim = work.claims.iter().position(|claim| claim.source == *source);
+            let claim = claim.ok_or_else(|| Fault::stop(format!("{source}: rows without a share")))?;
+            work.rows.push((claim, batch.batch().rows().clone()));
+        }
+        Ok(work)
+    }
+
+    async fn carry_out(&self, table: &TableName, work: Result<Work, Fault>) -> Result<Appended, StoreError> {
+        let result = match work {
+            Ok(work) => self.table(table).append(&work).await,
+            Err(fault) => Err(fault),
+        };
+        let writable = self.metrics.store_writable.with_label_values(&[self.identity.zone.as_str()]);
+        match &result {
+            Ok(_) => writable.set(1),
+            Err(fault) if fault.advice == Advice::Retry => writable.set(0),
+            // The store is well; what it was asked to do is not.
+            Err(_) => {}
+        }
+        result.map_err(|fault| fault.at(&self.identity))
+    }
+
+    async fn archive(&self, version: &ContentVersion, text: &str) -> Result<(), Fault> {
+        let (root, version, text) = (self.root.clone(), version.clone(), text.to_owned());
+        spawn_blocking(move || {
+            durable::ensure_folder(&names::policies(&root))?;
+            let path = names::policy(&root, version.as_str());
+            if durable::create(&path, text.as_bytes())? {
+                return Ok(());
+            }
+            // Whoever wrote it may not have lived to sync the name.
+            durable::sync_folder(&names::policies(&root))?;
+            match durable::read(&path)? {
+                Some(there) if there == text.as_bytes() => Ok(()),
+                _ => Err(Fault::stop(format!("policy {version} is archived with another text"))),
+            }
+        })
+        .await?
     }
 }
 
@@ -51,35 +132,44 @@ impl ZoneStore for DeltaStore {
         &self.identity
     }
 
-    fn append<'a>(&'a self, _append: &'a Append) -> BoxFuture<'a, Result<Appended, StoreError>> {
-        Box::pin(async { Err(Fault::stop("not yet").at(&self.identity)) })
+    fn append<'a>(&'a self, append: &'a Append) -> BoxFuture<'a, Result<Appended, StoreError>> {
+        Box::pin(async move { self.carry_out(&append.table, self.work_of(append)).await })
     }
 }
 
 impl HomeStore for DeltaStore {
     fn settled<'a>(
         &'a self,
-        _sources: &'a [Source],
+        sources: &'a [Source],
     ) -> BoxFuture<'a, Result<HashMap<Source, NextOffset>, StoreError>> {
-        Box::pin(async { Err(Fault::stop("not yet").at(&self.identity)) })
+        Box::pin(async move {
+            let ids: Vec<String> = sources.iter().map(Source::app_id).collect();
+            let next = self
+                .table(&TableName::receipts())
+                .progress(&ids)
+                .await
+                .map_err(|fault| fault.at(&self.identity))?;
+            let known = sources.iter().zip(next).filter_map(|(source, next)| Some((source.clone(), next?)));
+            Ok(known.collect())
+        })
     }
 
-    fn quarantine<'a>(
-        &'a self,
-        _append: &'a AppendQuarantine,
-    ) -> BoxFuture<'a, Result<Appended, StoreError>> {
-        Box::pin(async { Err(Fault::stop("not yet").at(&self.identity)) })
+    fn quarantine<'a>(&'a self, append: &'a AppendQuarantine) -> BoxFuture<'a, Result<Appended, StoreError>> {
+        Box::pin(async move { self.carry_out(&TableName::quarantine(), quarantine::work(append)).await })
     }
 
-    fn settle<'a>(&'a self, _receipts: &'a [Receipt]) -> BoxFuture<'a, Result<Appended, StoreError>> {
-        Box::pin(async { Err(Fault::stop("not yet").at(&self.identity)) })
+    fn settle<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<Appended, StoreError>> {
+        Box::pin(async move { self.carry_out(&TableName::receipts(), receipts::work(receipts)).await })
     }
 
     fn archive_policy<'a>(
         &'a self,
-        _version: &'a ContentVersion,
-        _text: &'a str,
+        version: &'a ContentVersion,
+        text: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async { Err(Fault::stop("not yet").at(&self.identity)) })
+        Box::pin(async move { self.archive(version, text).await.map_err(|fault| fault.at(&self.identity)) })
     }
 }
+
+#[cfg(test)]
+mod tests;

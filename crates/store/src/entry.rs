@@ -1,0 +1,137 @@
+//! The text of log entries.
+
+use std::collections::HashMap;
+
+use deltalake::kernel::{
+    Action, Add, CommitInfo, MetadataExt as _, Protocol, StructType, Transaction, new_metadata,
+};
+use serde_json::{Value, json};
+use situs_model::store::FlushFacts;
+use situs_model::{OffsetRange, StoreIdentity, TableName};
+
+use crate::encode::Written;
+use crate::error::Fault;
+use crate::log::{self, TableState};
+use crate::work::{Keep, Work};
+
+/// Says who wrote a commit or a file.
+const ENGINE: &str = concat!("situs/", env!("CARGO_PKG_VERSION"));
+
+/// The entry that creates a table.
+pub(crate) fn create(name: &TableName, schema: &StructType, work: &Work) -> Result<Vec<u8>, Fault> {
+    let refused = |_| Fault::stop("delta-rs does not take the table's columns");
+    let configuration: HashMap<String, String> = HashMap::new();
+    let metadata = new_metadata(schema, [work.layout.day], configuration)
+        .and_then(|metadata| metadata.with_name(name.as_str().to_owned()))
+        .map_err(refused)?;
+    let protocol: Protocol = serde_json::from_value(json!({
+        "minReaderVersion": log::READER_VERSION,
+        "minWriterVersion": log::WRITER_VERSION,
+    }))
+    .map_err(|_| Fault::stop("delta-rs does not take the table's protocol"))?;
+    let info = commit_info("CREATE TABLE", None, work, HashMap::new());
+    lines(&[info, Action::Protocol(protocol), Action::Metadata(metadata)])
+}
+
+/// The entry of an append to `table`.
+pub(crate) fn append(
+    table: &TableState,
+    widened: Option<&StructType>,
+    work: &Work,
+    keeps: &[Keep],
+    files: &[Written],
+) -> Result<Vec<u8>, Fault> {
+    let now = chrono::Utc::now().timestamp_millis();
+    let moved: Vec<(&str, OffsetRange)> = work
+        .claims
+        .iter()
+        .zip(keeps)
+        .filter_map(|(claim, keep)| {
+            let start = match keep {
+                Keep::All => claim.range.start,
+                Keep::From(from) => *from,
+                Keep::Nothing => return None,
+            };
+            Some((claim.app_id.as_str(), OffsetRange::new(start, claim.range.end)))
+        })
+        .collect();
+    let ranges: serde_json::Map<String, Value> =
+        moved.iter().map(|(id, range)| ((*id).to_owned(), json!([range.start.0, range.end.0]))).collect();
+    let info = HashMap::from([
+        ("situs.pipeline".to_owned(), json!(work.facts.pipeline.as_str())),
+        ("situs.policy".to_owned(), json!(work.facts.policy.as_str())),
+        ("situs.schema".to_owned(), json!(work.facts.schema.as_str())),
+        ("situs.ranges".to_owned(), Value::Object(ranges)),
+    ]);
+    let mut actions = vec![commit_info("WRITE", Some(table.version), work, info)];
+    if let Some(schema) = widened {
+        let metadata = table
+            .metadata
+            .clone()
+            .with_schema(schema)
+            .map_err(|_| Fault::stop("delta-rs does not take the table's new columns"))?;
+        actions.push(Action::Metadata(metadata));
+    }
+    for file in files {
+        let size = i64::try_from(file.fact.bytes).map_err(|_| Fault::stop("a file is too large"))?;
+        actions.push(Action::Add(Add {
+            path: file.fact.path.clone(),
+            partition_values: HashMap::from([(work.layout.day.to_owned(), Some(file.date.clone()))]),
+            size,
+            modification_time: now,
+            data_change: true,
+            stats: Some(file.statistics.clone()),
+            ..Add::default()
+        }));
+    }
+    for (id, range) in moved {
+        actions.push(Action::Txn(Transaction::new_with_last_update(id, range.end.0, Some(now))));
+    }
+    lines(&actions)
+}
+
+/// The facts that a file carries itself.
+pub(crate) fn file_facts(store: &StoreIdentity, facts: &FlushFacts) -> Vec<(String, String)> {
+    [
+        ("situs.zone", store.zone.as_str()),
+        ("situs.store", &store.store_id),
+        (log::FLUSH, &facts.flush_id),
+        ("situs.pipeline", facts.pipeline.as_str()),
+        ("situs.policy", facts.policy.as_str()),
+        ("situs.schema", facts.schema.as_str()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .to_vec()
+}
+
+fn commit_info(
+    operation: &str,
+    read_version: Option<u64>,
+    work: &Work,
+    mut info: HashMap<String, Value>,
+) -> Action {
+    info.insert(log::FLUSH.to_owned(), json!(work.facts.flush_id));
+    let parameters = HashMap::from([
+        ("mode".to_owned(), json!("Append")),
+        ("partitionBy".to_owned(), json!(json!([work.layout.day]).to_string())),
+    ]);
+    Action::CommitInfo(CommitInfo {
+        timestamp: Some(chrono::Utc::now().timestamp_millis()),
+        operation: Some(operation.to_owned()),
+        operation_parameters: Some(parameters),
+        read_version,
+        is_blind_append: Some(true),
+        engine_info: Some(ENGINE.to_owned()),
+        info,
+        ..CommitInfo::default()
+    })
+}
+
+fn lines(actions: &[Action]) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    for action in actions {
+        serde_json::to_writer(&mut bytes, action).map_err(|_| Fault::stop("an action has no JSON form"))?;
+        bytes.push(b'\n');
+    }
+    Ok(bytes)
+}

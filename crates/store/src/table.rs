@@ -1,0 +1,314 @@
+//! One table and its one committer.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use situs_model::invariant::Invariant;
+use situs_model::store::Appended;
+use situs_model::{Decision, FileFact, NextOffset, StoreIdentity, TableName};
+use situs_observe::Metrics;
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+
+use crate::durable;
+use crate::encode::{self, Job, Written};
+use crate::entry;
+use crate::error::Fault;
+use crate::log::{self, CommitId, Freshness, Progress, TableState};
+use crate::names;
+use crate::schema;
+use crate::work::{Keep, Work, refusal};
+
+/// How often a commit is tried when others come between before the caller is told to wait.
+const TRIES: u64 = 10;
+
+/// A table of a store. Appends to it wait for each other.
+#[derive(Debug)]
+pub(crate) struct Table {
+    name: TableName,
+    folder: PathBuf,
+    identity: StoreIdentity,
+    metrics: Arc<Metrics>,
+    /// The table as it was after the last look; `None` if it must be loaded, or does not exist.
+    state: Mutex<Option<TableState>>,
+}
+
+/// Files that were encoded for an outcome of the decisions.
+struct Encoded {
+    keeps: Vec<Keep>,
+    files: Vec<Written>,
+}
+
+/// What a try to commit came to.
+enum Outcome {
+    Committed(u64),
+    Conflict,
+    /// It failed and certainly is not in the log.
+    Failed(Fault),
+    /// Whether it is in the log could not be found out.
+    Unknown(Fault),
+}
+
+impl Table {
+    pub(crate) fn new(root: &Path, name: TableName, identity: StoreIdentity, metrics: Arc<Metrics>) -> Self {
+        Self { folder: names::table(root, &name), name, identity, metrics, state: Mutex::new(None) }
+    }
+
+    /// The offsets that partitions have reached, of those that have one.
+    pub(crate) async fn progress(&self, app_ids: &[String]) -> Result<Vec<Option<NextOffset>>, Fault> {
+        let mut state = self.state.lock().await;
+        self.freshen(&mut state).await?;
+        let next = |id| Some(state.as_ref()?.progress.get(id)?.next);
+        Ok(app_ids.iter().map(next).collect())
+    }
+
+    /// Appends rows and moves offsets in one commit, or finds that this was done before.
+    pub(crate) async fn append(&self, work: &Work) -> Result<Appended, Fault> {
+        work.check()?;
+        let mut state = self.state.lock().await;
+        let result = self.append_to(&mut state, work).await;
+        if result.is_err() {
+            // After an error nothing that is remembered is trusted.
+            *state = None;
+        }
+        result
+    }
+
+    async fn append_to(&self, state: &mut Option<TableState>, work: &Work) -> Result<Appended, Fault> {
+        let mut encoded: Option<Encoded> = None;
+        let (mut encode_time, started) = (Duration::ZERO, Instant::now());
+        let mut conflicts = 0;
+        loop {
+            let step = self.try_once(state, work, &mut encoded, &mut encode_time).await;
+            let (decisions, outcome) = match step {
+                Ok(step) => step,
+                Err(fault) => {
+                    self.discard(encoded);
+                    return Err(fault);
+                }
+            };
+            let done = |version, files: Vec<FileFact>| Appended {
+                version,
+                files,
+                decisions,
+                conflicts,
+                encode: encode_time,
+                commit: started.elapsed().saturating_sub(encode_time),
+            };
+            match outcome {
+                None => {
+                    self.discard(encoded);
+                    return Ok(done(None, Vec::new()));
+                }
+                Some(Outcome::Committed(version)) => {
+                    let files = encoded.map(|encoded| encoded.files).unwrap_or_default();
+                    self.count(&files);
+                    return Ok(done(Some(version), files.into_iter().map(|file| file.fact).collect()));
+                }
+                Some(Outcome::Failed(fault)) => {
+                    self.discard(encoded);
+                    return Err(fault);
+                }
+                // The files stay: a commit may name them.
+                Some(Outcome::Unknown(fault)) => return Err(fault),
+                Some(Outcome::Conflict) => {
+                    conflicts += 1;
+                    self.metrics.commit_conflicts.with_label_values(&[self.identity.zone.as_str()]).inc();
+                    if conflicts >= TRIES {
+                        self.discard(encoded);
+                        return Err(Fault::retry(format!(
+                            "table `{}`: others commit all the time",
+                            self.name
+                        )));
+                    }
+                    tokio::time::sleep(pause(conflicts)).await;
+                }
+            }
+        }
+    }
+
+    /// Reads the newest state, decides on it, and commits against it and no other. `None` if there is
+    /// nothing to commit.
+    async fn try_once(
+        &self,
+        state: &mut Option<TableState>,
+        work: &Work,
+        encoded: &mut Option<Encoded>,
+        encode_time: &mut Duration,
+    ) -> Result<(Vec<(situs_model::Source, Decision)>, Option<Outcome>), Fault> {
+        self.freshen(state).await?;
+        let decisions = self.decide(state.as_ref(), work)?;
+        let keeps: Vec<Keep> = decisions.iter().map(|(_, decision)| (*decision).into()).collect();
+        if keeps.iter().all(|keep| *keep == Keep::Nothing) {
+            return Ok((decisions, None));
+        }
+        if state.is_none() {
+            let Some(rows) = work.schema() else {
+                // No rows and no table: the receipts say how far the partitions are.
+                return Ok((decisions, None));
+            };
+            self.create(&rows, work).await?;
+            // Ours or another's, the table is there now.
+            self.freshen(state).await?;
+        }
+        let Some(current) = state.as_ref() else {
+            return Err(Fault::retry(format!("table `{}` has vanished", self.name)));
+        };
+        let widened = match work.schema() {
+            Some(rows) => schema::widened(&current.schema, &rows)
+                .map_err(|fault| Fault::stop(format!("table `{}`: {}", self.name, fault.message)))?,
+            None => None,
+        };
+        if encoded.as_ref().is_none_or(|encoded| encoded.keeps != keeps) {
+            self.discard(encoded.take());
+            let started = Instant::now();
+            let files = self.encode(work, &keeps).await?;
+            *encode_time += started.elapsed();
+            *encoded = Some(Encoded { keeps: keeps.clone(), files });
+        }
+        let files = encoded.as_ref().map(|encoded| encoded.files.as_slice()).unwrap_or_default();
+        let bytes = entry::append(current, widened.as_ref(), work, &keeps, files)?;
+        let outcome = self.commit(state, work, &keeps, bytes, widened.is_some()).await;
+        Ok((decisions, Some(outcome)))
+    }
+
+    /// Brings the state to the newest version.
+    async fn freshen(&self, state: &mut Option<TableState>) -> Result<(), Fault> {
+        // Taken out, so that nothing half refreshed stays if this fails or is dropped.
+        if let Some(mut current) = state.take() {
+            let folder = self.folder.clone();
+            let (current, freshness) = spawn_blocking(move || {
+                let freshness = current.refresh(&folder);
+                (current, freshness)
+            })
+            .await?;
+            if freshness? == Freshness::Fresh {
+                *state = Some(current);
+                return Ok(());
+            }
+        }
+        *state = log::load(&self.folder).await?;
+        Ok(())
+    }
+
+    fn decide(
+        &self,
+        state: Option<&TableState>,
+        work: &Work,
+    ) -> Result<Vec<(situs_model::Source, Decision)>, Fault> {
+        let mut decisions = Vec::with_capacity(work.claims.len());
+        for claim in &work.claims {
+            let progress = state.and_then(|state| state.progress.get(&claim.app_id));
+            let decision = claim.decide(progress, &work.facts.flush_id);
+            if let Some(fault) = refusal(&claim.source, claim.range, decision) {
+                self.metrics.invariant_violations.with_label_values(&[Invariant::Eo3.as_str()]).inc();
+                return Err(fault);
+            }
+            decisions.push((claim.source.clone(), decision));
+        }
+        Ok(decisions)
+    }
+
+    /// Creates the table; that another was faster is no error.
+    async fn create(&self, rows: &arrow_schema::Schema, work: &Work) -> Result<(), Fault> {
+        let bytes = entry::create(&self.name, &schema::table_schema(rows)?, work)?;
+        let folder = self.folder.clone();
+        spawn_blocking(move || {
+            durable::ensure_folder(&folder)?;
+            durable::ensure_folder(&names::log(&folder))?;
+            durable::create(&names::log_entry(&folder, 0), &bytes)
+        })
+        .await??;
+        Ok(())
+    }
+
+    async fn encode(&self, work: &Work, keeps: &[Keep]) -> Result<Vec<Written>, Fault> {
+        let job = Job {
+            folder: self.folder.clone(),
+            partition_column: work.layout.day,
+            flush_id: work.facts.flush_id.clone(),
+            facts: entry::file_facts(&self.identity, &work.facts),
+            batches: work.kept(keeps)?,
+        };
+        spawn_blocking(move || encode::encode(&job)).await?
+    }
+
+    /// Makes the entry the next version after the state that it was decided on, or finds that another
+    /// commit is that version. Whatever the error, the log is read again before anything else.
+    async fn commit(
+        &self,
+        state: &mut Option<TableState>,
+        work: &Work,
+        keeps: &[Keep],
+        bytes: Vec<u8>,
+        changes_table: bool,
+    ) -> Outcome {
+        let Some(current) = state.as_mut() else { return Outcome::Failed(Fault::retry("no state")) };
+        let version = current.version + 1;
+        let target = names::log_entry(&self.folder, version);
+        let created = spawn_blocking(move || durable::create(&target, &bytes)).await;
+        let fault: Fault = match created {
+            Ok(Ok(false)) => return Outcome::Conflict,
+            Ok(Ok(true)) => {
+                current.version = version;
+                let flush: Arc<str> = work.facts.flush_id.as_str().into();
+                for (claim, keep) in work.claims.iter().zip(keeps) {
+                    if *keep != Keep::Nothing {
+                        let commit = Some(CommitId { version, flush: Some(flush.clone()) });
+                        let progress = Progress { next: claim.range.end, commit };
+                        current.progress.insert(claim.app_id.clone(), progress);
+                    }
+                }
+                if changes_table {
+                    // The new columns are best known from the log.
+                    *state = None;
+                }
+                return Outcome::Committed(version);
+            }
+            Ok(Err(error)) => error.into(),
+            Err(error) => error.into(),
+        };
+        *state = None;
+        if let Err(unread) = self.freshen(state).await {
+            return Outcome::Unknown(Fault::retry(format!("{}; then: {}", fault.message, unread.message)));
+        }
+        match self.landed(state.as_ref(), work, keeps) {
+            Some(version) => Outcome::Committed(version),
+            None => Outcome::Failed(fault),
+        }
+    }
+
+    /// The version of this flush's own commit, if the log has it.
+    fn landed(&self, state: Option<&TableState>, work: &Work, keeps: &[Keep]) -> Option<u64> {
+        let mut version = None;
+        for (claim, _) in work.claims.iter().zip(keeps).filter(|(_, keep)| **keep != Keep::Nothing) {
+            let progress = state?.progress.get(&claim.app_id);
+            if !claim.landed(progress, &work.facts.flush_id) {
+                return None;
+            }
+            version = progress?.commit.as_ref().map(|commit| commit.version);
+        }
+        version
+    }
+
+    fn discard(&self, encoded: Option<Encoded>) {
+        if let Some(encoded) = encoded {
+            encode::discard(&self.folder, &encoded.files);
+        }
+    }
+
+    fn count(&self, files: &[Written]) {
+        let labels = [self.identity.zone.as_str(), self.name.as_str()];
+        self.metrics.files_written.with_label_values(&labels).inc_by(files.len() as u64);
+        let bytes = files.iter().map(|file| file.fact.bytes).sum();
+        self.metrics.file_bytes_written.with_label_values(&labels).inc_by(bytes);
+    }
+}
+
+/// A pause that grows with the number of conflicts and differs between those who wait.
+fn pause(conflicts: u64) -> Duration {
+    let most = 1_u64 << conflicts.min(7);
+    let random = uuid::Uuid::now_v7().as_u128() as u64;
+    Duration::from_micros(500 * most + random % (1000 * most))
+}

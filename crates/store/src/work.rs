@@ -1,0 +1,210 @@
+//! One append, whatever the table: which partitions move how far, with which rows.
+
+use std::collections::HashMap;
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::Int64Type;
+use arrow_array::{BooleanArray, RecordBatch};
+use arrow_schema::SchemaRef;
+use arrow_select::filter::filter_record_batch;
+use situs_model::store::{Advice, FlushFacts, Share};
+use situs_model::{Decision, NextOffset, OffsetRange, Source, decide};
+
+use crate::error::Fault;
+use crate::log::Progress;
+
+/// Where in the rows the store finds what it decides by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layout {
+    /// The column of offsets.
+    pub(crate) offset: &'static str,
+    /// The column of days by which the table is partitioned.
+    pub(crate) day: &'static str,
+}
+
+/// Against what a range must continue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// The settled offset as the caller knows it.
+    Told(Option<NextOffset>),
+    /// This table is what settles: its own offset.
+    Here,
+}
+
+/// A partition that moves with a commit.
+#[derive(Debug, Clone)]
+pub(crate) struct Claim {
+    pub(crate) app_id: String,
+    pub(crate) source: Source,
+    pub(crate) range: OffsetRange,
+    pub(crate) settled: Settled,
+}
+
+/// An append.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) layout: Layout,
+    pub(crate) claims: Vec<Claim>,
+    /// Rows, each batch with the index of its claim.
+    pub(crate) rows: Vec<(usize, RecordBatch)>,
+    pub(crate) facts: FlushFacts,
+}
+
+/// Which rows of a claim are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    All,
+    From(NextOffset),
+    Nothing,
+}
+
+impl From<Decision> for Keep {
+    fn from(decision: Decision) -> Self {
+        match decision {
+            Decision::Append => Self::All,
+            Decision::Overlap { keep_from } => Self::From(keep_from),
+            Decision::AlreadyCommitted | Decision::Gap { .. } | Decision::Fenced { .. } => Self::Nothing,
+        }
+    }
+}
+
+impl Claim {
+    /// A claim of a share.
+    pub(crate) fn of(share: &Share) -> Self {
+        Self {
+            app_id: share.source.app_id(),
+            source: share.source.clone(),
+            range: share.range,
+            settled: Settled::Told(share.settled),
+        }
+    }
+
+    /// Decides by what the table says of the partition.
+    ///
+    /// Where the table itself settles, a receipt that is already there would look like another
+    /// process's; it is taken for this flush's own only if its commit says so.
+    pub(crate) fn decide(&self, progress: Option<&Progress>, flush_id: &str) -> Decision {
+        let committed = progress.map(|progress| progress.next);
+        match self.settled {
+            Settled::Told(settled) => decide(committed, settled, self.range),
+            Settled::Here if self.landed(progress, flush_id) => Decision::AlreadyCommitted,
+            Settled::Here => decide(committed, committed, self.range),
+        }
+    }
+
+    /// Whether a commit of this flush has moved the partition to the end of the range.
+    pub(crate) fn landed(&self, progress: Option<&Progress>, flush_id: &str) -> bool {
+        progress.is_some_and(|progress| {
+            let flush = progress.commit.as_ref().and_then(|commit| commit.flush.as_deref());
+            progress.next == self.range.end && flush == Some(flush_id)
+        })
+    }
+}
+
+impl Work {
+    /// Checks what the types cannot: partitions are claimed once, and all rows have the same columns
+    /// and lie in their partition's range.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        let mut seen: HashMap<&str, ()> = HashMap::new();
+        for claim in &self.claims {
+            if seen.insert(&claim.app_id, ()).is_some() {
+                return Err(Fault::stop(format!("{} is claimed twice in a flush", claim.source)));
+            }
+        }
+        let schema = self.schema();
+        for (claim, rows) in &self.rows {
+            let claim = &self.claims[*claim];
+            let same = schema.iter().all(|schema| {
+                let fields = rows.schema_ref().fields();
+                fields.len() == schema.fields().len()
+                    && fields
+                        .iter()
+                        .zip(schema.fields())
+                        .all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type())
+            });
+            if !same {
+                return Err(Fault::stop(format!("batches of {} differ in their columns", claim.source)));
+            }
+            if !offsets(rows, self.layout)?.iter().all(|offset| claim.range.contains(*offset)) {
+                let message = format!("a row of {} lies outside of {}", claim.source, claim.range);
+                return Err(Fault::stop(message));
+            }
+        }
+        Ok(())
+    }
+
+    /// The columns of the rows; `None` without rows.
+    pub(crate) fn schema(&self) -> Option<SchemaRef> {
+        self.rows.first().map(|(_, rows)| rows.schema())
+    }
+
+    /// The rows that are to be written.
+    pub(crate) fn kept(&self, keeps: &[Keep]) -> Result<Vec<RecordBatch>, Fault> {
+        let mut kept = Vec::with_capacity(self.rows.len());
+        for (claim, rows) in &self.rows {
+            match keeps[*claim] {
+                Keep::Nothing => {}
+                Keep::All => kept.push(rows.clone()),
+                Keep::From(from) => {
+                    let mask: BooleanArray =
+                        offsets(rows, self.layout)?.iter().map(|offset| Some(*offset >= from.0)).collect();
+                    let rows = filter_record_batch(rows, &mask)
+                        .map_err(|_| Fault::stop("rows could not be cut at an offset"))?;
+                    kept.push(rows);
+                }
+            }
+        }
+        kept.retain(|rows| rows.num_rows() > 0);
+        Ok(kept)
+    }
+}
+
+/// What a refused decision means for the caller; `None` if it is not refused.
+pub(crate) fn refusal(source: &Source, range: OffsetRange, decision: Decision) -> Option<Fault> {
+    match decision {
+        Decision::Gap { missing } => {
+            Some(Fault::stop(format!("{source}: nobody accounts for {missing}, which lies before {range}")))
+        }
+        Decision::Fenced { settled } => Some(Fault {
+            advice: Advice::Yield,
+            message: format!("{source}: settled at {settled} by another process, so {range} is not ours"),
+        }),
+        Decision::Append | Decision::AlreadyCommitted | Decision::Overlap { .. } => None,
+    }
+}
+
+fn offsets(rows: &RecordBatch, layout: Layout) -> Result<&[i64], Fault> {
+    let bug = || Fault::stop(format!("column `{}` is missing or is no 64-bit integer", layout.offset));
+    let column = rows.column_by_name(layout.offset).ok_or_else(bug)?;
+    Ok(column.as_primitive_opt::<Int64Type>().ok_or_else(bug)?.values())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::CommitId;
+
+    fn claim(settled: Settled, start: i64, end: i64) -> Claim {
+        let source = Source { cluster: "k".parse().unwrap(), topic: "t".into(), partition: 0 };
+        let range = OffsetRange::new(NextOffset(start), NextOffset(end));
+        Claim { app_id: source.app_id(), source, range, settled }
+    }
+
+    fn at(next: i64, flush: Option<&str>) -> Progress {
+        let commit = flush.map(|flush| CommitId { version: 1, flush: Some(flush.into()) });
+        Progress { next: NextOffset(next), commit }
+    }
+
+    #[test]
+    fn a_receipt_that_is_there_is_ours_only_if_its_commit_says_so() {
+        let claim = claim(Settled::Here, 5, 9);
+        let fenced = Decision::Fenced { settled: NextOffset(9) };
+        assert_eq!(claim.decide(None, "f"), Decision::Append);
+        assert_eq!(claim.decide(Some(&at(5, Some("e"))), "f"), Decision::Append);
+        assert_eq!(claim.decide(Some(&at(9, Some("f"))), "f"), Decision::AlreadyCommitted);
+        assert_eq!(claim.decide(Some(&at(9, Some("g"))), "f"), fenced);
+        assert_eq!(claim.decide(Some(&at(9, None)), "f"), fenced);
+        assert_eq!(claim.decide(Some(&at(7, Some("f"))), "f"), Decision::Fenced { settled: NextOffset(7) });
+        assert!(matches!(claim.decide(Some(&at(3, None)), "f"), Decision::Gap { .. }));
+    }
+}
