@@ -131,15 +131,16 @@ fn encode_day(job: &Job, day: i32, batches: &[RecordBatch]) -> Result<Written, F
         .with_skip_arrow_metadata(true);
     let (file, temporary) = durable::create_temporary(&job.folder)?;
     let failed = |error: ParquetError| parquet_fault(error, temporary.path());
+    let mut hashed = Hashed { file, hash: Sha256::new(), bytes: 0 };
     let mut writer =
-        ArrowWriter::try_new_with_options(Hashed::new(file), schema.clone(), options).map_err(failed)?;
+        ArrowWriter::try_new_with_options(&mut hashed, schema.clone(), options).map_err(failed)?;
     for batch in batches {
         writer.write(batch).map_err(failed)?;
     }
-    let metadata = writer.finish().map_err(failed)?;
+    let metadata = writer.close().map_err(failed)?;
     let statistics = delta_statistics(&metadata, &schema);
     let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
-    let Hashed { file, hash, bytes } = writer.into_inner().map_err(failed)?;
+    let Hashed { file, hash, bytes } = hashed;
     file.sync_all().map_err(FileError::new("sync", temporary.path()))?;
 
     let in_table = names::partition_folder(job.partition_column, &date);
@@ -221,12 +222,6 @@ struct Hashed {
     file: File,
     hash: Sha256,
     bytes: u64,
-}
-
-impl Hashed {
-    fn new(file: File) -> Self {
-        Self { file, hash: Sha256::new(), bytes: 0 }
-    }
 }
 
 impl Write for Hashed {

@@ -56,7 +56,7 @@ async fn the_reader_sees_columns_days_and_counts() {
     let files: Vec<_> =
         snapshot.files.iter().map(|f| (f.rows, f.partition_values[0].1.clone().unwrap())).collect();
     assert_eq!(files, [(Some(576), "2026-03-01".to_owned()), (Some(24), "2026-03-02".to_owned())]);
-    let field = |name| snapshot.schema.field_with_name(name).unwrap();
+    let field = |name: &str| snapshot.schema.field_with_name(name).unwrap();
     assert_eq!(field("x").metadata()["unit"], "MILLIMETER");
     assert_eq!(field("_zone").data_type(), &arrow_schema::DataType::Utf8);
     assert!(field("event_date").data_type() == &arrow_schema::DataType::Date32);
