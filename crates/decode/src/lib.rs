@@ -3,8 +3,15 @@
 //! A [`Schema`] is compiled once from its text; a [`Decoder`] works on the raw batches of several
 //! partitions, one after the other. The crate knows no policy, no I/O and no runtime.
 
+mod builders;
+mod columns;
 mod decoder;
+mod number;
+mod plan;
 mod schema;
+mod syntax;
+mod tape;
+mod time;
 
 pub use decoder::Decoder;
-pub use schema::{ColumnInfo, Schema};
+pub use schema::{CLASS_METADATA, ColumnInfo, Schema, UNIT_METADATA};
