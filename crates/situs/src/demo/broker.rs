@@ -3,7 +3,7 @@
 use std::fmt;
 
 use rdkafka::ClientConfig;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
 
 /// A mock cluster of librdkafka with one broker, reachable over TCP at [`bootstrap`](Self::bootstrap)
@@ -47,6 +47,9 @@ impl EmbeddedBroker {
             return Err(KafkaError::ClientCreation("the client made no mock cluster".to_owned()));
         };
         for (topic, partitions) in topics {
+            if *partitions < 1 {
+                return Err(KafkaError::MockCluster(RDKafkaErrorCode::InvalidPartitions));
+            }
             cluster.create_topic(topic, *partitions, 1)?;
         }
         drop(cluster);
