@@ -31,6 +31,10 @@ def hostile(device, zone):
         return f"{head},{fields}}}".encode(), places
 
     good = text('"spindleSpeed":100', stored)[0]
+
+    def not_utf8(content):
+        return good.replace(b'"spindleSpeed"', b'"program":"' + content + b'","spindleSpeed"'), rejected("invalid-utf8")
+
     return {
         "cut off": (good[:-9], rejected("invalid-json")),
         "two documents": (good + good, rejected("invalid-json")),
@@ -48,9 +52,9 @@ def hostile(device, zone):
         "byte order mark alone": (b"\xef\xbb\xbf", rejected("empty", "invalid-json")),
         "two byte order marks": (b"\xef\xbb\xbf" * 2 + good, rejected("invalid-json")),
         "UTF-16": (good.decode().encode("utf-16"), rejected("invalid-utf8", "invalid-json")),
-        "invalid UTF-8 in a text": (good.replace(b'"spindleSpeed"', b'"program":"\xff","spindleSpeed"'), rejected("invalid-utf8")),
-        "overlong UTF-8": (good.replace(b'"spindleSpeed"', b'"program":"\xc0\xaf","spindleSpeed"'), rejected("invalid-utf8")),
-        "UTF-8 cut off": (good.replace(b'"spindleSpeed"', b'"program":"\xe8\x85","spindleSpeed"'), rejected("invalid-utf8")),
+        "invalid UTF-8 in a text": not_utf8(b"\xff"),
+        "overlong UTF-8": not_utf8(b"\xc0\xaf"),
+        "UTF-8 cut off": not_utf8(b"\xe8\x85"),
         "half a surrogate pair": text(r'"program":"\ud800"', *rejected("invalid-json", "invalid-utf8")),
         "escaped NUL": text(r'"program":"a\u0000b"', stored),
         "depth 10,000": text('"x":' + "[" * 10_000 + "]" * 10_000, *rejected("too-deep")),
@@ -113,11 +117,13 @@ def main():
     sender = Sender(arguments.brokers, arguments.topic)
     expectations = Expectations(arguments.topic, arguments.partitions)
     where = {}
+    # Keys and headers are hostile too: bytes that are no text, values that are null, a name twice.
+    key = b"\xff\0" + CANARY.encode()
+    headers = [("trace", b"\xff\0"), ("none", None), ("trace", b"2")]
 
     def send(partition, payload, places):
         offset = expectations.add(partition, places, payload)
-        # Keys and headers are hostile too: bytes that are no text, and values that are null.
-        sender.send(partition, offset, b"\xff\0" + CANARY.encode(), payload, [("trace", b"\xff\0"), ("none", None), ("trace", b"2")])
+        sender.send(partition, offset, key, payload, headers)
         return offset
 
     for index, (name, (payload, places)) in enumerate(messages.items()):

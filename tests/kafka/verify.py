@@ -71,7 +71,8 @@ class Verifier:
         homes = []
         stores = sorted(path for path in data.iterdir() if path.is_dir()) if data.is_dir() else []
         for store in stores:
-            tables = sorted(log.parent for log in store.rglob("_delta_log") if log.is_dir())
+            # A log folder without an entry is a table that a crash kept from coming into being.
+            tables = sorted({entry.parent.parent for entry in store.rglob("_delta_log/*.json")})
             for path in tables:
                 table = deltalake.DeltaTable(str(path))
                 if path.name == "receipts":
@@ -217,7 +218,8 @@ class Verifier:
                         wrong[pair] += 1
                         examples.setdefault(pair, f"{topic}/{partition}/{offset}")
         for (expected, found), count in sorted(wrong.items()):
-            self.violation(f"{count} messages expected in {expected} are in {found}, such as {examples[expected, found]}")
+            example = examples[expected, found]
+            self.violation(f"{count} messages expected in {expected} are in {found}, such as {example}")
         for topic, partition, offset, digest in expectations.get("payloads", []):
             entries = self.partitions[topic, partition].quarantine.get(offset, [])
             if any(held != digest for _, held in entries):

@@ -88,7 +88,13 @@ def write(data, facts):
 
 
 EXPECTATIONS = {
-    "legend": {"a": ["zone:EU"], "b": ["zone:CN+EU"], "c": ["quarantine:invalid-json"], "d": ["without-rows"], "e": ["zone:CN"]},
+    "legend": {
+        "a": ["zone:EU"],
+        "b": ["zone:CN+EU"],
+        "c": ["quarantine:invalid-json"],
+        "d": ["without-rows"],
+        "e": ["zone:CN"],
+    },
     "topics": {TOPIC: {"0": "aaaaabcd", "1": "ee"}},
     "payloads": [[TOPIC, 0, 6, hashlib.sha256(b"{").hexdigest()]],
     "sums": {"cnc_state": {"EU": {"part_count": 190}, "CN": {"part_count": 60}}},
@@ -188,7 +194,8 @@ class Faults(unittest.TestCase):
             return {**EXPECTATIONS, **changes}
 
         letters = expect(topics={TOPIC: {"0": "aaeaabcd", "1": "ee"}})
-        self.found(lambda f: None, "1 messages expected in zone:CN are in zone:EU, such as cnc.state/0/2", expectations=letters)
+        text = "1 messages expected in zone:CN are in zone:EU, such as cnc.state/0/2"
+        self.found(lambda f: None, text, expectations=letters)
         bytes_changed = expect(payloads=[[TOPIC, 0, 6, hashlib.sha256(b"}").hexdigest()]])
         self.found(lambda f: None, "0/6: quarantine holds other bytes than were sent", expectations=bytes_changed)
         tombstone = expect(payloads=[[TOPIC, 0, 6, None]])
