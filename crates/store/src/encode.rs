@@ -129,7 +129,10 @@ fn encode_day(job: &Job, day: i32, batches: &[RecordBatch]) -> Result<Written, F
         .with_properties(properties(&schema, &job.facts)?)
         // Readers shall see text where there was a dictionary.
         .with_skip_arrow_metadata(true);
-    let (file, temporary) = durable::create_temporary(&job.folder)?;
+    let in_table = names::partition_folder(job.partition_column, &date);
+    let folder = job.folder.join(&in_table);
+    durable::ensure_folder(&folder)?;
+    let (file, temporary) = durable::create_temporary(&folder)?;
     let failed = |error: ParquetError| parquet_fault(error, temporary.path());
     let mut hashed = Hashed { file, hash: Sha256::new(), bytes: 0 };
     let mut writer =
@@ -143,9 +146,6 @@ fn encode_day(job: &Job, day: i32, batches: &[RecordBatch]) -> Result<Written, F
     let Hashed { file, hash, bytes } = hashed;
     file.sync_all().map_err(FileError::new("sync", temporary.path()))?;
 
-    let in_table = names::partition_folder(job.partition_column, &date);
-    let folder = job.folder.join(&in_table);
-    durable::ensure_folder(&folder)?;
     // Never over another file: it may be part of a commit whose answer was lost.
     let mut n = 0;
     let name = loop {
@@ -159,7 +159,8 @@ fn encode_day(job: &Job, day: i32, batches: &[RecordBatch]) -> Result<Written, F
     let path = format!("{in_table}/{name}");
     let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     let written = Written { fact: FileFact { path, rows, bytes, sha256 }, date, statistics };
-    if let Err(error) = durable::sync_folder(&folder) {
+    // The table's folder too: whoever made the day's folder may not have lived to sync its name.
+    if let Err(error) = durable::sync_folder(&folder).and_then(|()| durable::sync_folder(&job.folder)) {
         discard(&job.folder, std::slice::from_ref(&written));
         return Err(error.into());
     }
@@ -173,7 +174,8 @@ fn properties(schema: &Schema, facts: &[(String, String)]) -> Result<WriterPrope
     let level = ZstdLevel::try_new(1).map_err(|_| Fault::stop("zstd has no level 1"))?;
     let facts = facts.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
     let mut properties = WriterProperties::builder()
-        .set_created_by("situs".to_owned())
+        // In the form that other readers parse; some distrust statistics of writers they cannot parse.
+        .set_created_by(concat!("situs version ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(level))
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::Chunk)

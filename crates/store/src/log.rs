@@ -88,7 +88,10 @@ pub(crate) async fn load(folder: &Path) -> Result<Option<TableState>, Fault> {
     let folder = folder.to_owned();
     let progress = tokio::task::spawn_blocking(move || {
         // What others wrote is built upon from here on, so it must not vanish in a power cut.
-        durable::sync_folder(&names::log(&folder))?;
+        // The log folder, the table's, and the root.
+        for folder in names::log(&folder).ancestors().take(3) {
+            durable::sync_folder(folder)?;
+        }
         replay(&folder, version)
     })
     .await??;

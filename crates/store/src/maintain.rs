@@ -28,8 +28,12 @@ pub(crate) async fn maintain(root: &Path, every: u64) -> Result<u64, Fault> {
         let mut count = 0;
         for table in tables::list(&root)? {
             let folder = names::table(&root, &table);
-            remove_abandoned(&folder)?;
-            remove_abandoned(&names::log(&folder))?;
+            // The log folder and those of the days.
+            for name in durable::list(&folder)? {
+                if folder.join(&name).symlink_metadata().is_ok_and(|found| found.is_dir()) {
+                    remove_abandoned(&folder.join(&name))?;
+                }
+            }
             if let Some(version) = due(&folder, every)? {
                 checkpoint(&folder, version)?;
                 count += 1;
@@ -82,4 +86,26 @@ fn remove_abandoned(folder: &Path) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn only_old_temporary_files_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let make = |age: Duration| {
+            let path = names::temporary(dir.path());
+            File::create(&path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+            path
+        };
+        let (old, young) = (make(2 * ABANDONED), make(ABANDONED / 2));
+        let kept = dir.path().join("f-0.parquet");
+        File::create(&kept).unwrap().set_modified(SystemTime::now() - 2 * ABANDONED).unwrap();
+        remove_abandoned(dir.path()).unwrap();
+        assert!(!old.exists() && young.exists() && kept.exists());
+    }
 }

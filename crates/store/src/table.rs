@@ -32,6 +32,19 @@ pub(crate) struct Table {
     metrics: Arc<Metrics>,
     /// The table as it was after the last look; `None` if it must be loaded, or does not exist.
     state: Mutex<Option<TableState>>,
+    /// What shall go wrong with the next commit, for tests.
+    #[cfg(test)]
+    pub(crate) mishap: std::sync::Mutex<Option<Mishap>>,
+}
+
+/// What can go wrong with a commit that no file system does on request.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mishap {
+    /// The entry is written, but the answer is an error.
+    LostAnswer,
+    /// The entry is not written.
+    Refused,
 }
 
 /// Files that were encoded for an outcome of the decisions.
@@ -52,7 +65,15 @@ enum Outcome {
 
 impl Table {
     pub(crate) fn new(root: &Path, name: TableName, identity: StoreIdentity, metrics: Arc<Metrics>) -> Self {
-        Self { folder: names::table(root, &name), name, identity, metrics, state: Mutex::new(None) }
+        Self {
+            folder: names::table(root, &name),
+            name,
+            identity,
+            metrics,
+            state: Mutex::new(None),
+            #[cfg(test)]
+            mishap: std::sync::Mutex::default(),
+        }
     }
 
     /// The offsets that partitions have reached, of those that have one.
@@ -247,7 +268,19 @@ impl Table {
         let Some(current) = state.as_mut() else { return Outcome::Failed(Fault::retry("no state")) };
         let version = current.version + 1;
         let target = names::log_entry(&self.folder, version);
+        #[cfg(test)]
+        let mishap = self.mishap.lock().unwrap().take();
+        #[cfg(test)]
+        let target = if mishap == Some(Mishap::Refused) { self.folder.join("no/entry") } else { target };
         let created = spawn_blocking(move || durable::create(&target, &bytes)).await;
+        #[cfg(test)]
+        let created = match (mishap, created) {
+            (Some(Mishap::LostAnswer), Ok(Ok(true))) => {
+                let timeout = std::io::Error::from(std::io::ErrorKind::TimedOut);
+                Ok(Err(durable::FileError::new("sync", &self.folder)(timeout)))
+            }
+            (_, created) => created,
+        };
         let fault: Fault = match created {
             Ok(Ok(false)) => return Outcome::Conflict,
             Ok(Ok(true)) => {

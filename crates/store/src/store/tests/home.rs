@@ -87,7 +87,7 @@ async fn quarantine_keeps_messages_byte_for_byte_and_once() {
     assert_eq!(seen, [1, 2, 3, 6]);
 }
 
-fn receipt(store: &DeltaStore, flush: &str, partition: i32, start: i64, end: i64) -> Receipt {
+pub(super) fn receipt(store: &DeltaStore, flush: &str, partition: i32, start: i64, end: i64) -> Receipt {
     let counts = Counts {
         messages: 10,
         decoded: 9,

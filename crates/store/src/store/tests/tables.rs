@@ -47,7 +47,7 @@ async fn the_reader_sees_columns_days_and_counts() {
     let reader = StoreReader::open(dir.path()).unwrap();
     assert_eq!(reader.identity(), store.identity());
     let table: TableName = "cnc_state".parse().unwrap();
-    assert_eq!(reader.tables().unwrap(), [table.clone()]);
+    assert_eq!(reader.tables().unwrap(), std::slice::from_ref(&table));
     let snapshot = reader.snapshot(&table).await.unwrap();
     assert_eq!(
         (snapshot.version, snapshot.partition_columns.as_slice()),
