@@ -18,7 +18,7 @@ use situs_model::{
 use crate::builders::Builders;
 use crate::decoder::block::Counters;
 use crate::decoder::read::TimeReading;
-use crate::plan::{ABSENT, Outcome, Plan, Program};
+use crate::plan::{ABSENT, Outcome, Plan, Program, Target};
 use crate::schema::Schema;
 use crate::tape::{BadText, Message, Workspace, push_token};
 
@@ -82,6 +82,8 @@ struct State {
     /// The quality of the present row.
     quality: String,
     scratch: String,
+    /// Columns already filled among those that leaves share.
+    taken: Vec<Target>,
     /// The rows of numbers of the present block.
     block_rows: Vec<(u32, i64)>,
     /// The counters after the blocks of the present message.
@@ -281,6 +283,7 @@ impl State {
             extras: Vec::new(),
             quality: String::new(),
             scratch: String::new(),
+            taken: Vec::new(),
             block_rows: Vec::new(),
             pending: Vec::new(),
             notes: Notes::default(),

@@ -232,7 +232,7 @@ pub(crate) struct PairsKind {
 pub(crate) enum Op {
     /// A leaf that shares no column.
     One(usize),
-    /// Leaves that share columns: the last one present fills its own, the others are null.
+    /// Leaves that share columns: of two for one column, the last in the text fills its own.
     Shared { leaves: Vec<usize>, targets: Vec<Target> },
     /// The key of the row's entry; the leaves fill the column where there is no such key.
     Key { dictionary: usize, leaves: Vec<usize> },

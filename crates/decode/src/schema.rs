@@ -78,7 +78,7 @@ struct Compiler<'d> {
     doc: &'d Document,
     root: &'d Node,
     columns: columns::Columns<'d>,
-    /// The pointers of all row containers, `*` for any entry.
+    /// The pointers of everything whose entries lie on a way to rows, `*` for any entry.
     containers: BTreeSet<Vec<String>>,
     /// Columns with the role `device`, and where that is said.
     devices: Vec<(String, &'d Node)>,
@@ -103,7 +103,7 @@ impl Schema {
             doc,
             root,
             columns: columns::Columns::new(doc),
-            containers: options.alternatives.iter().filter_map(rows::RowsAt::container).collect(),
+            containers: options.alternatives.iter().flat_map(rows::RowsAt::containers).collect(),
             devices: Vec::new(),
             claims: Vec::new(),
         };

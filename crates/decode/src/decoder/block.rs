@@ -92,8 +92,9 @@ impl State {
         width: usize,
         at: usize,
     ) -> Step {
-        let signals = width - usize::from(block.counter.is_some());
-        if rows.is_empty() || signals == 0 {
+        // A row that is there has an entry at the position of the counter.
+        let signals = width.saturating_sub(usize::from(block.counter.is_some()));
+        if signals == 0 {
             return Ok(());
         }
         let device = self.device(context, message);

@@ -8,7 +8,7 @@ use super::read::{self, Code, Reading};
 use super::walk::ExtraName;
 use super::{Context, Fault, State, Step, fault};
 use crate::number;
-use crate::plan::{ABSENT, Kind, Leaf, NumericStrings, Op, PairsKind, ValueKind};
+use crate::plan::{ABSENT, Kind, Leaf, NumericStrings, Op, PairsKind, Target, ValueKind};
 use crate::tape::Message;
 use crate::time::Instant;
 
@@ -35,21 +35,9 @@ impl State {
                         None => self.null(leaf)?,
                     }
                 }
-                Op::Shared { leaves, targets } => match self.last_present(context, leaves, message)? {
-                    Some((leaf, at)) => {
-                        for target in targets.iter().filter(|target| !leaf.targets.contains(target)) {
-                            self.builders.null(*target)?;
-                        }
-                        self.put(leaf, message, at)?;
-                    }
-                    None => {
-                        for target in targets {
-                            self.builders.null(*target)?;
-                        }
-                    }
-                },
+                Op::Shared { leaves, targets } => self.shared(context, message, leaves, targets)?,
                 Op::Key { dictionary, leaves } => {
-                    let field = self.last_present(context, leaves, message)?;
+                    let field = self.last_present(context, leaves, message, usize::MAX);
                     match (key, field) {
                         (Some(key), field) => {
                             self.notes.duplicate_keys += u64::from(field.is_some());
@@ -112,29 +100,54 @@ impl State {
         Some(at)
     }
 
-    /// Of leaves that share columns, the last one in the text that is present.
-    fn last_present<'l>(
+    /// Fills columns that several leaves share. Of two leaves for one column the last in the text
+    /// wins, as with keys given twice.
+    fn shared(
         &mut self,
+        context: &Context<'_>,
+        message: &mut Message<'_, '_>,
+        leaves: &[usize],
+        targets: &[Target],
+    ) -> Step {
+        // Taken out for the time; empty again when it is put back.
+        let mut taken = std::mem::take(&mut self.taken);
+        let mut before = usize::MAX;
+        while let Some((leaf, at)) = self.last_present(context, leaves, message, before) {
+            before = at;
+            if leaf.targets.iter().any(|target| taken.contains(target)) {
+                if leaf.critical {
+                    return fault(RejectCode::DuplicateKey, at);
+                }
+                self.notes.duplicate_keys += 1;
+                continue;
+            }
+            taken.extend(&leaf.targets);
+            self.put(leaf, message, at)?;
+        }
+        for target in targets.iter().filter(|target| !taken.contains(target)) {
+            self.builders.null(*target)?;
+        }
+        taken.clear();
+        self.taken = taken;
+        Ok(())
+    }
+
+    /// The leaf whose value is the last in the text that stands before `before`.
+    fn last_present<'l>(
+        &self,
         context: &Context<'l>,
         leaves: &[usize],
         message: &Message<'_, '_>,
-    ) -> Step<Option<(&'l Leaf, usize)>> {
-        let mut last: Option<(&Leaf, usize)> = None;
-        for leaf in leaves {
-            let leaf = &context.plan.leaves[*leaf];
-            let Some(at) = self.present(leaf, message) else { continue };
-            if let Some((other, other_at)) = last {
-                if leaf.critical || other.critical {
-                    return fault(RejectCode::DuplicateKey, at.max(other_at));
-                }
-                self.notes.duplicate_keys += 1;
-                if at < other_at {
-                    continue;
-                }
-            }
-            last = Some((leaf, at));
-        }
-        Ok(last)
+        before: usize,
+    ) -> Option<(&'l Leaf, usize)> {
+        leaves
+            .iter()
+            .filter_map(|leaf| {
+                let leaf = &context.plan.leaves[*leaf];
+                Some((leaf, self.present(leaf, message)?))
+            })
+            .filter(|(_, at)| *at < before)
+            .max_by_key(|(_, at)| *at)
     }
 
     /// Notes the quality of a value that is missing or doubtful.

@@ -133,9 +133,9 @@ impl<'d> RowsAt<'d> {
         Some(Self { condition, none, segments, key, block })
     }
 
-    /// The pointer to the container of the rows.
-    pub(super) fn container(&self) -> Option<Vec<String>> {
-        (!self.segments.is_empty()).then(|| self.segments.join(&"*".to_owned()))
+    /// The pointers to the containers on the way, the last being that of the rows.
+    pub(super) fn containers(&self) -> Vec<Vec<String>> {
+        (1..=self.segments.len()).map(|count| self.segments[..count].join(&"*".to_owned())).collect()
     }
 }
 

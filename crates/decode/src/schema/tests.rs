@@ -16,3 +16,253 @@ fn shipped_schemas_compile() {
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
+
+fn problems(text: &str) -> Vec<String> {
+    match Schema::parse("s.json", text, &DeviceSource::Payload) {
+        Ok(_) => Vec::new(),
+        Err(Diagnostics(problems)) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// The problem of a schema with this one property.
+fn problem_of(property: &str) -> String {
+    let text = format!("{{\"type\":\"object\",\n\"properties\":{{\n{property}\n}}}}");
+    let problems = problems(&text);
+    assert_eq!(problems.len(), 1, "{property}: {problems:#?}");
+    problems[0].strip_prefix("s.json:3:").unwrap_or(&problems[0]).to_owned()
+}
+
+#[test]
+fn columns_with_units_and_classes_in_order() {
+    let text = r##"{
+        "$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "urn:x", "title": "T", "x-other": 1,
+        "type": "object",
+        "x-situs": {"unknown": "keep", "event-time-ns": true},
+        "required": ["a"],
+        "properties": {
+            "a": {"type": "string", "x-situs": {"arrow": "dictionary", "role": "device", "class": "asset-identity"}},
+            "b": {"type": ["number", "null"], "minimum": 0, "x-situs": {"unit": "PERCENT", "class": "process"}},
+            "c": {"type": "integer"},
+            "d": {"type": "boolean"},
+            "e": {"type": "array", "items": {"type": "number"}},
+            "f": {"type": "array", "items": {"$ref": "#/$defs/text"}},
+            "g": {"type": "string", "x-situs": {"time": ["rfc3339"]}},
+            "h": {"type": "object", "x-situs": {"arrow": "json"}},
+            "i": {"type": "object", "properties": {"j": {"type": "string", "x-situs": {"role": "claim"}}}},
+            "k": {"$ref": "#/$defs/text", "x-situs": {}}
+        },
+        "$defs": {"text": {"type": "string", "x-situs": {"column": "text", "class": "personal"}}}
+    }"##;
+    let schema = Schema::parse("s.json", text, &DeviceSource::Payload).unwrap();
+    let shown: Vec<String> = schema
+        .columns()
+        .iter()
+        .map(|c| format!("{} {} {:?} {:?}", c.name, c.data_type, c.unit.as_deref().unwrap_or(""), c.class))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "a Dictionary(Int32, Utf8) \"\" Some(AssetIdentity)",
+            "b Float64 \"PERCENT\" Some(Process)",
+            "c Int64 \"\" None",
+            "d Boolean \"\" None",
+            "e List(Float64, field: 'element') \"\" None",
+            "f List(Utf8, field: 'element') \"\" None",
+            "g Timestamp(µs, \"UTC\") \"\" None",
+            "h Utf8 \"\" None",
+            "j Utf8 \"\" None",
+            "text Utf8 \"\" Some(Personal)",
+        ]
+    );
+    let names: Vec<&str> = schema.arrow_schema().fields().iter().map(|f| f.name().as_str()).collect();
+    assert_eq!(names[10], "_extra");
+    assert_eq!(
+        names[11..],
+        [
+            "_topic",
+            "_partition",
+            "_offset",
+            "_row",
+            "_broker_time",
+            "_ingest_time",
+            "event_time",
+            "event_date",
+            "_event_time_ns",
+            "_quality"
+        ]
+    );
+    let b = schema.arrow_schema().field(1);
+    assert_eq!(b.metadata()[UNIT_METADATA], "PERCENT");
+    assert_eq!(b.metadata()[CLASS_METADATA], "process");
+    assert_eq!((schema.device_column(), schema.claim_columns()), (Some("a"), &["j".to_owned()][..]));
+    assert_eq!(schema.version(), &ContentVersion::of(text.as_bytes()));
+}
+
+#[test]
+fn all_problems_at_once_with_places_and_words() {
+    let text = r#"{
+  "type": "object",
+  "x-situs": { "unknwon": "keep", "batch": "yes" },
+  "required": ["devise"],
+  "propertis": {},
+  "properties": {
+    "device": { "type": "strin", "x-situs": { "rolle": "device" } },
+    "Load": { "type": "number" },
+    "time": { "x-situs": { "arrow": "timestmp", "time": ["rfc3338"] } },
+    "event_time": { "type": "string" },
+    "a": { "allOf": [] , "x-situs": { "arrow": "json" } },
+    "b": { "x-situs": { "class": "personel", "arrow": "json" } }
+  }
+}"#;
+    let shown = problems(text);
+    let expected = [
+        "s.json:3:16: unknown key `unknwon` in `x-situs` at the top; did you mean `unknown`?",
+        "s.json:3:44: `batch` in `x-situs` at the top: expected one of `true` or `false`, found `yes`",
+        "s.json:4:16: `devise` is required but is no property here; did you mean `device`?",
+        "s.json:5:3: unknown keyword `propertis` in the schema; did you mean `properties`?",
+        "s.json:7:25: `type`: expected one of",
+        "s.json:7:47: unknown key `rolle` in `x-situs` of `device`; did you mean `role`?",
+        "s.json:8:5: `Load` is no name for a column: give one with `column`",
+        "s.json:9:37: `arrow` in `x-situs` of `time`: expected one of",
+        "s.json:9:58: `time`: expected one of",
+        "s.json:10:5: `event_time` is a column that Situs adds; give this one another name",
+        "s.json:11:12: `allOf` in `a` is not read",
+        "s.json:12:34: `class` in `x-situs` of `b`: expected one of",
+    ];
+    for expected in expected {
+        assert!(shown.iter().any(|problem| problem.starts_with(expected)), "no {expected} in {shown:#?}");
+    }
+    assert!(shown.iter().any(|p| p.ends_with("did you mean `timestamp`?")), "{shown:#?}");
+    assert!(shown.iter().any(|p| p.ends_with("did you mean `rfc3339`?")), "{shown:#?}");
+    assert!(shown.iter().any(|p| p.ends_with("did you mean `personal`?")), "{shown:#?}");
+}
+
+#[test]
+fn fields_that_say_too_little_or_too_much() {
+    for (property, problem) in [
+        (
+            r#""a": {}"#,
+            "say with `arrow` what becomes of this field (`json` keeps any value as text): its `type` does not say",
+        ),
+        (r#""a": {"type": ["string", "number"]}"#, "say with `arrow`"),
+        (r#""a": {"type": "object"}"#, "say with `arrow`"),
+        (r#""a": {"type": "array", "items": {"type": "object", "properties": {}}}"#, "say with `arrow`"),
+        (
+            r#""a": {"type": "string", "x-situs": {"role": "event-time"}}"#,
+            "the role `event-time` needs `time`",
+        ),
+        (r#""a": {"x-situs": {"arrow": "timestamp"}}"#, "a `timestamp` needs `time`"),
+        (
+            r#""a": {"type": "string", "x-situs": {"role": "device", "column": false}}"#,
+            "a field with this role needs a column",
+        ),
+        (r#""a": {"type": "integer", "x-situs": {"role": "device"}}"#, "a field with this role is text"),
+        (r#""a": {"type": "string", "x-situs": {"column": "_x"}}"#, "`_x` is a column that Situs adds"),
+        (r#""a": {"type": "string", "x-situs": {"column": "9x"}}"#, "`9x` is no name for a column"),
+        (r#""a": {"type": "string", "x-situs": {"source": "x/y"}}"#, "`x/y` is no pointer"),
+        (r#""a": {"type": "string", "x-situs": {"rank": 1}}"#, "`rank` belongs to the role `event-time`"),
+        (r#""a": {"x-situs": {"value": {"number": "n"}}}"#, "`value` needs a key `text`"),
+        (
+            r#""a": {"x-situs": {"value": {"text": "t", "numeric-strings": {"any": [{"field": "b", "in": ["x"]}]}}}}"#,
+            "this field is not read where the value is",
+        ),
+        (
+            r#""a": {"x-situs": {"pairs": {"name": "n", "value": "v", "columns": ["x"]}}}"#,
+            "`columns` in `pairs` are two",
+        ),
+        (
+            r#""a": {"x-situs": {"or-value": {"text": "t"}, "arrow": "json"}}"#,
+            "`or-value` belongs on an object",
+        ),
+        (r##""a": {"$ref": "#/$defs/x"}"##, "`#/$defs/x` leads nowhere"),
+        (
+            r#""a": {"type": "string"}, "b": {"type": "number", "x-situs": {"column": "a"}}"#,
+            "the column `a` is `float64` here and `utf8` in line 3",
+        ),
+        (
+            r#""a": {"type": "number", "x-situs": {"unit": "m"}}, "b": {"type": "number", "x-situs": {"column": "a", "unit": "mm"}}"#,
+            "the column `a` has the unit `mm` here and `m` in line 3",
+        ),
+        (
+            r#""a": {"x-situ": {}, "type": "string"}"#,
+            "unknown keyword `x-situ` in `a`; did you mean `x-situs`?",
+        ),
+    ] {
+        let found = problem_of(property);
+        let (column, message) = found.split_once(": ").unwrap();
+        assert!(message.starts_with(problem), "{property}: {found}");
+        // The place is a key, a name or a value that the problem is about.
+        let column: usize = column.parse().unwrap();
+        assert!(matches!(property.as_bytes()[column - 1], b'"' | b'{' | b'f' | b'1'), "{property}: {found}");
+    }
+}
+
+#[test]
+fn ways_to_rows_that_lead_nowhere() {
+    let with = |rows: &str, properties: &str| {
+        problems(&format!(
+            "{{\"type\":\"object\",\"x-situs\":{{\"rows\":[{rows}]}},\"properties\":{{{properties}}}}}"
+        ))
+    };
+    let list =
+        r#""list": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "integer"}}}}"#;
+    assert_eq!(with(r#"{"at": "/list"}"#, list), [""; 0]);
+    for (rows, properties, problem) in [
+        (
+            r#"{"at": "/lst"}"#,
+            list,
+            "`at` leads through `lst`, which is no property here; did you mean `list`?",
+        ),
+        (r#"{"at": "list"}"#, list, "is no pointer"),
+        (r#"{"at": "/list/*"}"#, list, "in `at` every `*` stands between names"),
+        (r#"{"at": "/list/*/a"}"#, list, "the entries of `a` become rows: describe them"),
+        (r#"{}"#, list, "an alternative of `rows` needs `at` or `none`"),
+        (r#"{"none": "Meta data"}"#, "", "`none` is a word"),
+        (r#"{"none": "x", "at": "/list"}"#, list, "`at` has no meaning beside `none`"),
+        (r#"{"at": "", "key": "k"}"#, "", "`key` needs an `at` that leads to entries"),
+        (r#"{"at": "", "if-equals": "x"}"#, "", "`if-equals` needs `if`"),
+        (r#"{"at": "/list"}"#, r#""list": {"type": "array"}"#, "describe them under `items`"),
+        (
+            r#"{"at": "/list", "block": {"columns": {"first": "f", "samples": "s"}}}"#,
+            list,
+            "the column for `first` needs `counter`",
+        ),
+        (r#"{"at": "/list", "block": {"columns": {}}}"#, list, "needs a key `samples`"),
+        (
+            r#"{"at": "/list", "block": {"columns": {"samples": "s"}}}"#,
+            &format!(r#"{list}, "s": {{"type": "array", "items": {{"type": "number"}}}}"#),
+            "the column `s` is filled by the block and by a field",
+        ),
+        (r#"{"at": "/list", "key": "a"}"#, list, "the column `a` is `int64` here and `dictionary` in line 1"),
+    ] {
+        let found = with(rows, properties);
+        assert!(found.iter().any(|p| p.contains(problem)), "{rows}: {found:#?}");
+    }
+    assert!(problems(r#"{"type":"object","x-situs":{"rows":[]}}"#)[0].contains("needs an alternative"));
+    assert!(problems(r#"{"type":"array"}"#)[0].contains("`type` at the top must be `object`"));
+    assert!(problems("{").len() == 1 && problems("").len() == 1 && problems("[]").len() == 1);
+}
+
+#[test]
+fn references_in_a_circle_end() {
+    let text = r##"{"type":"object","properties":{"a":{"$ref":"#/$defs/x"}},
+        "$defs":{"x":{"type":"object","properties":{"b":{"$ref":"#/$defs/x"}}}}}"##;
+    assert!(problems(text)[0].contains("nested too deep"));
+    let text =
+        r##"{"type":"object","properties":{"a":{"$ref":"#/$defs/x"}},"$defs":{"x":{"$ref":"#/$defs/x"}}}"##;
+    assert!(problems(text)[0].contains("in a circle"));
+}
+
+#[test]
+fn the_device_column_is_one_and_its_name_is_free() {
+    let two = r#"{"type":"object","properties":{
+        "a":{"type":"string","x-situs":{"role":"device"}},"b":{"type":"string","x-situs":{"role":"device"}}}}"#;
+    assert!(problems(two)[0].contains("the device id already has the column `a`"));
+    let taken = r#"{"type":"object","properties":{"device":{"type":"string"}}}"#;
+    assert_eq!(problems(taken), [""; 0]);
+    let found = Schema::parse("s.json", taken, &DeviceSource::Key).unwrap_err().to_string();
+    assert!(
+        found.contains("the column `device` is taken: the pipeline fills it from the message's key"),
+        "{found}"
+    );
+}
