@@ -61,6 +61,12 @@ pub enum QueryError {
         /// Its first word, or what it is.
         statement: String,
     },
+    /// A statement that might be nested too deeply.
+    #[error("the statement is too large: it has more than {limit} words, operators and brackets")]
+    TooLarge {
+        /// How many it may have; values and commas do not count.
+        limit: usize,
+    },
     /// More or less than one statement.
     #[error("expected one statement, found {found}")]
     NotOneStatement {

@@ -19,11 +19,13 @@
 //! # }
 //! ```
 
+mod engine;
 mod error;
 mod objects;
 mod output;
 mod permit;
 mod session;
+mod statement;
 mod table;
 
 pub use error::QueryError;

@@ -18,17 +18,17 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
-use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast;
 use futures::TryStreamExt as _;
 use futures::future::try_join_all;
 use situs_model::doc::nearest;
 use situs_model::{TableName, ZoneId};
 use situs_store::{StoreReader, TableSnapshot};
 
+use crate::engine::Engine;
 use crate::error::QueryError;
 use crate::objects::{PermittedObjects, store_url};
 use crate::permit::Permit;
+use crate::statement::{check_reads, check_size, is_show_tables};
 use crate::table::ZoneTable;
 
 /// The one catalog.
@@ -81,6 +81,12 @@ pub struct QueryResult {
 /// What was written after the session was opened is not seen; open another one. Files that were
 /// vacuumed since cannot be read any more.
 pub struct Session {
+    reader: Arc<Reader>,
+    engine: Engine,
+}
+
+/// What a statement needs of a session.
+struct Reader {
     context: SessionContext,
     tables: Vec<TableInfo>,
 }
@@ -127,12 +133,12 @@ impl Session {
         }
         let context = build(objects).map_err(|error| QueryError::run(&error))?;
         let tables = register(&context, found).map_err(|error| QueryError::run(&error))?;
-        Ok(Self { context, tables })
+        Ok(Self { reader: Arc::new(Reader { context, tables }), engine: Engine::start()? })
     }
 
     /// The names of the tables, in order, such as `cn.cnc_state` or `quarantine`.
     pub fn tables(&self) -> Vec<String> {
-        self.tables.iter().map(|table| table.name.clone()).collect()
+        self.reader.names()
     }
 
     /// Facts about the tables, in the order of their names.
@@ -140,7 +146,7 @@ impl Session {
     /// # Errors
     /// None as long as a session reads what it found when it was opened.
     pub async fn describe(&self) -> Result<Vec<TableInfo>, QueryError> {
-        Ok(self.tables.clone())
+        Ok(self.reader.tables.clone())
     }
 
     /// Runs one read-only statement: `SELECT` (with `WITH`, `VALUES` and the like), `EXPLAIN`,
@@ -150,6 +156,18 @@ impl Session {
     /// [`QueryError::Refused`] for every other statement, [`QueryError::UnknownTable`] for a table
     /// outside the permit, and what goes wrong while the statement is read or runs.
     pub async fn sql(&self, text: &str) -> Result<QueryResult, QueryError> {
+        let (reader, text) = (self.reader.clone(), text.to_owned());
+        self.engine.run(async move { reader.run(&text).await }).await
+    }
+}
+
+impl Reader {
+    fn names(&self) -> Vec<String> {
+        self.tables.iter().map(|table| table.name.clone()).collect()
+    }
+
+    async fn run(&self, text: &str) -> Result<QueryResult, QueryError> {
+        check_size(text)?;
         let state = self.context.state();
         let parse = |text: &str| state.sql_to_statement(text, &Dialect::Generic);
         let mut statement = parse(text).map_err(|error| match error {
@@ -158,7 +176,7 @@ impl Session {
             error => QueryError::statement(&error),
         })?;
         check_reads(&statement)?;
-        if is_plain_show_tables(&statement) {
+        if is_show_tables(&statement) {
             statement = parse(SHOW_TABLES).map_err(|error| QueryError::statement(&error))?;
         }
 
@@ -198,7 +216,7 @@ impl Session {
             !state.schema_for_ref(resolved.clone()).is_ok_and(|schema| schema.table_exist(&resolved.table))
         })?;
         let table = unknown.to_string();
-        let known = self.tables();
+        let known = self.names();
         // The last part alone may be what was meant: `cnc_state` for `cn.cnc_state`.
         let nearest = nearest(&table, known.iter().map(String::as_str)).or_else(|| {
             known.iter().find(|name| name.split('.').next_back() == Some(unknown.table())).cloned()
@@ -209,7 +227,7 @@ impl Session {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("tables", &self.tables).finish_non_exhaustive()
+        f.debug_struct("Session").field("tables", &self.reader.tables).finish_non_exhaustive()
     }
 }
 
@@ -295,36 +313,6 @@ fn register(context: &SessionContext, found: Vec<Found>) -> Result<Vec<TableInfo
     // Tables of zones first, then those without.
     tables.sort_by_key(|table| (!table.name.contains('.'), table.name.clone()));
     Ok(tables)
-}
-
-/// Whether a statement only reads, as far as its outside shows.
-fn check_reads(statement: &Statement) -> Result<(), QueryError> {
-    let reads = match statement {
-        Statement::Explain(explain) => return check_reads(&explain.statement),
-        Statement::Statement(statement) => matches!(
-            **statement,
-            ast::Statement::Query(_)
-                | ast::Statement::Explain { .. }
-                | ast::Statement::ExplainTable { .. }
-                | ast::Statement::ShowTables { .. }
-                | ast::Statement::ShowColumns { .. }
-                | ast::Statement::ShowFunctions { .. }
-                | ast::Statement::ShowVariable { .. }
-        ),
-        Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => false,
-    };
-    if reads {
-        return Ok(());
-    }
-    let text = statement.to_string();
-    let word = text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
-    Err(QueryError::Refused { statement: word.to_ascii_uppercase() })
-}
-
-fn is_plain_show_tables(statement: &Statement) -> bool {
-    let Statement::Statement(statement) = statement else { return false };
-    // `SHOW TABLES LIKE …` is left to the engine, which says what it can do.
-    matches!(&**statement, ast::Statement::ShowTables { .. }) && statement.to_string() == "SHOW TABLES"
 }
 
 #[cfg(test)]

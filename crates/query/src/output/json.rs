@@ -11,12 +11,16 @@ use arrow_json::writer::{
 };
 use arrow_schema::{ArrowError, DataType, FieldRef, SchemaRef};
 
-/// Writes an array of objects, one per line. Not even an empty result is without its brackets.
+/// Writes an array of objects, one per line; of no rows the empty array.
 pub(super) fn write(
     schema: &SchemaRef,
     batches: &[RecordBatch],
     out: &mut dyn Write,
 ) -> Result<(), ArrowError> {
+    if batches.iter().all(|batch| batch.num_rows() == 0) {
+        out.write_all(b"[]\n")?;
+        return Ok(());
+    }
     let batches = super::convert(batches, schema, |_, column| Ok(column.clone()))?;
     let mut writer = WriterBuilder::new()
         .with_explicit_nulls(true)
@@ -67,7 +71,7 @@ impl JsonFormat for RowsOnLines {
     }
 
     fn end_stream<W: Write>(&self, writer: &mut W) -> Result<(), ArrowError> {
-        writer.write_all(b"]\n")?;
+        writer.write_all(b"\n]\n")?;
         Ok(())
     }
 }
