@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use situs_model::columns::names;
+use situs_model::columns::{names, tag_fields};
 use situs_model::doc::{Diagnostic, list, nearest};
 
 use crate::condition::{CompileError, Compiled, Condition, Scope};
@@ -61,8 +61,13 @@ fn missing<'a>(
         message.push_str(" for conditions: it changes when a record is replayed");
         return policy.problem(place, message, None);
     }
+    if tag_fields().iter().any(|field| field.name() == column) {
+        message.push_str(" for conditions: it is what the policy decides");
+        return policy.problem(place, message, None);
+    }
     let suggestion = nearest(column, valid);
-    if suggestion.is_none() {
+    // Only in double quotes can a name have capitals.
+    if suggestion.is_none() && column.chars().any(char::is_uppercase) {
         message.push_str(" (text stands in single quotes)");
     }
     policy.problem(place, message, suggestion)
@@ -207,3 +212,6 @@ impl Checker<'_> {
         lacking
     }
 }
+
+#[cfg(test)]
+mod tests;

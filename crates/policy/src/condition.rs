@@ -13,7 +13,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
-use datafusion_sql::sqlparser::ast::{self, visit_expressions};
+use datafusion_sql::sqlparser::ast::{self, Visit as _, Visitor};
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_sql::sqlparser::tokenizer::Token;
@@ -22,10 +22,13 @@ pub(crate) use compile::{CompileError, Scope};
 
 use crate::policy::Place;
 
-/// Longest condition, in bytes. It bounds how deep the expression can nest.
+/// Longest condition, in bytes.
 pub(crate) const MAX_LENGTH: usize = 4096;
-/// How deep the parser follows brackets.
-const MAX_BRACKETS: usize = 50;
+/// How deep an expression may nest; a chain of `AND` or `OR` nests once per link.
+const MAX_DEPTH: usize = 50;
+/// How deep the parser follows brackets. Its frames are large: in a debug build 50 levels, its default,
+/// overflow the 2 MiB stack of a thread.
+const MAX_BRACKETS: usize = 24;
 
 /// A condition of the policy: parsed, its columns not yet looked up.
 #[derive(Debug)]
@@ -36,14 +39,28 @@ pub(crate) struct Condition {
     pub(crate) columns: Vec<String>,
 }
 
+/// What is wrong with a condition, for the user.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) message: String,
+    /// The nearest valid word, where a word is wrong.
+    pub(crate) suggestion: Option<String>,
+}
+
+impl From<String> for Fault {
+    fn from(message: String) -> Self {
+        Self { message, suggestion: None }
+    }
+}
+
 impl Condition {
     /// Parses SQL text.
     ///
     /// # Errors
-    /// What is wrong with it, for the user.
-    pub(crate) fn parse(text: &str, place: Place) -> Result<Self, String> {
+    /// What is wrong with it.
+    pub(crate) fn parse(text: &str, place: Place) -> Result<Self, Fault> {
         if text.len() > MAX_LENGTH {
-            return Err(format!("a condition may be {MAX_LENGTH} bytes long, found {}", text.len()));
+            return Err(format!("a condition may be {MAX_LENGTH} bytes long, found {}", text.len()).into());
         }
         let ast = parse_expression(text).map_err(|error| match error {
             ParserError::TokenizerError(text) | ParserError::ParserError(text) => {
@@ -51,28 +68,60 @@ impl Condition {
             }
             ParserError::RecursionLimitExceeded => "nested too deep".to_owned(),
         })?;
-        let mut columns: Vec<String> = Vec::new();
-        let refused = visit_expressions(&ast, |expression| {
-            let column = match expression {
-                ast::Expr::Identifier(name) => name_of(name),
-                ast::Expr::CompoundIdentifier(parts) => {
-                    let parts: Vec<String> = parts.iter().map(name_of).collect();
-                    parts.join(".")
-                }
-                ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => {
-                    return ControlFlow::Break("a condition sees one record: subqueries are not allowed");
-                }
-                _ => return ControlFlow::Continue(()),
-            };
-            if !columns.contains(&column) {
-                columns.push(column);
-            }
-            ControlFlow::Continue(())
-        });
-        match refused {
-            ControlFlow::Break(message) => Err(message.to_owned()),
-            ControlFlow::Continue(()) => Ok(Self { place, ast, columns }),
+        let mut survey = Survey::default();
+        match ast.visit(&mut survey) {
+            ControlFlow::Break(fault) => Err(fault),
+            ControlFlow::Continue(()) => Ok(Self { place, ast, columns: survey.columns }),
         }
+    }
+}
+
+/// Goes through a condition before DataFusion does, whose planning follows its depth recursively.
+#[derive(Default)]
+struct Survey {
+    depth: usize,
+    columns: Vec<String>,
+}
+
+impl Visitor for Survey {
+    type Break = Fault;
+
+    fn pre_visit_expr(&mut self, expression: &ast::Expr) -> ControlFlow<Fault> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            let message = "nested too deep; many `OR` of one column are better written with `IN`";
+            return ControlFlow::Break(message.to_owned().into());
+        }
+        let column = match expression {
+            ast::Expr::Identifier(name) => name_of(name),
+            ast::Expr::CompoundIdentifier(parts) => {
+                let parts: Vec<String> = parts.iter().map(name_of).collect();
+                parts.join(".")
+            }
+            ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => {
+                let message = "a condition sees one record: subqueries are not allowed";
+                return ControlFlow::Break(message.to_owned().into());
+            }
+            ast::Expr::Function(call) => {
+                let name = call.name.to_string().to_lowercase();
+                let suggestion = match sql::Language::get().suggest(&name) {
+                    Ok(()) => return ControlFlow::Continue(()),
+                    Err(suggestion) => suggestion,
+                };
+                let message = format!("there is no function `{name}` in conditions");
+                return ControlFlow::Break(Fault { message, suggestion });
+            }
+            _ => return ControlFlow::Continue(()),
+        };
+        if !self.columns.contains(&column) {
+            self.columns.push(column);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, _: &ast::Expr) -> ControlFlow<Fault> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
     }
 }
 
@@ -187,3 +236,6 @@ impl Question {
         Some(array.iter().map(answer).collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

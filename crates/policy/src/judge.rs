@@ -210,3 +210,6 @@ fn compile<'a>(
         Some(condition) => condition.compile(scope).map_err(|error| (condition, error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,8 @@ mod parse;
 mod policy;
 mod registry;
 mod tags;
+#[cfg(test)]
+mod testing;
 
 pub use facts::PipelineFacts;
 pub use judge::{Judge, JudgeError};

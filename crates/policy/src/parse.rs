@@ -9,7 +9,7 @@ use situs_model::doc::{Diagnostics, Document, Map, Node};
 use situs_model::pipeline::is_topic_name;
 use situs_model::{BasisKind, ContentVersion, Jurisdiction, ModelId, RuleId, SiteId, Training, ZoneId};
 
-use crate::condition::Condition;
+use crate::condition::{Condition, Fault};
 use crate::policy::{Model, ModelEntry, Place, Policy, Rule, RuleEntry, Site, SiteEntry, Zone, ZoneEntry};
 use crate::registry::Registry;
 
@@ -301,8 +301,14 @@ impl<'d> Reader<'d> {
         let text = self.doc.text(node, &format!("`{key}` in {what}"))?;
         match Condition::parse(text, place(node)) {
             Ok(condition) => Some((text.to_owned(), condition)),
-            Err(message) => {
-                self.doc.report(node, format!("`{key}` in {what}: {message}"));
+            Err(Fault { message, suggestion }) => {
+                let word = suggestion.as_deref().unwrap_or_default();
+                self.doc.report_word(
+                    node,
+                    format!("`{key}` in {what}: {message}"),
+                    word,
+                    suggestion.as_deref(),
+                );
                 None
             }
         }
@@ -318,3 +324,6 @@ fn names_in(node: &Node) -> Vec<&str> {
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,7 +115,12 @@ impl Condition {
             .with_config_options(language.config().clone())
             .build();
         let simplifier = ExprSimplifier::new(context);
+        let written = text_to_number(&substituted, &names)?;
         let coerced = simplifier.coerce(substituted, &names)?;
+        if text_to_number(&coerced, &names)? > written {
+            let message = "it compares text with a number; write CAST or TRY_CAST if that is meant";
+            return Err(CompileError::Invalid(message.to_owned()));
+        }
         let result = coerced.get_type(names.as_ref())?;
         if result != DataType::Boolean {
             return Err(CompileError::Invalid(format!(
@@ -173,6 +178,29 @@ impl Question {
             None => Err(CompileError::Invalid("its operators do not take columns of these types".to_owned())),
         }
     }
+}
+
+/// How many values of columns are converted from text to another kind.
+///
+/// DataFusion adds such conversions by itself, and they fail on every text that is no number. A
+/// literal may be converted: whether that works is seen at once.
+fn text_to_number(expression: &Expr, schema: &DFSchema) -> Result<usize, CompileError> {
+    let is_text = |data_type: &DataType| match data_type {
+        DataType::Dictionary(_, value) => value.is_string(),
+        other => other.is_string(),
+    };
+    let mut count = 0;
+    expression.apply(|node| {
+        if let Expr::Cast(cast) = node
+            && !matches!(*cast.expr, Expr::Literal(..))
+            && !is_text(cast.field.data_type())
+            && is_text(&cast.expr.get_type(schema)?)
+        {
+            count += 1;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(count)
 }
 
 /// Refuses what SQL knows and a condition on one record cannot have.

@@ -10,6 +10,7 @@ use datafusion_expr::planner::{ContextProvider, ExprPlanner};
 use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, Volatility, WindowUDF};
 use datafusion_functions::core::planner::CoreFunctionPlanner;
 use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
+use situs_model::doc::nearest;
 
 /// The functions of conditions.
 ///
@@ -51,6 +52,14 @@ impl Language {
     /// The language of conditions.
     pub(super) fn get() -> &'static Self {
         &LANGUAGE
+    }
+
+    /// Whether there is a function of this name; if not, the nearest one.
+    pub(super) fn suggest(&self, name: &str) -> Result<(), Option<String>> {
+        if self.functions.contains_key(name) {
+            return Ok(());
+        }
+        Err(nearest(name, self.functions.keys().map(String::as_str)))
     }
 
     /// DataFusion's settings, all at their defaults.
