@@ -3,6 +3,8 @@ use std::sync::Mutex;
 
 use rdkafka::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::*;
 use crate::demo::broker::{EmbeddedBroker, KEPT_BYTES};
@@ -129,9 +131,29 @@ fn a_rate_is_held() {
 }
 
 #[test]
-fn a_failed_delivery_is_reported() {
+fn a_failed_delivery_is_reported_and_ends_the_feed() {
+    let cluster = MockCluster::new(1).unwrap();
+    for (topic, partitions) in TOPICS {
+        cluster.create_topic(topic, partitions, 1).unwrap();
+    }
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_MSG]);
+    let produced = Feed::start(
+        cluster.bootstrap_servers(),
+        Generator::new(4, 1_764_000_000_000),
+        Arc::new(|_, _| i64::MAX),
+        Some(20_000),
+        Arc::new(AtomicBool::new(false)),
+    )
+    .join()
+    .unwrap();
+    assert!(produced.failed > 0 && produced.error.is_some(), "{produced:?}");
+    let sent: u64 = produced.per_topic_partition.values().sum();
+    assert_eq!(produced.messages + produced.failed, sent);
+}
+
+#[test]
+fn a_partition_that_does_not_exist_ends_the_feed() {
     let broker = EmbeddedBroker::start(&[("cnc.state", 1)]).unwrap();
-    // The generator's partitions 1 to 3 do not exist.
     let produced = Feed::start(
         broker.bootstrap(),
         Generator::new(4, 1_764_000_000_000),

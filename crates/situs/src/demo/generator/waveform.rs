@@ -143,8 +143,8 @@ impl Signal {
             Form::Decimals => {
                 // A parabola per half turn is close enough to a sine.
                 let x = i64::from(self.phase.cast_signed()) >> 11;
-                let sine = 4 * x * ((1 << 20) - x.abs()) >> 20;
-                let value = (i128::from(self.amplitude) * i128::from(sine) >> 20) as i64;
+                let sine = (4 * x * ((1 << 20) - x.abs())) >> 20;
+                let value = ((i128::from(self.amplitude) * i128::from(sine)) >> 20) as i64;
                 text.fixed(self.offset + value + random.noise(90), 6);
             }
         }
