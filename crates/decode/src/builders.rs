@@ -67,14 +67,6 @@ impl Builders {
         self.message.len()
     }
 
-    /// Bytes in columns whose rows have no fixed size.
-    pub(crate) fn bytes(&self) -> usize {
-        self.utf8.iter().map(Text::bytes).sum::<usize>()
-            + self.numbers.iter().map(NumberLists::bytes).sum::<usize>()
-            + self.texts.iter().map(TextLists::bytes).sum::<usize>()
-            + self.extra.as_ref().map_or(0, Text::bytes)
-    }
-
     pub(crate) fn null(&mut self, target: Target) -> Result<(), Full> {
         match target {
             Target::Float64(at) => self.float64[at].null(),
@@ -88,13 +80,6 @@ impl Builders {
             Target::Texts(at) => self.texts[at].null()?,
         }
         Ok(())
-    }
-
-    pub(crate) fn text(&mut self, target: TextTarget, text: &str) -> Result<(), Full> {
-        match target {
-            TextTarget::Utf8(at) => self.utf8[at].push(text),
-            TextTarget::Dictionary(at) => self.dictionary[at].push(text),
-        }
     }
 
     pub(crate) fn text_null(&mut self, target: TextTarget) -> Result<(), Full> {

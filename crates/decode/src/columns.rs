@@ -173,11 +173,6 @@ impl Text {
         Ok(())
     }
 
-    /// Bytes of text held.
-    pub(crate) fn bytes(&self) -> usize {
-        self.texts.data.len()
-    }
-
     pub(crate) fn truncate(&mut self, len: usize) {
         self.texts.truncate(len);
         self.valid.truncate(len);
@@ -261,11 +256,6 @@ impl NumberLists {
         self.ends.end(self.elements.len(), false)
     }
 
-    /// Bytes of elements held.
-    pub(crate) fn bytes(&self) -> usize {
-        self.elements.len() * size_of::<f64>()
-    }
-
     pub(crate) fn truncate(&mut self, len: usize) {
         let elements = self.ends.truncate(len);
         self.elements.truncate(elements);
@@ -307,11 +297,6 @@ impl TextLists {
         let len = self.ends.len();
         self.truncate(len);
         self.ends.end(self.elements.texts.len(), false)
-    }
-
-    /// Bytes of elements held.
-    pub(crate) fn bytes(&self) -> usize {
-        self.elements.bytes() + self.elements.texts.len() * size_of::<i32>()
     }
 
     pub(crate) fn truncate(&mut self, len: usize) {

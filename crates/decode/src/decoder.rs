@@ -1,6 +1,7 @@
 //! Raw batches to rows.
 
 mod block;
+mod lists;
 mod read;
 mod row;
 #[cfg(test)]
@@ -63,8 +64,8 @@ struct Envelope<'c> {
     /// The device id of the key or header, if that is where it comes from and it is text.
     device: Option<&'c str>,
     counters: Option<&'c Counters>,
-    /// Bytes in columns without fixed size that its rows may reach.
-    max_bytes: usize,
+    /// What its rows may spend on texts and lists.
+    budget: usize,
 }
 
 /// What changes while messages are decoded.
@@ -77,6 +78,12 @@ struct State {
     successors: Vec<Vec<u16>>,
     /// For each time of the plan, the value last read and what it was.
     times: Vec<(u32, TimeReading)>,
+    /// For each leaf, the text last put into a dictionary, by its place on the tape, and its key
+    /// there: rows that repeat it need not look at it again.
+    memos: Vec<(u32, i32)>,
+    /// Bytes of texts and lists that the rows of the present message have taken. A text around many
+    /// rows counts in each of them, so that a small message cannot ask for endless work.
+    spent: usize,
     /// Unknown fields of the message and of the entries around the present row.
     extras: Vec<walk::Extra>,
     /// The quality of the present row.
@@ -218,7 +225,7 @@ impl Decoder {
             received_us: batch.received_us(),
             device: device.and_then(|bytes| std::str::from_utf8(bytes).ok()).filter(|id| !id.is_empty()),
             counters: self.counters.get(batch.source()),
-            max_bytes: self.state.builders.bytes() + MAX_REPEATED + payload.len(),
+            budget: MAX_REPEATED + payload.len(),
         };
         let state = &mut self.state;
         let result = self.workspace.parse(text, |message| {
@@ -258,7 +265,7 @@ impl State {
     fn new(program: &Program) -> Self {
         let plans = || {
             program.alternatives.iter().map(|alternative| match &alternative.outcome {
-                Outcome::Rows(plan) => Some(plan),
+                Outcome::Rows(plan) => Some(plan.as_ref()),
                 Outcome::None(_) => None,
             })
         };
@@ -280,6 +287,8 @@ impl State {
             slots: vec![ABSENT; most(|plan| plan.slots)],
             successors,
             times: vec![(ABSENT, TimeReading::NONE); most(|plan| plan.times)],
+            memos: vec![(ABSENT, 0); most(|plan| plan.leaves.len())],
+            spent: 0,
             extras: Vec::new(),
             quality: String::new(),
             scratch: String::new(),
@@ -300,9 +309,9 @@ impl State {
         self.without = None;
         self.extras.clear();
         self.pending.clear();
-        for (at, _) in &mut self.times {
-            *at = ABSENT;
-        }
+        self.spent = 0;
+        self.times.iter_mut().for_each(|(at, _)| *at = ABSENT);
+        self.memos.iter_mut().for_each(|(at, _)| *at = ABSENT);
         match message.node(0) {
             simd_json::Node::Array { .. } if program.batch => {
                 let end = message.after(0);

@@ -48,7 +48,7 @@ pub(crate) struct Alternative {
 pub(crate) enum Outcome {
     /// No row by design, counted under this word.
     None(Arc<str>),
-    Rows(Plan),
+    Rows(Box<Plan>),
 }
 
 /// How messages of one alternative become rows.
@@ -160,6 +160,8 @@ pub(crate) enum TextTarget {
 /// A value that the plan reads.
 #[derive(Debug)]
 pub(crate) struct Leaf {
+    /// Its place in the plan.
+    pub(crate) number: usize,
     pub(crate) slot: usize,
     pub(crate) kind: Kind,
     /// The columns it fills.

@@ -111,7 +111,7 @@ impl Schema {
         for rows in &options.alternatives {
             let outcome = match &rows.none {
                 Some(word) => Outcome::None(Arc::from(word.as_str())),
-                None => Outcome::Rows(compiler.plan(rows).unwrap_or_default()),
+                None => Outcome::Rows(Box::new(compiler.plan(rows).unwrap_or_default())),
             };
             alternatives.push(Alternative { condition: rows.condition.clone(), outcome });
         }

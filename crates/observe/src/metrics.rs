@@ -186,6 +186,33 @@ impl Metrics {
         String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
     }
 
+    /// Zones whose store could not be written at the last attempt.
+    pub fn unwritable_stores(&self) -> Vec<String> {
+        use prometheus::core::Collector as _;
+        self.store_writable
+            .collect()
+            .iter()
+            .flat_map(|family| family.get_metric())
+            .filter(|metric| metric.get_gauge().get_value() < 1.0)
+            .filter_map(|metric| metric.get_label().first().map(|label| label.value().to_owned()))
+            .collect()
+    }
+
+    /// A counter's values by one of its labels, summed over the others.
+    pub fn by_label(counter: &IntCounterVec, label: &str) -> std::collections::BTreeMap<String, u64> {
+        use prometheus::core::Collector as _;
+        let mut sums = std::collections::BTreeMap::new();
+        for family in counter.collect() {
+            for metric in family.get_metric() {
+                let value = metric.get_label().iter().find(|pair| pair.name() == label);
+                if let Some(value) = value {
+                    *sums.entry(value.value().to_owned()).or_default() += metric.get_counter().get_value() as u64;
+                }
+            }
+        }
+        sums
+    }
+
     /// Sums a counter over all its labels.
     pub fn sum(counter: &IntCounterVec) -> u64 {
         use prometheus::core::Collector as _;

@@ -44,11 +44,17 @@ impl Dictionary {
         }
     }
 
-    pub(crate) fn push(&mut self, text: &str) -> Result<(), Full> {
+    /// Adds a row; gives the value's key, good until the batch is finished.
+    pub(crate) fn push(&mut self, text: &str) -> Result<i32, Full> {
         let key = self.intern(text)?;
+        self.push_key(key);
+        Ok(key)
+    }
+
+    /// Adds a row with a value that [`push`](Self::push) gave the key of.
+    pub(crate) fn push_key(&mut self, key: i32) {
         self.keys.push(key);
         self.valid.append_non_null();
-        Ok(())
     }
 
     pub(crate) fn null(&mut self) {

@@ -180,6 +180,7 @@ fn read_rows(
 /// How samples are read: as the field of a number without annotations.
 fn sample_leaf(name: &str) -> Leaf {
     Leaf {
+        number: 0,
         slot: 0,
         kind: Kind::Nothing,
         targets: Vec::new(),

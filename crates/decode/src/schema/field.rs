@@ -308,6 +308,7 @@ impl<'d> Compiler<'d> {
             _ => {}
         }
         plan.leaves.push(Leaf {
+            number: leaf,
             slot: ABSENT as usize,
             kind,
             targets,

@@ -51,7 +51,7 @@ async fn run_demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let config = args.data.join("config");
     crate::library::write_shipped(&config).with_context(|| format!("writing {}", config.display()))?;
-    let broker = EmbeddedBroker::start(generator::TOPICS)?;
+    let broker = EmbeddedBroker::start(&generator::TOPICS)?;
     let site_file = config.join("site.yaml");
     std::fs::write(&site_file, site_yaml(&broker.bootstrap(), args))?;
     let site = Site::parse(&site_file, &std::fs::read_to_string(&site_file)?)?;
@@ -81,12 +81,12 @@ async fn run_demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let positions = control.clone();
     let feed = Feed::start(
-        &broker.bootstrap(),
+        broker.bootstrap(),
         Generator::new(args.seed, start_ms),
         Arc::new(move |topic: &str, partition| positions.position(topic, partition)),
         args.rate,
         stop_feed.clone(),
-    )?;
+    );
 
     let mut progress = Progress::new(args.json);
     let end = started + Duration::from_secs(args.seconds);
@@ -102,7 +102,10 @@ async fn run_demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     stop_feed.store(true, Ordering::Relaxed);
     let produced = tokio::task::spawn_blocking(move || feed.join())
         .await?
-        .map_err(|_| anyhow::anyhow!("the generator's thread panicked"))??;
+        .map_err(|_| anyhow::anyhow!("the generator's thread panicked"))?;
+    if let Some(error) = &produced.error {
+        bail!("the generator's producer failed: {error}");
+    }
     let settle_by = Instant::now() + SETTLE_TIMEOUT;
     while settled(&service.metrics) < produced.messages && Instant::now() < settle_by && !service.is_finished() {
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -57,7 +57,7 @@ impl Report {
         for (expect, expected) in &self.produced.expected {
             let found = self.found(expect);
             if found != *expected {
-                problems.push(format!("{expect}: {expected} messages were generated so, {found} ended so"));
+                problems.push(format!("{expect:?}: {expected} messages were generated so, {found} ended so"));
             }
         }
         problems

@@ -229,3 +229,10 @@ fn partitions_do_not_disturb_each_other() {
         assert_eq!(column(&decoded.rows, "device"), ["a"]);
     }
 }
+
+#[test]
+fn a_decoder_moves_between_threads() {
+    fn is_send<T: Send>() {}
+    is_send::<Decoder>();
+    is_send::<Arc<Schema>>();
+}

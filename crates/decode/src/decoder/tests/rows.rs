@@ -150,15 +150,71 @@ fn a_bad_row_takes_back_the_rows_before_it() {
 
 #[test]
 fn rows_of_a_message_are_bounded() {
-    let items = json!({"v": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "integer"}}}},
-        "big": {"type": "string"}});
-    let schema = schema(json!({"max-rows": 3, "rows": [{"at": "/v"}]}), items.clone());
+    let items = json!({"v": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "integer"}}}}});
+    let schema = schema(json!({"max-rows": 3, "rows": [{"at": "/v"}]}), items);
     assert_eq!(rows_of(&schema, r#"{"v":[{},{},{}]}"#).len(), 3);
     assert_eq!(reject_of(&schema, r#"{"v":[{},{},{},{}]}"#), (RejectCode::TooManyRows, "/v".into()));
-    // A large text around many rows would be repeated in each.
-    let schema = super::schema(json!({"rows": [{"at": "/v"}]}), items);
-    let text = format!(r#"{{"v":[{}{{}}],"big":"{}"}}"#, "{},".repeat(1000), "x".repeat(200_000));
-    assert_eq!(reject_of(&schema, &text).0, RejectCode::TooManyRows);
+}
+
+/// A large text around many rows would be repeated in each, or looked at for each.
+#[test]
+fn a_small_message_cannot_ask_for_endless_work() {
+    let around = |field: Value| {
+        schema(
+            json!({"rows": [{"at": "/v"}]}),
+            json!({"big": field, "v": {"type": "array", "items": {"type": "object", "properties": {}}}}),
+        )
+    };
+    let value = |arrow: &str| json!({"x-situs": {"arrow": arrow, "value": {"number": "n", "text": "t", "numeric-strings": true}}});
+    let rows = format!("[{}{{}}]", "{},".repeat(1000));
+    let text = format!("{{\"v\":{rows},\"big\":\"{}\"}}", "x".repeat(200_000));
+    let number = format!("{{\"v\":{rows},\"big\":\"1.{}\"}}", "0".repeat(200_000));
+    let list = format!("{{\"v\":{rows},\"big\":[{}0]}}", "0,".repeat(100_000));
+    for (field, message) in [
+        (json!({"type": "string"}), &text),
+        (json!({"type": "number"}), &number),
+        (json!({"x-situs": {"arrow": "json"}}), &list),
+        (json!({"type": "array", "items": {"type": "number"}}), &list),
+        (value("utf8"), &text),
+        (value("dictionary"), &number),
+    ] {
+        assert_eq!(reject_of(&around(field.clone()), message).0, RejectCode::TooManyRows, "{field}");
+    }
+    // In a dictionary it costs nothing.
+    for (field, message) in [
+        (json!({"type": "string", "x-situs": {"arrow": "dictionary"}}), &text),
+        (value("dictionary"), &text),
+        (value("dictionary"), &list),
+    ] {
+        assert_eq!(rows_of(&around(field), message).len(), 1001);
+    }
+}
+
+#[test]
+fn what_is_around_rows_is_the_same_in_each() {
+    let value =
+        json!({"x-situs": {"arrow": "dictionary", "value": {"number": "n", "text": "t", "list": "l"}}});
+    let schema = schema(
+        json!({"rows": [{"at": "/v"}]}),
+        json!({"a": value, "d": {"type": "string", "x-situs": {"arrow": "dictionary"}},
+            "v": {"type": "array", "items": {"type": "integer", "x-situs": {"column": "i"}}}}),
+    );
+    for (text, expected) in [
+        ("true", json!({"n": 1.0, "t": "true"})),
+        ("\"x\"", json!({"t": "x"})),
+        ("1", json!({"n": 1.0})),
+        ("[1]", json!({"l": [1.0]})),
+        ("[{}]", json!({"t": "[{}]"})),
+    ] {
+        for (i, row) in
+            rows_of(&schema, &format!("{{\"v\":[0,1,2],\"a\":{text},\"d\":\"e\"}}")).iter().enumerate()
+        {
+            let mut expected = expected.clone();
+            expected["i"] = json!(i);
+            expected["d"] = json!("e");
+            assert_eq!(*row, expected);
+        }
+    }
 }
 
 /// The shape of a Sinumerik Edge payload event.

@@ -1,0 +1,63 @@
+//! Settings as plain data; the parts are built from them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use situs_model::store::{HomeStore, ZoneStore};
+use situs_model::{ClusterName, ZoneId};
+
+/// When buffered rows become files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlushLimits {
+    /// Age of the oldest buffered message.
+    pub age: Duration,
+    /// Buffered rows of a pipeline.
+    pub rows: u64,
+    /// Buffered bytes of a pipeline, as they lie in memory.
+    pub bytes: u64,
+}
+
+impl Default for FlushLimits {
+    fn default() -> Self {
+        Self { age: Duration::from_secs(5), rows: 1_000_000, bytes: 128 << 20 }
+    }
+}
+
+/// Everything that [`run`](crate::run) needs to know about Kafka and about buffering.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Alias of the cluster; part of the application ids in the stores.
+    pub cluster: ClusterName,
+    /// `bootstrap.servers`.
+    pub brokers: String,
+    /// `group.id`.
+    pub group: String,
+    /// Further librdkafka properties (security, tuning). They win over the defaults, except for
+    /// those that exactly-once rests on.
+    pub properties: BTreeMap<String, String>,
+    /// When to flush.
+    pub flush: FlushLimits,
+    /// Bound on the bytes held for messages that are not settled yet. Consumption pauses above it.
+    pub memory_bytes: u64,
+    /// How long a revocation or a shutdown may take to flush what is buffered.
+    pub drain_timeout: Duration,
+    /// Stop by itself once everything that was in the topics at the assignment is settled.
+    pub until_caught_up: bool,
+}
+
+/// The stores of this home.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    /// One store per zone.
+    pub zones: BTreeMap<ZoneId, Arc<dyn ZoneStore>>,
+    /// The home zone's store, which also keeps quarantine and receipts.
+    pub home: Arc<dyn HomeStore>,
+}
+
+impl Stores {
+    /// The zones that have a store here.
+    pub fn zone_ids(&self) -> BTreeSet<ZoneId> {
+        self.zones.keys().cloned().collect()
+    }
+}

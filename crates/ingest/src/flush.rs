@@ -1,0 +1,275 @@
+//! One turn of the crank: rows become files, one commit per store, then the receipt.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures::future::join_all;
+use situs_model::invariant::{self, Invariant};
+use situs_model::store::{
+    Advice, Append, AppendQuarantine, Appended, FlushFacts, HomeStore, Share, StoreError, ZoneStore,
+};
+use situs_model::{
+    Counts, DecodeNotes, Quarantined, Receipt, ResidentBatch, StoreIdentity, StoreReceipt, TableName, ZoneId,
+    permit,
+};
+use situs_observe::Metrics;
+
+use crate::config::Stores;
+
+/// A buffer taken for flushing.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) facts: FlushFacts,
+    pub(crate) table: TableName,
+    pub(crate) shares: Vec<(Share, Counts, DecodeNotes)>,
+    pub(crate) resident: BTreeMap<ZoneId, Vec<ResidentBatch>>,
+    pub(crate) quarantined: Vec<Quarantined>,
+    pub(crate) bytes: u64,
+    pub(crate) newest_broker_ms: Option<i64>,
+}
+
+/// How a flush ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Everything is in its store and the receipts are committed.
+    Settled,
+    /// A partition belongs to another process now; nothing may be assumed of any share.
+    Yielded(String),
+    /// Going on would break a promise, or the process was told to stop while a store was not
+    /// writable. What was not settled is read again after the next start.
+    Stopped(String),
+}
+
+/// A flush that ended, with what it carried.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) stage: usize,
+    pub(crate) shares: Vec<Share>,
+    pub(crate) counts: Counts,
+    pub(crate) bytes: u64,
+    pub(crate) outcome: Outcome,
+}
+
+/// Shared by all flushes of a process.
+#[derive(Debug)]
+pub(crate) struct Flusher {
+    pub(crate) stores: Stores,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Set when retrying must end: the drain time is over.
+    pub(crate) give_up: AtomicBool,
+}
+
+/// First and longest pause between two attempts.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+impl Flusher {
+    /// Carries out a flush to its end.
+    pub(crate) async fn run(&self, stage: usize, job: Job) -> Ended {
+        let started = Instant::now();
+        let shares: Vec<Share> = job.shares.iter().map(|(share, ..)| share.clone()).collect();
+        let mut counts = Counts::default();
+        job.shares.iter().for_each(|(_, share, _)| counts.add(share));
+        let bytes = job.bytes;
+        let outcome = match self.settle(job).await {
+            Ok(()) => {
+                self.metrics.flush_seconds.with_label_values(&["total"]).observe(started.elapsed().as_secs_f64());
+                Outcome::Settled
+            }
+            Err(outcome) => outcome,
+        };
+        Ended { stage, shares, counts, bytes, outcome }
+    }
+
+    async fn settle(&self, job: Job) -> Result<(), Outcome> {
+        let Job { facts, table, shares, resident, quarantined, newest_broker_ms, .. } = job;
+        let only_shares: Vec<Share> = shares.iter().map(|(share, ..)| share.clone()).collect();
+        for share in &only_shares {
+            if !invariant::eo3(share.settled, share.range) {
+                self.broken(Invariant::Eo3);
+            }
+        }
+
+        let mut appends = Vec::new();
+        for (zone, batches) in resident {
+            appends.push(self.zone_append(zone, batches, &table, &only_shares, &facts)?);
+        }
+        let zones = join_all(appends.iter().map(|(store, append)| {
+            self.persist(store.identity(), || store.append(append))
+        }));
+        let quarantine = async {
+            if quarantined.is_empty() {
+                return Ok(None);
+            }
+            let append =
+                AppendQuarantine { shares: only_shares.clone(), messages: quarantined, facts: facts.clone() };
+            let home = &self.stores.home;
+            self.persist(home.identity(), || home.quarantine(&append)).await.map(Some)
+        };
+        let (zones, quarantine) = futures::join!(zones, quarantine);
+
+        let mut store_receipts = Vec::new();
+        for ((store, append), appended) in appends.iter().zip(zones) {
+            let appended = appended?;
+            self.count_append(store.identity(), &append.table, &appended);
+            store_receipts.push(receipt_of(store.identity(), appended));
+        }
+        let quarantine = quarantine?.map(|appended| {
+            self.count_append(self.stores.home.identity(), &TableName::quarantine(), &appended);
+            receipt_of(self.stores.home.identity(), appended)
+        });
+        drop(appends);
+
+        let created_us = now_us();
+        let receipts: Vec<Receipt> = shares
+            .iter()
+            .map(|(share, counts, _)| Receipt {
+                flush_id: facts.flush_id.clone(),
+                source: share.source.clone(),
+                range: share.range,
+                pipeline: facts.pipeline.clone(),
+                policy: facts.policy.clone(),
+                schema: facts.schema.clone(),
+                counts: counts.clone(),
+                stores: store_receipts.clone(),
+                quarantine: quarantine.clone(),
+                created_us,
+            })
+            .collect();
+        let home: &dyn HomeStore = &*self.stores.home;
+        let started = Instant::now();
+        self.persist(home.identity(), || home.settle(&receipts)).await?;
+        self.metrics.flush_seconds.with_label_values(&["receipt"]).observe(started.elapsed().as_secs_f64());
+        for (share, counts, notes) in &shares {
+            self.count_settled(&facts, share, counts, notes);
+        }
+        self.metrics.flushes.with_label_values(&[facts.pipeline.as_str()]).inc();
+        if let Some(newest) = newest_broker_ms {
+            let gauge = self.metrics.valid_through.with_label_values(&[facts.pipeline.as_str()]);
+            gauge.set(gauge.get().max(newest as f64 / 1000.0));
+        }
+        Ok(())
+    }
+
+    /// Gets the permits for a zone's batches.
+    fn zone_append(
+        &self,
+        zone: ZoneId,
+        batches: Vec<ResidentBatch>,
+        table: &TableName,
+        shares: &[Share],
+        facts: &FlushFacts,
+    ) -> Result<(&dyn ZoneStore, Append), Outcome> {
+        // `split` only makes batches of zones that have a store, so both failures are bugs; they stop
+        // the process rather than let a row lie in the wrong place.
+        let Some(store) = self.stores.zones.get(&zone) else {
+            return Err(Outcome::Stopped(format!("zone {zone} has no store at this home")));
+        };
+        let mut permitted = Vec::with_capacity(batches.len());
+        for batch in batches {
+            permitted.push(permit(batch, store.identity()).map_err(|refused| {
+                self.metrics.permits_refused.with_label_values(&[zone.as_str()]).inc();
+                self.broken(Invariant::Res1);
+                Outcome::Stopped(refused.to_string())
+            })?);
+        }
+        let append =
+            Append { table: table.clone(), shares: shares.to_vec(), batches: permitted, facts: facts.clone() };
+        Ok((&**store, append))
+    }
+
+    /// Tries until it is done, or until trying makes no sense any more. Each attempt reads first
+    /// what the last one may have left behind, so trying again never stores anything twice.
+    async fn persist<'a, F, Fut>(&self, store: &StoreIdentity, mut attempt: F) -> Result<Appended, Outcome>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<Appended, StoreError>> + 'a,
+    {
+        let zone = store.zone.as_str();
+        let writable = self.metrics.store_writable.with_label_values(&[zone]);
+        let mut pause = BACKOFF.0;
+        loop {
+            let error = match attempt().await {
+                Ok(appended) => {
+                    writable.set(1);
+                    return Ok(appended);
+                }
+                Err(error) => error,
+            };
+            match error.advice {
+                Advice::Stop => return Err(Outcome::Stopped(error.to_string())),
+                Advice::Yield => return Err(Outcome::Yielded(error.to_string())),
+                Advice::Retry => {}
+            }
+            writable.set(0);
+            self.metrics.flush_retries.with_label_values(&[zone]).inc();
+            tracing::warn!(event = "store-retry", zone, pause_ms = pause.as_millis() as u64, "{error}");
+            let until = Instant::now() + pause;
+            while Instant::now() < until {
+                if self.give_up.load(Ordering::Relaxed) {
+                    return Err(Outcome::Stopped(format!("gave up at the end of the drain time: {error}")));
+                }
+                tokio::time::sleep(Duration::from_millis(50).min(pause)).await;
+            }
+            pause = (pause * 2).min(BACKOFF.1);
+        }
+    }
+
+    fn count_append(&self, store: &StoreIdentity, table: &TableName, appended: &Appended) {
+        let zone = store.zone.as_str();
+        let labels = [zone, table.as_str()];
+        self.metrics.files_written.with_label_values(&labels).inc_by(appended.files.len() as u64);
+        let bytes = appended.files.iter().map(|file| file.bytes).sum();
+        self.metrics.file_bytes_written.with_label_values(&labels).inc_by(bytes);
+        self.metrics.flush_seconds.with_label_values(&["encode"]).observe(appended.encode.as_secs_f64());
+        self.metrics.flush_seconds.with_label_values(&["commit"]).observe(appended.commit.as_secs_f64());
+    }
+
+    fn count_settled(&self, facts: &FlushFacts, share: &Share, counts: &Counts, notes: &DecodeNotes) {
+        let metrics = &self.metrics;
+        let pipeline = facts.pipeline.as_str();
+        metrics.messages_decoded.with_label_values(&[pipeline]).inc_by(counts.decoded);
+        for (zone, count) in &counts.stored {
+            let labels = [pipeline, zone.as_str()];
+            metrics.messages_stored.with_label_values(&labels).inc_by(count.messages);
+            metrics.rows_stored.with_label_values(&labels).inc_by(count.rows);
+        }
+        for (reason, count) in &counts.quarantined {
+            let labels = [pipeline, reason.as_str()];
+            metrics.messages_quarantined.with_label_values(&labels).inc_by(*count);
+            if matches!(reason, situs_model::QuarantineReason::Rejected(_)) {
+                metrics.messages_rejected.with_label_values(&labels).inc_by(*count);
+            }
+        }
+        for (kind, count) in &notes.without_rows {
+            metrics.messages_without_rows.with_label_values(&[pipeline, kind]).inc_by(*count);
+        }
+        metrics.unknown_fields.with_label_values(&[pipeline]).inc_by(notes.unknown_fields);
+        metrics.duplicate_keys.with_label_values(&[pipeline]).inc_by(notes.duplicate_keys);
+        metrics.boms.with_label_values(&[pipeline]).inc_by(notes.boms);
+        metrics.sentinels.with_label_values(&[pipeline]).inc_by(notes.sentinels);
+        let partition = share.source.partition.to_string();
+        metrics
+            .settled_offset
+            .with_label_values(&[&*share.source.topic, partition.as_str()])
+            .set(share.range.end.0);
+    }
+
+    pub(crate) fn broken(&self, invariant: Invariant) {
+        self.metrics.invariant_violations.with_label_values(&[invariant.as_str()]).inc();
+        tracing::error!(event = "invariant-broken", invariant = invariant.as_str(), "an invariant was found broken");
+    }
+}
+
+fn receipt_of(store: &StoreIdentity, appended: Appended) -> StoreReceipt {
+    StoreReceipt { store: store.clone(), version: appended.version, files: appended.files }
+}
+
+/// Now, in µs since the epoch.
+pub(crate) fn now_us() -> i64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |elapsed| i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,151 @@
+//! The consumer: its settings, and a context that turns callbacks into events for the intake loop.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+use situs_observe::Metrics;
+
+use crate::config::Config;
+
+/// A change of the assignment that the group asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Rebalance {
+    Assign(Vec<(String, i32)>),
+    Revoke(Vec<(String, i32)>),
+}
+
+/// Receives librdkafka's callbacks.
+///
+/// A rebalance is only noted here and carried out by the intake loop after the poll returns, where
+/// the buffers are: librdkafka waits until `assign` or `unassign` is called, wherever that is.
+#[derive(Debug)]
+pub(crate) struct Context {
+    rebalances: Mutex<VecDeque<Rebalance>>,
+    ends: Mutex<HashMap<(String, i32), i64>>,
+    fatal: Mutex<Option<String>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Context {
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { rebalances: Mutex::default(), ends: Mutex::default(), fatal: Mutex::default(), metrics }
+    }
+
+    /// The next rebalance to carry out.
+    pub(crate) fn next_rebalance(&self) -> Option<Rebalance> {
+        lock(&self.rebalances).pop_front()
+    }
+
+    /// The end of each partition as the broker last told, by (topic, partition).
+    pub(crate) fn ends(&self) -> HashMap<(String, i32), i64> {
+        lock(&self.ends).clone()
+    }
+
+    /// An error after which the client can do nothing more.
+    pub(crate) fn fatal(&self) -> Option<String> {
+        lock(&self.fatal).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
+                tracing::debug!(event = "kafka-client", facility, "{message}");
+            }
+            _ => tracing::warn!(event = "kafka-client", facility, "{message}"),
+        }
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let mut ends = lock(&self.ends);
+        for (topic, facts) in statistics.topics {
+            for (partition, facts) in facts.partitions {
+                // -1 is librdkafka's own "any"; ls_offset is what a read_committed consumer can reach.
+                let end = if facts.ls_offset >= 0 { facts.ls_offset } else { facts.hi_offset };
+                if partition >= 0 && end >= 0 {
+                    ends.insert((topic.clone(), partition), end);
+                }
+            }
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code().map_or_else(|| "unknown".to_owned(), |code| format!("{code:?}"));
+        self.metrics.kafka_errors.with_label_values(&[&code]).inc();
+        tracing::warn!(event = "kafka-error", code, "{reason}");
+        if matches!(error.rdkafka_error_code(), Some(rdkafka::types::RDKafkaErrorCode::Fatal)) {
+            *lock(&self.fatal) = Some(reason.to_owned());
+        }
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, _: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let partitions =
+            list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
+        let rebalance = if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            Rebalance::Assign(partitions)
+        } else {
+            Rebalance::Revoke(partitions)
+        };
+        lock(&self.rebalances).push_back(rebalance);
+    }
+
+    fn commit_callback(&self, result: rdkafka::error::KafkaResult<()>, _: &TopicPartitionList) {
+        // The group's offsets serve lag tools only; Situs never resumes from them.
+        if let Err(error) = result {
+            tracing::debug!(event = "group-commit-failed", "{error}");
+        }
+    }
+
+    fn main_queue_min_poll_interval(&self) -> rdkafka::util::Timeout {
+        rdkafka::util::Timeout::After(std::time::Duration::from_millis(100))
+    }
+}
+
+/// Makes the consumer.
+///
+/// # Errors
+/// If librdkafka refuses a property.
+pub(crate) fn consumer(config: &Config, context: Context) -> Result<BaseConsumer<Context>, KafkaError> {
+    let mut client = ClientConfig::new();
+    // The client's own queue holds payloads too; an eighth of the bound is plenty to hide the
+    // broker's latency and keeps the bound honest.
+    let queue_kib = (config.memory_bytes / 8 / 1024).clamp(1024, 65_536);
+    client
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("isolation.level", "read_committed")
+        .set("fetch.min.bytes", "65536")
+        .set("fetch.wait.max.ms", "100")
+        .set("fetch.message.max.bytes", "4194304")
+        .set("queued.max.messages.kbytes", queue_kib.to_string())
+        .set("queued.min.messages", "100000")
+        .set("statistics.interval.ms", "1000")
+        .set("session.timeout.ms", "45000")
+        .set("allow.auto.create.topics", "false");
+    for (key, value) in &config.properties {
+        client.set(key, value);
+    }
+    // What exactly-once rests on cannot be set otherwise: Situs starts every partition at its
+    // settled offset, and commits to the group itself, afterwards.
+    client
+        .set("bootstrap.servers", &config.brokers)
+        .set("group.id", &config.group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest");
+    client.create_with_context(context)
+}

@@ -1,0 +1,73 @@
+//! An assigned partition and the messages that it has collected.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use situs_model::{NextOffset, RawBatch, Source};
+
+use crate::flush::now_us;
+use crate::intake::IngestError;
+
+/// An assigned partition.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) source: Source,
+    pub(crate) stage: usize,
+    /// The offset to read next; `None` until the first message of a partition without receipts.
+    pub(crate) next: Option<NextOffset>,
+    pub(crate) settled: Option<NextOffset>,
+    pub(crate) raw: Option<RawBatch>,
+    pub(crate) raw_since: Instant,
+    pub(crate) newest_broker_ms: Option<i64>,
+    /// With `until_caught_up`: where the partition ended at the assignment.
+    pub(crate) target: Option<i64>,
+}
+
+/// Finds the partition that a message belongs to, trying the last one first.
+pub(crate) fn find(
+    partitions: &[Partition],
+    index: &HashMap<(Arc<str>, i32), usize>,
+    last: usize,
+    message: &BorrowedMessage<'_>,
+) -> Option<usize> {
+    let (topic, number) = (message.topic(), message.partition());
+    let is_it = |p: &Partition| p.source.partition == number && *p.source.topic == *topic;
+    if partitions.get(last).is_some_and(is_it) {
+        return Some(last);
+    }
+    index.get(&(topic.into(), number)).copied()
+}
+
+/// Copies a message into its partition's raw batch; the bytes it added.
+pub(crate) fn take(partition: &mut Partition, message: &BorrowedMessage<'_>) -> Result<u64, IngestError> {
+    let offset = message.offset();
+    let next = partition.next.unwrap_or(NextOffset(offset));
+    if offset < next.0 {
+        return Err(IngestError::OffsetRegression { partition: partition.source.clone(), offset, next });
+    }
+    let raw = partition.raw.get_or_insert_with(|| {
+        partition.raw_since = Instant::now();
+        RawBatch::new(partition.source.clone(), next, now_us())
+    });
+    let before = raw.payload_bytes();
+    let time = message.timestamp().to_millis();
+    let (key, payload) = (message.key(), message.payload());
+    match message.headers() {
+        None => raw.push(offset, time, key, payload, std::iter::empty()),
+        Some(headers) => {
+            // rdkafka panics on a header name that is not UTF-8; such headers are left out rather than
+            // the process brought down by one message.
+            let list: Vec<(&[u8], Option<&[u8]>)> = catch_unwind(AssertUnwindSafe(|| {
+                headers.iter().map(|header| (header.key.as_bytes(), header.value)).collect()
+            }))
+            .unwrap_or_default();
+            raw.push(offset, time, key, payload, list.into_iter());
+        }
+    }
+    partition.newest_broker_ms = partition.newest_broker_ms.max(time);
+    partition.next = Some(NextOffset(offset + 1));
+    Ok((raw.payload_bytes() - before) as u64)
+}

@@ -1,0 +1,159 @@
+//! Pipelines, schemas and policy, loaded and checked against each other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use situs_decode::Schema;
+use situs_ingest::Stage;
+use situs_model::Pipeline;
+use situs_model::doc::{Diagnostic, Diagnostics, nearest, whole_file};
+use situs_policy::{PipelineFacts, Policy};
+
+use crate::library::Library;
+
+/// A pipeline with its schema.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The folder's name in the library.
+    pub folder: String,
+    /// The definition.
+    pub pipeline: Pipeline,
+    /// Its schema.
+    pub schema: Arc<Schema>,
+}
+
+impl Loaded {
+    /// What the policy needs to know of the pipeline.
+    pub fn facts(&self) -> PipelineFacts {
+        PipelineFacts {
+            name: self.pipeline.name.clone(),
+            scenario: self.pipeline.scenario,
+            class: self.pipeline.class,
+            topics: self.pipeline.topics.clone(),
+            schema: self.schema.arrow_schema().clone(),
+            device_column: self.schema.device_column().map(str::to_owned),
+            claim_columns: self.schema.claim_columns().to_vec(),
+        }
+    }
+
+    /// The pipeline ready to run under `policy`.
+    ///
+    /// # Errors
+    /// If the policy's expressions do not fit the pipeline's columns.
+    pub fn stage(&self, policy: &Arc<Policy>) -> Result<Stage, Diagnostics> {
+        let judge = policy.judge(&self.facts())?;
+        Ok(Stage::new(self.pipeline.clone(), self.schema.clone(), judge))
+    }
+}
+
+/// Everything that a library holds, valid together.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    /// The pipelines, by folder.
+    pub pipelines: Vec<Loaded>,
+    /// The policy.
+    pub policy: Arc<Policy>,
+}
+
+impl Catalog {
+    /// Loads everything and checks it. Every problem is reported, not only the first.
+    ///
+    /// # Errors
+    /// All problems, by file and place.
+    pub fn load(library: &Library) -> Result<Self, Diagnostics> {
+        let mut problems = Vec::new();
+        let mut pipelines = Vec::new();
+        match library.pipeline_folders() {
+            Ok(folders) => {
+                if folders.is_empty() {
+                    problems.push(whole_file("pipelines", "no folder in it holds a pipeline.yaml"));
+                }
+                for folder in folders {
+                    match load_pipeline(library, &folder) {
+                        Ok(loaded) => pipelines.push(loaded),
+                        Err(more) => problems.extend(more),
+                    }
+                }
+            }
+            Err(problem) => problems.push(problem),
+        }
+        problems.extend(topics_read_twice(&pipelines));
+        let policy = library
+            .policy()
+            .map_err(|problem| Diagnostics(vec![problem]))
+            .and_then(|text| Policy::parse(&text.name, &text.text));
+        let policy = match policy {
+            Ok(policy) => Some(Arc::new(policy)),
+            Err(more) => {
+                problems.extend(more.0);
+                None
+            }
+        };
+        if let Some(policy) = &policy {
+            let facts: Vec<PipelineFacts> = pipelines.iter().map(Loaded::facts).collect();
+            problems.extend(policy.check(&facts));
+            if problems.is_empty() {
+                for loaded in &pipelines {
+                    if let Err(more) = loaded.stage(policy) {
+                        problems.extend(more.0);
+                    }
+                }
+            }
+        }
+        match policy {
+            Some(policy) if problems.is_empty() => Ok(Self { pipelines, policy }),
+            _ => {
+                problems.sort();
+                problems.dedup();
+                Err(Diagnostics(problems))
+            }
+        }
+    }
+
+    /// The pipeline of this name.
+    ///
+    /// # Errors
+    /// A text that lists the names and suggests the nearest.
+    pub fn pipeline(&self, name: &str) -> anyhow::Result<&Loaded> {
+        self.pipelines.iter().find(|loaded| loaded.pipeline.name.as_str() == name).ok_or_else(|| {
+            let names: Vec<&str> = self.pipelines.iter().map(|loaded| loaded.pipeline.name.as_str()).collect();
+            let hint = nearest(name, names.iter().copied())
+                .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            anyhow::anyhow!("there is no pipeline `{name}` (there are {}){hint}", names.join(", "))
+        })
+    }
+}
+
+fn load_pipeline(library: &Library, folder: &str) -> Result<Loaded, Vec<Diagnostic>> {
+    let text = library.pipeline(folder).map_err(|problem| vec![problem])?;
+    let pipeline = Pipeline::parse(&text.name, &text.text).map_err(|problems| problems.0)?;
+    if pipeline.name.as_str() != folder {
+        return Err(vec![whole_file(
+            &text.name,
+            format!("the pipeline's name is `{}` but its folder is `{folder}`; they must agree", pipeline.name),
+        )]);
+    }
+    let schema = library.schema(&pipeline.schema).map_err(|problem| vec![problem])?;
+    let schema = Schema::parse(&schema.name, &schema.text, &pipeline.device).map_err(|problems| problems.0)?;
+    Ok(Loaded { folder: folder.to_owned(), pipeline, schema: Arc::new(schema) })
+}
+
+fn topics_read_twice(pipelines: &[Loaded]) -> Vec<Diagnostic> {
+    let mut readers: BTreeMap<&str, Vec<&Loaded>> = BTreeMap::new();
+    for loaded in pipelines {
+        for topic in &loaded.pipeline.topics {
+            readers.entry(topic).or_default().push(loaded);
+        }
+    }
+    readers
+        .into_iter()
+        .filter(|(_, readers)| readers.len() > 1)
+        .map(|(topic, readers)| {
+            let names: Vec<&str> = readers.iter().map(|loaded| loaded.pipeline.name.as_str()).collect();
+            whole_file(
+                &format!("pipelines/{}/pipeline.yaml", readers[1].folder),
+                format!("topic `{topic}` is read by {}; a topic has one pipeline", names.join(" and ")),
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,232 @@
+//! The arguments.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Telemetry stream processor that keeps every record in its jurisdiction's store.
+///
+/// Exit codes: 0 all went well; 1 something failed while running; 2 the arguments or the
+/// configuration are wrong; 3 `check` found a case that does not hold.
+#[derive(Debug, Parser)]
+#[command(name = "situs", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything in one process, on an embedded broker with generated telemetry.
+    ///
+    /// Example: situs demo --seconds 30 --data ./situs-data
+    Demo(DemoArgs),
+    /// Read Kafka and fill the stores until told to stop (SIGTERM or Ctrl-C drain and flush).
+    ///
+    /// Example: situs run --config site.yaml
+    Run(RunArgs),
+    /// Check configuration, policy, schemas, pipelines and their cases, offline.
+    ///
+    /// Example: situs check --config site.yaml
+    Check(CheckArgs),
+    /// Decode and judge messages from a file or standard input, and show what each becomes and why.
+    ///
+    /// Example: echo '{"device":"st-cnc-001"}' | situs try --pipeline cnc-state
+    Try(TryArgs),
+    /// Query the stores of a data directory with SQL.
+    ///
+    /// Example: situs sql "select _zone, count(*) from cn.cnc_state group by 1"
+    Sql(SqlArgs),
+    /// Send the lines of a file to a topic.
+    ///
+    /// Example: situs produce --brokers 127.0.0.1:9092 --topic cnc.state messages.ndjson
+    Produce(ProduceArgs),
+    /// Look after stores.
+    #[command(subcommand)]
+    Store(StoreCommand),
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// How long to generate telemetry.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+    /// Where the stores, the configuration and the policy are written.
+    #[arg(long, default_value = "situs-data")]
+    pub data: PathBuf,
+    /// Messages per second to generate; as many as the machine takes if absent.
+    #[arg(long)]
+    pub rate: Option<u64>,
+    /// Seed of the generator.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Where the HTTP endpoints listen.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub listen: std::net::SocketAddr,
+    /// Print the final report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The site's configuration.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Stop by itself once everything that is in the topics now is settled.
+    #[arg(long)]
+    pub until_caught_up: bool,
+    /// Write the address that the HTTP endpoints listen on to this file.
+    #[arg(long, value_name = "FILE")]
+    pub http_address_file: Option<PathBuf>,
+    /// Create the stores that do not exist yet, as `store init` does.
+    #[arg(long)]
+    pub init_stores: bool,
+}
+
+/// Where definitions are taken from.
+#[derive(Debug, Args)]
+pub struct LibraryArgs {
+    /// Folder of the pipelines [default: ./pipelines if it exists, else those that ship].
+    #[arg(long, value_name = "DIR")]
+    pub pipelines: Option<PathBuf>,
+    /// Folder of the schemas [default: schemas beside the pipelines].
+    #[arg(long, value_name = "DIR")]
+    pub schemas: Option<PathBuf>,
+    /// The policy [default: policy.yaml in the pipelines' folder].
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The site's configuration; without it only pipelines, schemas, policy and cases are checked.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Definitions, where no configuration names them.
+    #[command(flatten)]
+    pub library: LibraryArgs,
+    /// Print problems as JSON, one a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `try`.
+#[derive(Debug, Args)]
+pub struct TryArgs {
+    /// The pipeline that the messages go through.
+    #[arg(long)]
+    pub pipeline: String,
+    /// Messages, one a line; standard input if absent.
+    pub file: Option<PathBuf>,
+    /// The whole file is one message.
+    #[arg(long)]
+    pub whole: bool,
+    /// Definitions.
+    #[command(flatten)]
+    pub library: LibraryArgs,
+    /// The topic that the messages pretend to come from [default: the pipeline's first].
+    #[arg(long)]
+    pub topic: Option<String>,
+    /// The key of every message.
+    #[arg(long)]
+    pub key: Option<String>,
+    /// A header of every message, as NAME=VALUE; may be repeated.
+    #[arg(long = "header", value_name = "NAME=VALUE")]
+    pub headers: Vec<String>,
+    /// Only count, and list rejects.
+    #[arg(long)]
+    pub summary: bool,
+    /// Print one JSON object a message.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `sql`.
+#[derive(Debug, Args)]
+pub struct SqlArgs {
+    /// One read-only statement; `show tables` lists the tables.
+    pub statement: String,
+    /// The data directory whose stores are queried.
+    #[arg(long, default_value = "situs-data")]
+    pub data: PathBuf,
+    /// Only these zones' stores; all of the directory if absent.
+    #[arg(long = "zone", value_name = "ZONE")]
+    pub zones: Vec<String>,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t = SqlFormat::Table)]
+    pub format: SqlFormat,
+}
+
+/// Formats of `sql`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SqlFormat {
+    /// For people.
+    Table,
+    /// Comma-separated values with a header.
+    Csv,
+    /// One JSON object a line.
+    Json,
+    /// A Parquet file on standard output.
+    Parquet,
+}
+
+/// Arguments of `produce`.
+#[derive(Debug, Args)]
+pub struct ProduceArgs {
+    /// `bootstrap.servers` of the cluster.
+    #[arg(long, default_value = "127.0.0.1:9092")]
+    pub brokers: String,
+    /// The topic.
+    #[arg(long)]
+    pub topic: String,
+    /// Messages, one a line; standard input if absent.
+    pub file: Option<PathBuf>,
+    /// The whole file is one message.
+    #[arg(long)]
+    pub whole: bool,
+    /// The key of every message.
+    #[arg(long)]
+    pub key: Option<String>,
+    /// A header of every message, as NAME=VALUE; may be repeated.
+    #[arg(long = "header", value_name = "NAME=VALUE")]
+    pub headers: Vec<String>,
+    /// Create the topic first, with this many partitions.
+    #[arg(long, value_name = "PARTITIONS")]
+    pub create: Option<i32>,
+    /// A further property of the Kafka client, as NAME=VALUE; may be repeated.
+    #[arg(long = "property", value_name = "NAME=VALUE")]
+    pub properties: Vec<String>,
+}
+
+/// Verbs of `store`.
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Create a zone's store: the root and its marker.
+    ///
+    /// Example: situs store init --zone EU --root /data/eu
+    Init {
+        /// The zone.
+        #[arg(long)]
+        zone: String,
+        /// The root.
+        #[arg(long)]
+        root: PathBuf,
+    },
+    /// List the stores of a data directory with their tables.
+    ///
+    /// Example: situs store list --data ./situs-data
+    List {
+        /// The data directory.
+        #[arg(long, default_value = "situs-data")]
+        data: PathBuf,
+        /// Print one JSON object a table.
+        #[arg(long)]
+        json: bool,
+    },
+}

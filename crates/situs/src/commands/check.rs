@@ -1,0 +1,110 @@
+//! `situs check`.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+use situs_model::doc::{Diagnostic, Diagnostics, nearest, whole_file};
+
+use crate::cases;
+use crate::catalog::Catalog;
+use crate::cli::CheckArgs;
+use crate::site::Site;
+
+pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let mut problems = Vec::new();
+    let mut site = None;
+    if let Some(path) = &args.config {
+        match super::load_site(path) {
+            Ok(loaded) => site = Some(loaded),
+            Err(error) => match error.downcast::<Diagnostics>() {
+                Ok(found) => problems.extend(found.0),
+                Err(error) => return Err(error),
+            },
+        }
+    }
+    let library = match &site {
+        Some(site) => site.library.clone(),
+        None => super::library_of(&args.library),
+    };
+    let catalog = match Catalog::load(&library) {
+        Ok(catalog) => Some(catalog),
+        Err(found) => {
+            problems.extend(found.0);
+            None
+        }
+    };
+    if let (Some(site), Some(catalog), Some(path)) = (&site, &catalog, &args.config) {
+        problems.extend(agreement(site, catalog, &path.display().to_string()));
+    }
+    if !problems.is_empty() {
+        for problem in &problems {
+            if args.json {
+                println!("{}", as_json(problem));
+            } else {
+                println!("{problem}");
+            }
+        }
+        let files: std::collections::BTreeSet<_> = problems.iter().map(|problem| &problem.file).collect();
+        eprintln!("{} problems in {} files", problems.len(), files.len());
+        return Ok(ExitCode::from(super::EXIT_USAGE));
+    }
+    let Some(catalog) = catalog else { return Ok(ExitCode::from(super::EXIT_USAGE)) };
+    let (count, failures) = cases::run_all(&library, &catalog)?;
+    for failure in &failures {
+        if args.json {
+            println!("{}", json!({ "file": failure.file, "message": failure.message }));
+        } else {
+            println!("{}: {}", failure.file, failure.message);
+        }
+    }
+    if !args.json {
+        println!(
+            "{} pipelines, policy {}, {count} cases: {} passed, {} failed",
+            catalog.pipelines.len(),
+            catalog.policy.version(),
+            count - failures.len(),
+            failures.len()
+        );
+    }
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(super::EXIT_CASES) })
+}
+
+/// What the site says against what the policy and the pipelines know.
+fn agreement(site: &Site, catalog: &Catalog, file: &str) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    let mut unknown = |what: String, word: &str, valid: Vec<&str>| {
+        problems.push(Diagnostic { suggestion: nearest(word, valid), ..whole_file(file, what) });
+    };
+    let zones: Vec<&str> = catalog.policy.zones().map(|zone| zone.id.as_str()).collect();
+    for zone in site.stores.keys() {
+        if !zones.contains(&zone.as_str()) {
+            unknown(format!("`stores` names zone `{zone}`, which the policy does not know"), zone.as_str(), zones.clone());
+        }
+    }
+    let sites: Vec<&str> = catalog.policy.sites().map(|site| site.id.as_str()).collect();
+    if !sites.contains(&site.home_site.as_str()) {
+        unknown(
+            format!("`home` names site `{}`, which the policy's registry does not know", site.home_site),
+            site.home_site.as_str(),
+            sites,
+        );
+    }
+    let pipelines: Vec<&str> =
+        catalog.pipelines.iter().map(|loaded| loaded.pipeline.name.as_str()).collect();
+    for name in &site.enabled {
+        if !pipelines.contains(&name.as_str()) {
+            unknown(format!("`enabled` names pipeline `{name}`, which does not exist"), name.as_str(), pipelines.clone());
+        }
+    }
+    problems
+}
+
+fn as_json(problem: &Diagnostic) -> serde_json::Value {
+    json!({
+        "file": &*problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "message": problem.message,
+        "suggestion": problem.suggestion,
+    })
+}

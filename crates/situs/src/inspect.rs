@@ -1,0 +1,106 @@
+//! What becomes of single messages, and why: for `try` and for the pipelines' cases.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use serde_json::{Map, Value};
+use situs_decode::Decoder;
+use situs_model::doc::Diagnostics;
+use situs_model::{NextOffset, RawBatch, Reject, Source, Verdict};
+use situs_policy::{Judge, Policy};
+
+use crate::catalog::Loaded;
+
+/// A message as it would come from Kafka.
+#[derive(Debug, Clone, Default)]
+pub struct Message {
+    /// The topic; the pipeline's first if absent.
+    pub topic: Option<String>,
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The headers.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The payload; `None` is a tombstone.
+    pub payload: Option<Vec<u8>>,
+    /// The broker's timestamp, ms since the epoch.
+    pub broker_time_ms: Option<i64>,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone)]
+pub enum Fate {
+    /// It could not be decoded.
+    Rejected(Reject),
+    /// It gives no row by design; the word that it is counted under.
+    WithoutRows(String),
+    /// Its rows, each with its verdict.
+    Rows(Vec<(Map<String, Value>, Verdict)>),
+}
+
+/// Decodes and judges one message at a time, with the code that `run` uses.
+#[derive(Debug)]
+pub struct Inspector {
+    default_topic: Arc<str>,
+    decoder: Decoder,
+    judge: Judge,
+    next: i64,
+}
+
+impl Inspector {
+    /// An inspector for a pipeline under a policy.
+    ///
+    /// # Errors
+    /// If the policy's expressions do not fit the pipeline's columns.
+    pub fn new(loaded: &Loaded, policy: &Arc<Policy>) -> Result<Self, Diagnostics> {
+        Ok(Self {
+            default_topic: loaded.pipeline.topics.first().cloned().unwrap_or_else(|| "none".into()),
+            decoder: Decoder::new(loaded.schema.clone(), loaded.pipeline.max_message_bytes),
+            judge: policy.judge(&loaded.facts())?,
+            next: 0,
+        })
+    }
+
+    /// Looks at one message.
+    ///
+    /// # Errors
+    /// If the policy or Arrow fails on it, which would be a bug.
+    pub fn look(&mut self, message: &Message) -> anyhow::Result<Fate> {
+        let topic = message.topic.as_deref().map_or_else(|| self.default_topic.clone(), Into::into);
+        let source = Source { cluster: "kafka".parse()?, topic, partition: 0 };
+        let received_us = message.broker_time_ms.unwrap_or_default() * 1000;
+        let mut raw = RawBatch::new(source, NextOffset(self.next), received_us);
+        let headers = message.headers.iter().map(|(name, value)| (name.as_bytes(), Some(&value[..])));
+        raw.push(self.next, message.broker_time_ms, message.key.as_deref(), message.payload.as_deref(), headers);
+        self.next += 1;
+        let mut decoded = self.decoder.decode(Arc::new(raw));
+        if let Some(reject) = decoded.rejects.pop() {
+            return Ok(Fate::Rejected(reject));
+        }
+        if let Some(kind) = decoded.notes.without_rows.keys().next() {
+            return Ok(Fate::WithoutRows(kind.to_string()));
+        }
+        let tagged = self.judge.judge(decoded)?;
+        let rows = rows_as_json(&tagged.decoded.rows)?;
+        let verdicts =
+            tagged.verdict_of_row.iter().map(|verdict| tagged.verdicts[usize::from(*verdict)].clone());
+        Ok(Fate::Rows(rows.into_iter().zip(verdicts).collect()))
+    }
+}
+
+/// The rows of a batch as JSON objects, nulls included.
+///
+/// # Errors
+/// If Arrow cannot write a column as JSON.
+pub fn rows_as_json(batch: &RecordBatch) -> anyhow::Result<Vec<Map<String, Value>>> {
+    let mut text = Vec::new();
+    let mut writer = arrow_json::WriterBuilder::new()
+        .with_explicit_nulls(true)
+        .build::<_, arrow_json::writer::LineDelimited>(&mut text);
+    writer.write(batch)?;
+    writer.finish()?;
+    drop(writer);
+    text.split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| Ok(serde_json::from_slice(line)?))
+        .collect()
+}

@@ -1,0 +1,14 @@
+//! The binary: arguments, configuration, HTTP; builds the parts and runs them until told to stop.
+//!
+//! Only this crate knows the environment, configuration files and `anyhow`.
+
+pub mod cases;
+pub mod catalog;
+pub mod cli;
+pub mod commands;
+pub mod demo;
+mod http;
+pub mod inspect;
+pub mod library;
+pub mod run;
+pub mod site;

@@ -1,0 +1,169 @@
+//! Where definitions come from: folders on disk, or the ones that ship inside the binary.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use situs_model::doc::{Diagnostic, whole_file};
+
+include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
+
+/// A set of pipelines, schemas and a policy.
+#[derive(Debug, Clone)]
+pub enum Library {
+    /// Folders and a file.
+    Disk {
+        /// Holds one folder per pipeline.
+        pipelines: PathBuf,
+        /// Holds one folder per topic.
+        schemas: PathBuf,
+        /// The policy.
+        policy: PathBuf,
+    },
+    /// The definitions that ship.
+    Shipped,
+}
+
+/// A text and the name to show for it.
+#[derive(Debug, Clone)]
+pub struct Text {
+    /// Path as the user may find it.
+    pub name: String,
+    /// The content.
+    pub text: String,
+}
+
+impl Library {
+    /// The folders named by the user; without them `./pipelines` and `./schemas` if they exist, else
+    /// what ships.
+    pub fn choose(pipelines: Option<&Path>, schemas: Option<&Path>, policy: Option<&Path>) -> Self {
+        let here = Path::new("pipelines").is_dir() && Path::new("schemas").is_dir();
+        if !here && pipelines.is_none() && schemas.is_none() && policy.is_none() {
+            return Self::Shipped;
+        }
+        let pipelines = pipelines.map_or_else(|| PathBuf::from("pipelines"), Path::to_path_buf);
+        Self::Disk {
+            schemas: schemas
+                .map_or_else(|| pipelines.parent().unwrap_or(Path::new("")).join("schemas"), Path::to_path_buf),
+            policy: policy.map_or_else(|| pipelines.join("policy.yaml"), Path::to_path_buf),
+            pipelines,
+        }
+    }
+
+    /// Names of the pipelines' folders, sorted.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn pipeline_folders(&self) -> Result<Vec<String>, Diagnostic> {
+        let mut names = BTreeSet::new();
+        match self {
+            Self::Disk { pipelines, .. } => {
+                for entry in read_dir(pipelines)? {
+                    if entry.join("pipeline.yaml").is_file() {
+                        names.extend(entry.file_name().map(|name| name.to_string_lossy().into_owned()));
+                    }
+                }
+            }
+            Self::Shipped => names.extend(FILES.iter().filter_map(|(path, _)| {
+                Some(path.strip_prefix("pipelines/")?.strip_suffix("/pipeline.yaml")?.to_owned())
+            })),
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// The definition of a pipeline.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn pipeline(&self, folder: &str) -> Result<Text, Diagnostic> {
+        match self {
+            Self::Disk { pipelines, .. } => read(&pipelines.join(folder).join("pipeline.yaml")),
+            Self::Shipped => shipped(&format!("pipelines/{folder}/pipeline.yaml")),
+        }
+    }
+
+    /// A pipeline's cases, sorted by name.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn cases(&self, folder: &str) -> Result<Vec<Text>, Diagnostic> {
+        match self {
+            Self::Disk { pipelines, .. } => {
+                let folder = pipelines.join(folder).join("cases");
+                if !folder.is_dir() {
+                    return Ok(Vec::new());
+                }
+                let paths = read_dir(&folder)?;
+                paths.iter().filter(|path| path.extension().is_some_and(|e| e == "json")).map(|p| read(p)).collect()
+            }
+            Self::Shipped => {
+                let prefix = format!("pipelines/{folder}/cases/");
+                FILES.iter().filter(|(path, _)| path.starts_with(&prefix)).map(|(path, _)| shipped(path)).collect()
+            }
+        }
+    }
+
+    /// A schema, by its path without ending such as `cnc.state/v1`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn schema(&self, path: &str) -> Result<Text, Diagnostic> {
+        match self {
+            Self::Disk { schemas, .. } => read(&schemas.join(format!("{path}.json"))),
+            Self::Shipped => shipped(&format!("schemas/{path}.json")),
+        }
+    }
+
+    /// The policy.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn policy(&self) -> Result<Text, Diagnostic> {
+        match self {
+            Self::Disk { policy, .. } => read(policy),
+            Self::Shipped => shipped("pipelines/policy.yaml"),
+        }
+    }
+}
+
+/// Writes the definitions that ship into `folder`, where they are not there yet.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn write_shipped(folder: &Path) -> std::io::Result<()> {
+    for (path, text) in FILES {
+        let path = folder.join(path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        if !path.exists() {
+            fs::write(path, text)?;
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Text, Diagnostic> {
+    let name = path.display().to_string();
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Text { name, text }),
+        Err(error) => Err(whole_file(&name, format!("cannot be read: {error}"))),
+    }
+}
+
+fn read_dir(folder: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
+    let entries = fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>());
+    let mut paths = entries
+        .map_err(|error| whole_file(&folder.display().to_string(), format!("cannot be read: {error}")))?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn shipped(path: &str) -> Result<Text, Diagnostic> {
+    FILES
+        .iter()
+        .find(|(name, _)| *name == path)
+        .map(|(name, text)| Text { name: (*name).to_owned(), text: (*text).to_owned() })
+        .ok_or_else(|| whole_file(path, "does not ship with this build"))
+}

@@ -1,0 +1,157 @@
+//! Building the parts of a home and running them until told to stop.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use situs_ingest::{Config, Control, IngestError, Stage, Stores, Summary};
+use situs_model::ZoneId;
+use situs_model::doc::nearest;
+use situs_model::store::{HomeStore as _, ZoneStore};
+use situs_observe::Metrics;
+use situs_store::DeltaStore;
+use tokio::task::JoinHandle;
+
+use crate::catalog::Catalog;
+use crate::http;
+use crate::site::Site;
+
+/// How often the stores are looked after, and after how many commits a table gets a checkpoint.
+const MAINTENANCE: (Duration, u64) = (Duration::from_secs(30), 100);
+
+/// A home that runs.
+#[derive(Debug)]
+pub struct Service {
+    /// Its metrics.
+    pub metrics: Arc<Metrics>,
+    /// Stops it, and tells how it does.
+    pub control: Arc<Control>,
+    /// Where the HTTP endpoints listen.
+    pub http: Option<SocketAddr>,
+    intake: JoinHandle<Result<Summary, IngestError>>,
+    helpers: Vec<JoinHandle<()>>,
+}
+
+/// Opens the stores, joins the group and starts to read.
+///
+/// # Errors
+/// If a store cannot be opened, the listener cannot be bound, or settings contradict each other.
+pub async fn start(site: &Site, catalog: &Catalog, until_caught_up: bool) -> anyhow::Result<Service> {
+    let metrics = Arc::new(Metrics::new()?);
+    metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    metrics.policy_info.with_label_values(&[catalog.policy.version().as_str()]).set(1);
+    let stages = stages(site, catalog)?;
+    let (stores, tables) = open_stores(site, catalog, &metrics).await?;
+
+    let control = Arc::new(Control::default());
+    let mut helpers = Vec::new();
+    let http = match site.http {
+        Some(address) => {
+            let listener = tokio::net::TcpListener::bind(address)
+                .await
+                .with_context(|| format!("http: cannot listen on {address}"))?;
+            let bound = listener.local_addr()?;
+            helpers.push(http::serve(listener, metrics.clone(), control.clone()));
+            tracing::info!(event = "http", address = %bound, "serving /metrics, /healthz, /readyz and /version");
+            Some(bound)
+        }
+        None => None,
+    };
+    helpers.push(tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(MAINTENANCE.0).await;
+            for store in &tables {
+                if let Err(error) = store.maintain(MAINTENANCE.1).await {
+                    tracing::warn!(event = "maintenance-failed", "{error}");
+                }
+            }
+        }
+    }));
+
+    let config = Config {
+        cluster: site.kafka.cluster.clone(),
+        brokers: site.kafka.brokers.clone(),
+        group: site.kafka.group.clone(),
+        properties: site.kafka.properties.clone(),
+        flush: site.flush.clone(),
+        memory_bytes: site.memory,
+        drain_timeout: site.drain_timeout,
+        until_caught_up,
+    };
+    let runtime = tokio::runtime::Handle::current();
+    let intake = {
+        let (metrics, control) = (metrics.clone(), control.clone());
+        tokio::task::spawn_blocking(move || {
+            situs_ingest::run(&config, stages, stores, metrics, &control, &runtime)
+        })
+    };
+    Ok(Service { metrics, control, http, intake, helpers })
+}
+
+impl Service {
+    /// Whether the intake has ended, by itself or because it was told to.
+    pub fn is_finished(&self) -> bool {
+        self.intake.is_finished()
+    }
+
+    /// Waits for the intake's end.
+    ///
+    /// # Errors
+    /// Why it ended early.
+    pub async fn wait(self) -> anyhow::Result<Summary> {
+        let result = self.intake.await.context("the intake thread panicked")?;
+        self.helpers.iter().for_each(JoinHandle::abort);
+        Ok(result?)
+    }
+}
+
+fn stages(site: &Site, catalog: &Catalog) -> anyhow::Result<Vec<Stage>> {
+    for name in &site.enabled {
+        catalog.pipeline(name.as_str()).context("`enabled` in the site")?;
+    }
+    let enabled =
+        |name| site.enabled.is_empty() || site.enabled.iter().any(|enabled| enabled == name);
+    let stages: Vec<Stage> = catalog
+        .pipelines
+        .iter()
+        .filter(|loaded| enabled(&loaded.pipeline.name))
+        .map(|loaded| loaded.stage(&catalog.policy))
+        .collect::<Result<_, _>>()?;
+    Ok(stages)
+}
+
+/// Checks the roots and opens every store; the home zone's also as the home store.
+async fn open_stores(
+    site: &Site,
+    catalog: &Catalog,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<(Stores, Vec<Arc<DeltaStore>>)> {
+    let known: Vec<&str> = catalog.policy.zones().map(|zone| zone.id.as_str()).collect();
+    for zone in site.stores.keys() {
+        if !known.contains(&zone.as_str()) {
+            let hint = nearest(zone.as_str(), known.iter().copied())
+                .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            bail!("`stores` in the site names zone `{zone}`, which the policy does not know{hint}");
+        }
+    }
+    let roots: Vec<(ZoneId, PathBuf)> =
+        site.stores.iter().map(|(zone, root)| (zone.clone(), root.clone())).collect();
+    situs_store::check_disjoint(&roots)?;
+    let mut opened = BTreeMap::new();
+    for (zone, root) in &roots {
+        let store = DeltaStore::open(root, zone, metrics.clone()).await?;
+        opened.insert(zone.clone(), Arc::new(store));
+    }
+    let home = opened
+        .get(&site.home_zone)
+        .cloned()
+        .with_context(|| format!("the home zone `{}` has no store", site.home_zone))?;
+    home.archive_policy(catalog.policy.version(), catalog.policy.text()).await?;
+    let all = opened.values().cloned().collect();
+    let zones =
+        opened.into_iter().map(|(zone, store)| (zone, store as Arc<dyn ZoneStore>)).collect();
+    Ok((Stores { zones, home }, all))
+}

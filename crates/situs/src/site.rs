@@ -1,0 +1,215 @@
+//! The configuration of a home: `site.yaml`. What the user writes becomes plain settings here.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use situs_ingest::FlushLimits;
+use situs_model::doc::{Diagnostics, Document, Map};
+use situs_model::{ClusterName, PipelineName, SiteId, ZoneId};
+use situs_observe::{LogFormat, LogSettings};
+
+use crate::library::Library;
+
+/// The settings of a home.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The site in which this process runs.
+    pub home_site: SiteId,
+    /// Its zone; quarantine and receipts lie in this zone's store.
+    pub home_zone: ZoneId,
+    /// Kafka.
+    pub kafka: KafkaSettings,
+    /// Pipelines, schemas and policy.
+    pub library: Library,
+    /// Only these pipelines run; all if empty.
+    pub enabled: Vec<PipelineName>,
+    /// Root of each zone's store.
+    pub stores: BTreeMap<ZoneId, PathBuf>,
+    /// When to flush.
+    pub flush: FlushLimits,
+    /// Bound on buffered bytes.
+    pub memory: u64,
+    /// How long a drain may take.
+    pub drain_timeout: Duration,
+    /// Where the HTTP endpoints listen; none if absent.
+    pub http: Option<SocketAddr>,
+    /// Logs.
+    pub logs: LogSettings,
+}
+
+/// Settings of the Kafka client.
+#[derive(Debug, Clone)]
+pub struct KafkaSettings {
+    /// Alias of the cluster, part of every offset's name in the stores.
+    pub cluster: ClusterName,
+    /// `bootstrap.servers`.
+    pub brokers: String,
+    /// `group.id`.
+    pub group: String,
+    /// Any further property of librdkafka.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// Properties that Situs sets itself, since exactly-once rests on them.
+const FIXED_PROPERTIES: &[&str] = &[
+    "bootstrap.servers",
+    "group.id",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "auto.offset.reset",
+];
+
+/// Buffered bytes unless the site says otherwise.
+const DEFAULT_MEMORY: u64 = 512 << 20;
+
+impl Site {
+    /// Reads `site.yaml`. Relative paths in it are relative to its folder.
+    ///
+    /// # Errors
+    /// Every problem, with file, line and column.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Diagnostics> {
+        let file = path.display().to_string();
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let doc = Document::parse(&file, text);
+        let site = doc.root().and_then(|root| read(&doc, doc.map(root, "the site", KEYS)?, folder));
+        doc.finish(site)
+    }
+}
+
+const KEYS: &[&str] = &[
+    "home",
+    "kafka",
+    "pipelines",
+    "schemas",
+    "policy",
+    "enabled",
+    "stores",
+    "flush",
+    "memory",
+    "drain-timeout",
+    "http",
+    "logs",
+];
+
+fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
+    let home = map.required("home").and_then(|node| doc.map(node, "home", &["site", "zone"]));
+    let home_site = home.as_ref().and_then(|home| home.parsed::<SiteId>("site"));
+    let home_zone = home.as_ref().and_then(|home| home.parsed::<ZoneId>("zone"));
+    let kafka = map.required("kafka").and_then(|node| read_kafka(doc, doc.map(node, "kafka", KAFKA_KEYS)?));
+    let path = |key: &str| map.optional_string(key).map(|text| folder.join(text));
+    let library = Library::choose(
+        Some(&path("pipelines").unwrap_or_else(|| folder.join("pipelines"))),
+        path("schemas").as_deref(),
+        path("policy").as_deref(),
+    );
+    let enabled = map
+        .optional_strings("enabled")
+        .into_iter()
+        .filter_map(|(node, _)| doc.parsed::<PipelineName>(node, "an entry of `enabled`"))
+        .collect();
+    let mut stores = BTreeMap::new();
+    if let Some(node) = map.required("stores") {
+        for (key, value) in doc.entries(node, "stores") {
+            let zone = doc.parsed::<ZoneId>(key, "a key of `stores`");
+            let root = doc.text(value, "the root of a store");
+            stores.extend(zone.zip(root.map(|root| folder.join(root))));
+        }
+        if let (Some(zone), Some(home)) = (&home_zone, &home)
+            && !stores.contains_key(zone)
+            && let Some(at) = home.optional("zone")
+        {
+            doc.report_word(
+                at,
+                format!("the home zone `{zone}` has no store; `stores` needs a key `{zone}`"),
+                zone.as_str(),
+                stores.keys().map(ZoneId::as_str),
+            );
+        }
+    }
+    let defaults = FlushLimits::default();
+    let flush = map.optional("flush").and_then(|node| doc.map(node, "flush", &["age", "rows", "bytes"]));
+    let flush = FlushLimits {
+        age: flush.as_ref().and_then(|flush| flush.optional_duration("age")).unwrap_or(defaults.age),
+        rows: flush
+            .as_ref()
+            .and_then(|flush| flush.optional_integer("rows", 1..=1_000_000_000))
+            .unwrap_or(defaults.rows),
+        bytes: flush.as_ref().and_then(|flush| flush.optional_bytes("bytes")).unwrap_or(defaults.bytes),
+    };
+    let memory = map.optional_bytes("memory").unwrap_or(DEFAULT_MEMORY);
+    if memory < 16 << 20
+        && let Some(node) = map.optional("memory")
+    {
+        doc.report(node, "`memory` in the site: expected at least `16MiB`");
+    }
+    let http = map
+        .optional("http")
+        .and_then(|node| doc.map(node, "http", &["listen"]))
+        .and_then(|http| {
+            let node = http.required("listen")?;
+            let text = doc.text(node, "`listen` in http")?;
+            let address = text.parse().ok();
+            if address.is_none() {
+                doc.report(
+                    node,
+                    format!("`listen` in http: expected an address such as `127.0.0.1:9464`, found `{}`", node.shown()),
+                );
+            }
+            address
+        });
+    let logs = map.optional("logs").and_then(|node| doc.map(node, "logs", &["format", "filter"]));
+    let logs = LogSettings {
+        format: logs
+            .as_ref()
+            .and_then(|logs| {
+                logs.optional_word("format", &[("human", LogFormat::Human), ("json", LogFormat::Json)])
+            })
+            .unwrap_or(LogFormat::Human),
+        filter: logs
+            .as_ref()
+            .and_then(|logs| logs.optional_string("filter"))
+            .unwrap_or_else(|| "info".to_owned()),
+    };
+    Some(Site {
+        home_site: home_site?,
+        home_zone: home_zone?,
+        kafka: kafka?,
+        library,
+        enabled,
+        stores,
+        flush,
+        memory,
+        drain_timeout: map.optional_duration("drain-timeout").unwrap_or(Duration::from_secs(30)),
+        http,
+        logs,
+    })
+}
+
+const KAFKA_KEYS: &[&str] = &["cluster", "brokers", "group", "properties"];
+
+fn read_kafka(doc: &Document, map: Map<'_>) -> Option<KafkaSettings> {
+    let brokers = map.string("brokers");
+    let group = map.string("group");
+    let cluster = match map.optional("cluster") {
+        Some(_) => map.parsed::<ClusterName>("cluster"),
+        None => "kafka".parse().ok(),
+    };
+    let mut properties = BTreeMap::new();
+    if let Some(node) = map.optional("properties") {
+        for (key, value) in doc.entries(node, "properties") {
+            let name = key.text().unwrap_or_default();
+            if FIXED_PROPERTIES.contains(&name) {
+                doc.report(key, format!("`{name}` is set by Situs itself and cannot be changed here"));
+            }
+            if let Some(value) = doc.text(value, "the value of a property") {
+                properties.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+    Some(KafkaSettings { cluster: cluster?, brokers: brokers?, group: group?, properties })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+use super::*;
+
+const GOOD: &str = "\
+home: { site: stuttgart-1, zone: EU }
+kafka:
+  brokers: 127.0.0.1:9092
+  group: situs
+  properties: { security.protocol: ssl }
+stores: { EU: stores/eu, CN: /data/cn }
+flush: { age: 2s }
+http: { listen: 127.0.0.1:9464 }
+";
+
+#[test]
+fn a_whole_site() {
+    let site = Site::parse(Path::new("conf/site.yaml"), GOOD).unwrap();
+    assert_eq!(site.stores[&"EU".parse().unwrap()], Path::new("conf/stores/eu"));
+    assert_eq!(site.stores[&"CN".parse().unwrap()], Path::new("/data/cn"));
+    assert_eq!(site.flush.age, Duration::from_secs(2));
+    assert_eq!(site.memory, 512 << 20);
+    assert_eq!(site.kafka.cluster.as_str(), "kafka");
+    assert_eq!(site.kafka.properties["security.protocol"], "ssl");
+}
+
+#[test]
+fn every_mistake_is_reported_at_once() {
+    let text = "\
+home: { site: Stuttgart, zone: EUU }
+kafak: {}
+kafka: { group: g, properties: { enable.auto.commit: true } }
+stores: { eu: x, EU: y }
+flush: { age: 5 sec, rows: 0 }
+memory: 1MiB
+http: { listen: localhost }
+logs: { format: jsn }
+";
+    let problems = Site::parse(Path::new("site.yaml"), text).unwrap_err().to_string();
+    let lines: Vec<&str> = problems.lines().collect();
+    let expected = [
+        ("1:15", "a site name"),
+        ("1:32", "did you mean `EU`?"),
+        ("2:1", "did you mean `kafka`?"),
+        ("3:8", "needs a key `brokers`"),
+        ("3:34", "set by Situs itself"),
+        ("4:11", "a zone name"),
+        ("5:15", "did you mean `s`?"),
+        ("5:28", "a whole number"),
+        ("6:9", "at least `16MiB`"),
+        ("7:17", "an address"),
+        ("8:17", "did you mean `json`?"),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{problems}");
+    for (line, (place, text)) in lines.iter().zip(expected) {
+        assert!(line.starts_with(&format!("site.yaml:{place}: ")), "{line} at {place}");
+        assert!(line.contains(text), "{line} with {text}");
+    }
+}
