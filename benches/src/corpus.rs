@@ -147,7 +147,12 @@ impl Corpus {
                 write!(out, r#""spindleLoad":{load:.1},"spindleTemperature":{temperature:.2},"#)?;
                 write!(out, r#""feed":{:.3},"feedOverride":100,"rapidOverride":100,"#, random.percent())?;
                 write!(out, r#""spindleOverride":100,"tool":"T{}","#, random.below(40))?;
-                write!(out, r#""partCount":{},"power":{:.1}}}"#, index / 331, random.millis() * 9.0)
+                write!(
+                    out,
+                    r#""partCount":{},"power":{:.1},"intervention":"None"}}"#,
+                    index / 331,
+                    random.millis().abs() * 9.0
+                )
             }),
             arrow: schema(vec![
                 text("device"),
@@ -174,13 +179,14 @@ impl Corpus {
                 text("tool"),
                 Field::new("partCount", DataType::Int64, true),
                 number("power"),
+                text("intervention"),
             ]),
         }
     }
 
     /// Row-major blocks of 61 numbers at 500 Hz, about 30 kB.
     fn block() -> Self {
-        const ROWS: u64 = 54;
+        const ROWS: u64 = 45;
         Self {
             name: "block",
             schema: "schemas/cnc.waveform/v1.json",
