@@ -203,8 +203,8 @@ impl State {
             self.builders.dictionary[*column].push_key(key);
             return Ok(());
         }
-        if let Some(text) = message.text(at) {
-            self.spent += text.len();
+        if self.memos[leaf.number].0 != at as u32 {
+            self.spent += message.text(at).map_or(0, str::len);
         }
         match &leaf.kind {
             Kind::Float64(column) => match read::double(leaf, message, at)? {

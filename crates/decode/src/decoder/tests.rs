@@ -136,14 +136,14 @@ fn column(batch: &RecordBatch, name: &str) -> Vec<Value> {
 /// The rows that one message gives.
 fn rows_of(schema: &Arc<Schema>, payload: &str) -> Vec<Value> {
     let decoded = decode(schema, &[payload.as_bytes()]);
-    assert_eq!(decoded.rejects, [], "{payload}");
+    assert_eq!(decoded.rejects, [], "{payload:.200}");
     (0..decoded.rows.num_rows()).map(|i| row(&decoded.rows, i)).collect()
 }
 
 /// Code and pointer of the reject that one message gives.
 fn reject_of(schema: &Arc<Schema>, payload: &str) -> (RejectCode, String) {
     let decoded = decode(schema, &[payload.as_bytes()]);
-    assert_eq!(decoded.rejects.len(), 1, "{payload}: {:?}", row(&decoded.rows, 0));
+    assert_eq!(decoded.rejects.len(), 1, "{payload:.200}");
     let reject = &decoded.rejects[0];
     (reject.code, reject.pointer.clone().unwrap_or_default())
 }
