@@ -102,6 +102,14 @@ impl<'d> Compiler<'d> {
         let mut at = node;
         for _ in 0..32 {
             let Some(reference) = at.get("$ref") else { return Some(at) };
+            for (key, _) in self.doc.entries(at, "a `$ref`") {
+                if !matches!(key.text(), Some("$ref" | "title" | "description" | "$comment")) {
+                    self.doc.report(
+                        key,
+                        format!("`{}` beside `$ref` is not read; write it where that leads", key.shown()),
+                    );
+                }
+            }
             let text = self.doc.text(reference, "`$ref`")?;
             let target = text.strip_prefix('#').and_then(|pointer| {
                 let tokens = field::pointer(self.doc, reference, pointer)?;

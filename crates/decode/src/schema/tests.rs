@@ -49,7 +49,7 @@ fn columns_with_units_and_classes_in_order() {
             "g": {"type": "string", "x-situs": {"time": ["rfc3339"]}},
             "h": {"type": "object", "x-situs": {"arrow": "json"}},
             "i": {"type": "object", "properties": {"j": {"type": "string", "x-situs": {"role": "claim"}}}},
-            "k": {"$ref": "#/$defs/text", "x-situs": {}}
+            "k": {"$ref": "#/$defs/text", "description": "D"}
         },
         "$defs": {"text": {"type": "string", "x-situs": {"column": "text", "class": "personal"}}}
     }"##;
@@ -251,6 +251,8 @@ fn references_in_a_circle_end() {
     let text =
         r##"{"type":"object","properties":{"a":{"$ref":"#/$defs/x"}},"$defs":{"x":{"$ref":"#/$defs/x"}}}"##;
     assert!(problems(text)[0].contains("in a circle"));
+    let text = r##"{"type":"object","properties":{"a":{"$ref":"#/$defs/x","x-situs":{}}},"$defs":{"x":{"type":"string"}}}"##;
+    assert!(problems(text)[0].contains("`x-situs` beside `$ref` is not read"));
 }
 
 #[test]
