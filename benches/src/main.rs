@@ -4,6 +4,7 @@
 
 mod corpus;
 mod decode;
+mod pipeline;
 
 use std::process::ExitCode;
 
@@ -13,9 +14,10 @@ use anyhow::bail;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: benches/run decode [--json] [--quick]
+const USAGE: &str = "usage: benches/run decode|pipeline [--json] [--quick]
 
 decode     situs-decode against arrow-json, one thread, per corpus
+pipeline   from the embedded broker to committed tables in two zones, per message size
 --json     one JSON object per line instead of a table
 --quick    fewer and shorter runs: to see that it works, not to quote";
 
@@ -45,6 +47,7 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     match bench.as_deref() {
         Some("decode") => decode::run(options)?,
+        Some("pipeline") => pipeline::run(options)?,
         Some(other) => bail!("no benchmark `{other}`\n{USAGE}"),
         None => bail!("which benchmark?\n{USAGE}"),
     }

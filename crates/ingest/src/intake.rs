@@ -213,7 +213,8 @@ pub fn run(
             Err(error)
         }
     };
-    intake.consumer.unsubscribe();
+    // Dropping the consumer leaves the group.
+    intake.consumer.context().close();
     drained.map(|()| intake.summary)
 }
 
@@ -412,7 +413,11 @@ impl Intake<'_> {
     fn on_settled(&mut self, shares: &[Share]) {
         let mut list = TopicPartitionList::new();
         for share in shares {
-            let Some(place) = self.place(&share.source) else { continue };
+            let Some(place) = self.place(&share.source) else {
+                // A revocation waits for the flushes under way or ends them, so this cannot be.
+                self.flusher.broken(Invariant::Eo7);
+                continue;
+            };
             self.partitions[place].settled = Some(share.range.end);
             let settled = share.range.end;
             list.add_partition_offset(&share.source.topic, share.source.partition, Offset::Offset(settled.0)).ok();

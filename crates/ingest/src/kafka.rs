@@ -1,12 +1,13 @@
 //! The consumer: its settings, and a context that turns callbacks into events for the intake loop.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -31,12 +32,19 @@ pub(crate) struct Context {
     rebalances: Mutex<VecDeque<Rebalance>>,
     ends: Mutex<HashMap<(String, i32), i64>>,
     fatal: Mutex<Option<String>>,
+    closing: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
 impl Context {
     pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { rebalances: Mutex::default(), ends: Mutex::default(), fatal: Mutex::default(), metrics }
+        Self { rebalances: Mutex::default(), ends: Mutex::default(), fatal: Mutex::default(), closing: AtomicBool::new(false), metrics }
+    }
+
+    /// From now on nobody looks at the noted rebalances any more: revocations are answered at once.
+    /// Closing the consumer waits for that answer.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
     }
 
     /// The next rebalance to carry out.
@@ -93,7 +101,17 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {
-    fn rebalance(&self, _: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        if self.closing.load(Ordering::Relaxed) {
+            let answer = match consumer.rebalance_protocol() {
+                RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+                _ => consumer.unassign(),
+            };
+            if let Err(error) = answer {
+                tracing::debug!(event = "unassign-failed", "{error}");
+            }
+            return;
+        }
         let partitions =
             list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
         let rebalance = if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {

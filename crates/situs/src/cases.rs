@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use situs_model::Verdict;
 
-use crate::catalog::{Catalog, Loaded};
+use crate::catalog::Catalog;
 use crate::inspect::{Fate, Inspector, Message};
 use crate::library::Library;
 
@@ -31,9 +31,12 @@ pub fn run_all(library: &Library, catalog: &Catalog) -> anyhow::Result<(usize, V
     let mut count = 0;
     let mut failures = Vec::new();
     for loaded in &catalog.pipelines {
+        // Compiling the policy for a pipeline takes longer than a case, and a judge remembers nothing.
+        let mut inspector = Inspector::new(loaded, &catalog.policy)?;
         for text in library.cases(&loaded.folder).map_err(|problem| anyhow::anyhow!("{problem}"))? {
             count += 1;
-            if let Err(error) = run_one(catalog, loaded, &text.text) {
+            inspector.reset();
+            if let Err(error) = run_one(&mut inspector, &text.text) {
                 failures.push(Failure { file: text.name, message: format!("{error:#}") });
             }
         }
@@ -78,7 +81,7 @@ struct ExpectedReject {
     byte: Option<u64>,
 }
 
-fn run_one(catalog: &Catalog, loaded: &Loaded, text: &str) -> anyhow::Result<()> {
+fn run_one(inspector: &mut Inspector, text: &str) -> anyhow::Result<()> {
     let case: Case<'_> = serde_json::from_str(text)?;
     let expect = &case.expect;
     let ways = [
@@ -91,7 +94,6 @@ fn run_one(catalog: &Catalog, loaded: &Loaded, text: &str) -> anyhow::Result<()>
         "`expect` needs exactly one of `rows`, `without_rows` and `reject`, or `quarantine` alone or with `rows`"
     );
     ensure!(expect.zone.is_none() || expect.quarantine.is_none(), "`zone` and `quarantine` contradict each other");
-    let mut inspector = Inspector::new(loaded, &catalog.policy)?;
     let fate = inspector.look(&message_of(&case)?)?;
     compare(&fate, expect)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use serde_json::{Map, Value};
-use situs_decode::Decoder;
+use situs_decode::{Decoder, Schema};
 use situs_model::doc::Diagnostics;
 use situs_model::{NextOffset, RawBatch, Reject, Source, Verdict};
 use situs_policy::{Judge, Policy};
@@ -41,6 +41,8 @@ pub enum Fate {
 #[derive(Debug)]
 pub struct Inspector {
     default_topic: Arc<str>,
+    schema: Arc<Schema>,
+    max_message_bytes: usize,
     decoder: Decoder,
     judge: Judge,
     next: i64,
@@ -54,10 +56,18 @@ impl Inspector {
     pub fn new(loaded: &Loaded, policy: &Arc<Policy>) -> Result<Self, Diagnostics> {
         Ok(Self {
             default_topic: loaded.pipeline.topics.first().cloned().unwrap_or_else(|| "none".into()),
+            schema: loaded.schema.clone(),
+            max_message_bytes: loaded.pipeline.max_message_bytes,
             decoder: Decoder::new(loaded.schema.clone(), loaded.pipeline.max_message_bytes),
             judge: policy.judge(&loaded.facts())?,
             next: 0,
         })
+    }
+
+    /// Forgets all messages seen so far.
+    pub fn reset(&mut self) {
+        self.decoder = Decoder::new(self.schema.clone(), self.max_message_bytes);
+        self.next = 0;
     }
 
     /// Looks at one message.

@@ -154,7 +154,7 @@ impl<'d> Map<'d> {
         match number.zip(scale).and_then(|(number, scale)| number.checked_mul(scale)) {
             Some(value) if value > 0 => Some(value),
             _ => {
-                let suggestion = scale.is_none().then_some(unit).unwrap_or_default();
+                let suggestion = if scale.is_none() { unit } else { "" };
                 self.doc.report_word(
                     node,
                     format!("{}: expected {what}, found `{}`", self.label(key), node.shown()),

@@ -243,7 +243,11 @@ pub fn nearest<'a>(word: &str, valid: impl IntoIterator<Item = &'a str>) -> Opti
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| {
-            *distance <= (candidate.chars().count().max(lower.chars().count()) / 2).max(1)
+            let candidate = candidate.to_lowercase();
+            let longest = candidate.chars().count().max(lower.chars().count());
+            *distance <= (longest / 2).max(1)
+                || lower.starts_with(&candidate)
+                || !lower.is_empty() && candidate.starts_with(&lower)
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate.to_owned())

@@ -56,12 +56,24 @@ pub struct Produced {
     pub error: Option<String>,
 }
 
+/// Something that makes messages without end.
+pub trait Telemetry: Send + 'static {
+    /// Writes the next message into `out`, whose buffers are reused.
+    fn next(&mut self, out: &mut Message);
+}
+
+impl Telemetry for Generator {
+    fn next(&mut self, out: &mut Message) {
+        Self::next(self, out);
+    }
+}
+
 /// A thread that sends what a generator makes.
 #[derive(Debug)]
 pub struct Feed;
 
 impl Feed {
-    /// Starts to send to the topics of [`TOPICS`](super::generator::TOPICS), which must be empty, until
+    /// Starts to send to topics, which must be empty, until
     /// `stop` is set or something fails. The thread's result comes when all that was sent has been delivered.
     ///
     /// `consumed` gives the next offset that the consumer will read; it is asked about every millisecond per
@@ -70,7 +82,7 @@ impl Feed {
     /// `rate` is in messages per second; with `None` only the consumer holds back.
     pub fn start(
         bootstrap: String,
-        generator: Generator,
+        generator: impl Telemetry,
         consumed: Consumed,
         rate: Option<u64>,
         stop: Arc<AtomicBool>,
@@ -234,7 +246,7 @@ impl fmt::Debug for Sender {
 }
 
 impl Sender {
-    fn run(&mut self, mut generator: Generator) {
+    fn run(&mut self, mut generator: impl Telemetry) {
         let mut message = Message::new();
         let mut turn = 0_u32;
         while !self.stop.load(Ordering::Relaxed) {
