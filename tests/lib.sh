@@ -55,3 +55,12 @@ make_venv() {
         || die "pip could not install $requirements"
     touch "$venv/.complete"
 }
+
+# Prints the newer one of the debug and the release build of the repository ROOT.
+newest_situs() {
+    local target=${CARGO_TARGET_DIR:-$1/target} found
+    # shellcheck disable=SC2012  # the names are ours
+    found=$(ls -t "$target/debug/situs" "$target/release/situs" 2>/dev/null | head -n 1 || true)
+    [[ -n $found ]] || die "no binary; build it with: cargo build -p situs"
+    printf '%s\n' "$found"
+}
