@@ -28,6 +28,9 @@ pub(crate) struct Corpus {
     pub(crate) arrow: SchemaRef,
 }
 
+/// UTC, as arrow-json knows it without the time zone database.
+const UTC: &str = "+00:00";
+
 /// The bytes of a corpus: as many as a partition's batch holds in a busy plant, and more than the caches.
 const BYTES: usize = 4 << 20;
 
@@ -112,7 +115,7 @@ impl Corpus {
                 text("type"),
                 text("subType"),
                 text("category"),
-                Field::new("timestamp", DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())), true),
+                Field::new("timestamp", DataType::Timestamp(TimeUnit::Nanosecond, Some(UTC.into())), true),
                 text("result"),
                 Field::new("sequence", DataType::Int64, true),
             ]),
@@ -156,11 +159,7 @@ impl Corpus {
             }),
             arrow: schema(vec![
                 text("device"),
-                Field::new(
-                    "timestamp",
-                    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-                    false,
-                ),
+                Field::new("timestamp", DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())), false),
                 text("country"),
                 text("execution"),
                 text("mode"),

@@ -39,14 +39,15 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
             "corpus", "B/message", "MB/s", "messages/s", "arrow-json MB/s", "ratio", "spread"
         );
     }
+    let (runs, at_least) = if options.quick { (QUICK_RUNS, QUICK_RUN) } else { (RUNS, RUN) };
     for corpus in Corpus::all() {
         let name = corpus.name;
-        measure(corpus, options).with_context(|| format!("corpus {name}"))?.print(options);
+        measure(corpus, runs, at_least).with_context(|| format!("corpus {name}"))?.print(options);
     }
     Ok(())
 }
 
-fn measure(corpus: Corpus, options: Options) -> anyhow::Result<Result> {
+fn measure(corpus: Corpus, runs: usize, at_least: Duration) -> anyhow::Result<Result> {
     let schema = corpus.compiled()?;
     let raw = Arc::new(raw_batch(&corpus)?);
     let mut decoder = Decoder::new(schema, 1 << 20);
@@ -73,7 +74,6 @@ fn measure(corpus: Corpus, options: Options) -> anyhow::Result<Result> {
         ensure!(rows == corpus.messages.len(), "arrow-json made {rows} rows");
         Ok(())
     };
-    let (runs, at_least) = if options.quick { (QUICK_RUNS, QUICK_RUN) } else { (RUNS, RUN) };
     timed(&mut situs_pass, Duration::ZERO)?;
     timed(&mut rival_pass, Duration::ZERO)?;
     let (mut situs, mut arrow_json) = (Vec::new(), Vec::new());
@@ -143,6 +143,21 @@ impl Result {
                 ratio,
                 spread * 100.0
             );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_decoders_take_every_corpus() {
+        for corpus in Corpus::all() {
+            let name = corpus.name;
+            let result =
+                measure(corpus, 1, Duration::ZERO).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            assert!(result.situs.len() == 1 && result.arrow_json.len() == 1);
         }
     }
 }

@@ -48,7 +48,8 @@ impl Measured {
 /// If a run fails, or does not account for every message.
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     let (runs, seconds) = if options.quick { (1, 2) } else { (RUNS, SECONDS) };
-    let corpora: Vec<Corpus> = Corpus::all().into_iter().filter(|corpus| case_name(corpus).is_some()).collect();
+    let corpora: Vec<Corpus> =
+        Corpus::all().into_iter().filter(|corpus| case_name(corpus).is_some()).collect();
     let mut results: Vec<Vec<Measured>> = corpora.iter().map(|_| Vec::new()).collect();
     for _ in 0..runs {
         for (corpus, results) in corpora.iter().zip(&mut results) {
@@ -237,10 +238,7 @@ fn write_pipeline(folder: &Path, corpus: &Corpus) -> anyhow::Result<&'static str
     )?;
     let schema = folder.join("schemas/bench.value");
     std::fs::create_dir_all(&schema)?;
-    std::fs::copy(
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/value.json"),
-        schema.join("v1.json"),
-    )?;
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/value.json"), schema.join("v1.json"))?;
     let policy = folder.join("pipelines/policy.yaml");
     let text = std::fs::read_to_string(&policy)?;
     let changed = text.replace("topics: [cnc.state,", "topics: [bench.value, cnc.state,");
