@@ -49,6 +49,10 @@ macro_rules! metrics {
             pub const REFERENCE: &'static [(&'static str, &'static str, &'static [&'static str])] =
                 &[$(($name, $help, &[$($label),*]),)+];
 
+            /// Type of every metric, in the same order.
+            #[cfg(test)]
+            const KINDS: &'static [&'static str] = &[$(stringify!($kind),)+];
+
             /// Makes and registers all metrics.
             ///
             /// # Errors
@@ -238,6 +242,33 @@ mod tests {
         for (name, help, _) in Metrics::REFERENCE {
             assert!(name.starts_with("situs_"), "{name}");
             assert!(help.ends_with('.'), "{name}: help is a sentence");
+        }
+    }
+
+    /// The rows of the table in docs/metrics.md.
+    fn table() -> Vec<String> {
+        let row = |(name, help, labels): &(&str, &str, &[&str])| {
+            let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+            format!("| `{name}` | {} | {help} |", labels.join(", "))
+        };
+        Metrics::REFERENCE.iter().map(row).collect()
+    }
+
+    #[test]
+    fn the_documentation_lists_every_metric() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let found: Vec<&str> = text.lines().filter(|line| line.starts_with("| `situs_")).collect();
+        let expected = table();
+        assert!(found == expected, "the rows of docs/metrics.md's table should be:\n{}\n", expected.join("\n"));
+    }
+
+    /// As docs/metrics.md says.
+    #[test]
+    fn a_name_shows_the_kind() {
+        for ((name, _, _), kind) in Metrics::REFERENCE.iter().zip(Metrics::KINDS) {
+            assert_eq!(kind.contains("Counter"), name.ends_with("_total"), "{name}");
+            assert_eq!(kind.contains("Histogram"), *name == "situs_flush_seconds", "{name}");
         }
     }
 }
