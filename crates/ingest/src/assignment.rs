@@ -1,17 +1,21 @@
 //! What happens when the group gives partitions and takes them away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{Consumer as _, RebalanceProtocol};
 use rdkafka::{Offset, TopicPartitionList};
-use situs_model::Source;
+use situs_model::store::Advice;
+use situs_model::{NextOffset, Source};
 
-use crate::intake::{Intake, IngestError};
+use crate::intake::{IngestError, Intake};
 use crate::kafka::Rebalance;
 use crate::partition::Partition;
+
+/// How long an assignment waits for the settled offsets: well below `max.poll.interval.ms`.
+const SETTLED_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Intake<'_> {
     /// Starts partitions again at their settled offsets, dropping what is buffered of them.
@@ -24,7 +28,12 @@ impl Intake<'_> {
         self.drop_partitions(&list);
         let assignment = self.settled_assignment(&list)?;
         for element in assignment.elements() {
-            self.consumer.seek(element.topic(), element.partition(), element.offset(), Duration::from_secs(10))?;
+            self.consumer.seek(
+                element.topic(),
+                element.partition(),
+                element.offset(),
+                Duration::from_secs(10),
+            )?;
         }
         Ok(())
     }
@@ -48,18 +57,60 @@ impl Intake<'_> {
                 self.partitions.iter().map(|p| (p.source.topic.to_string(), p.source.partition)).collect();
             self.drop_partitions(&all);
         }
-        let assignment = self.settled_assignment(list)?;
+        // The group waits for an answer, whatever happens here; without one the consumer cannot even
+        // be closed.
+        let (assignment, result) = match self.settled_assignment(list) {
+            Ok(assignment) => (assignment, Ok(())),
+            Err(error) => (TopicPartitionList::new(), Err(error)),
+        };
         if cooperative {
             self.consumer.incremental_assign(&assignment)?;
         } else {
             self.consumer.assign(&assignment)?;
         }
+        // The client remembers that a partition was paused, even over a revocation.
         if self.paused {
             self.consumer.pause(&assignment)?;
+        } else {
+            self.consumer.resume(&assignment)?;
         }
+        result?;
         self.control.assigned.store(true, Ordering::Relaxed);
         tracing::info!(event = "assigned", partitions = list.len(), "partitions assigned");
         Ok(())
+    }
+
+    /// Reads the settled offsets, as often as the store says that it is worth trying again.
+    fn settled_offsets(&self, sources: &[Source]) -> Result<HashMap<Source, NextOffset>, IngestError> {
+        let deadline = Instant::now() + SETTLED_TIMEOUT;
+        let mut pause = Duration::from_millis(100);
+        loop {
+            match self.runtime.block_on(self.flusher.stores.home.settled(sources)) {
+                Ok(settled) => return Ok(settled),
+                Err(error) => {
+                    let over = Instant::now() + pause > deadline || self.control.is_stopping();
+                    if error.advice != Advice::Retry || over {
+                        return Err(error.into());
+                    }
+                    tracing::warn!(event = "store-retry", pause_ms = pause.as_millis() as u64, "{error}");
+                }
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+
+    /// The offset after the last one that a partition has now.
+    fn end_of(&self, source: &Source) -> Result<i64, IngestError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.consumer.fetch_watermarks(&source.topic, source.partition, Duration::from_secs(10)) {
+                Ok((_, end)) => return Ok(end),
+                Err(error) if tries >= 5 => return Err(error.into()),
+                Err(_) => std::thread::sleep(Duration::from_millis(500)),
+            }
+        }
     }
 
     /// Takes partitions up at their settled offsets; the list to assign or to seek to.
@@ -72,19 +123,14 @@ impl Intake<'_> {
                 partition: *partition,
             })
             .collect();
-        let settled = self.runtime.block_on(self.flusher.stores.home.settled(&sources))?;
+        let settled = self.settled_offsets(&sources)?;
         let mut assignment = TopicPartitionList::new();
         for source in sources {
             let Some(stage) = self.stage_of_topic.get(&source.topic).copied() else { continue };
             let settled = settled.get(&source).copied();
             let offset = settled.map_or(Offset::Beginning, |settled| Offset::Offset(settled.0));
             assignment.add_partition_offset(&source.topic, source.partition, offset)?;
-            let target = if self.config.until_caught_up {
-                let timeout = Duration::from_secs(30);
-                Some(self.consumer.fetch_watermarks(&source.topic, source.partition, timeout)?.1)
-            } else {
-                None
-            };
+            let target = if self.config.until_caught_up { Some(self.end_of(&source)?) } else { None };
             if let Some(settled) = settled {
                 let partition = source.partition.to_string();
                 self.metrics
@@ -98,6 +144,7 @@ impl Intake<'_> {
                 stage,
                 next: settled,
                 settled,
+                fresh: true,
                 raw: None,
                 raw_since: Instant::now(),
                 newest_broker_ms: None,
@@ -121,36 +168,8 @@ impl Intake<'_> {
         let kind = if lost { "lost" } else { "revoke" };
         self.metrics.rebalances.with_label_values(&[kind]).inc();
         tracing::info!(event = "revoked", partitions = list.len(), lost, "partitions revoked");
-        if !lost {
-            self.turn_all()?;
-            let deadline = Instant::now() + self.config.drain_timeout;
-            if !self.flush_all(deadline)? {
-                tracing::warn!(event = "drain-timeout", "not everything was flushed before the revocation");
-            }
-        }
-        // Whatever is still under way must not commit after the revocation is acknowledged (EO-7).
-        let stages: BTreeSet<usize> =
-            list.iter().filter_map(|(topic, _)| self.stage_of_topic.get(topic.as_str()).copied()).collect();
-        for stage in stages {
-            if let Some(task) = self.tasks.remove(&stage) {
-                task.abort();
-                self.runtime.block_on(task).ok();
-                self.flushing[stage] = false;
-                // Its partitions that stay assigned have to be read again from their settled offsets.
-                let staying: Vec<Source> = self
-                    .partitions
-                    .iter()
-                    .filter(|p| p.stage == stage && !list.iter().any(|(t, n)| **t == *p.source.topic && *n == p.source.partition))
-                    .map(|p| p.source.clone())
-                    .collect();
-                while let Ok(ended) = self.ended.try_recv() {
-                    if ended.stage != stage {
-                        self.on_ended(ended)?;
-                    }
-                }
-                self.rewind(&staying)?;
-            }
-        }
+        // The group waits for an answer, whatever happens here.
+        let result = self.let_go(list, lost);
         self.drop_partitions(list);
         let mut assignment = TopicPartitionList::new();
         for (topic, partition) in list {
@@ -161,14 +180,59 @@ impl Intake<'_> {
         } else {
             self.consumer.unassign()?;
         }
+        self.control.assigned.store(!self.partitions.is_empty(), Ordering::Relaxed);
+        result
+    }
+
+    /// Settles what can be settled of partitions before they are given up, and ends what is still
+    /// under way then. An attempt that has reached the disk may still land after it was ended here;
+    /// the next owner then finds it committed and stores nothing twice (`model::decide`).
+    fn let_go(&mut self, list: &[(String, i32)], lost: bool) -> Result<(), IngestError> {
+        if !lost {
+            self.turn_all()?;
+            let deadline = Instant::now() + self.config.drain_timeout;
+            if !self.flush_all(deadline)? {
+                tracing::warn!(event = "drain-timeout", "not everything was flushed before the revocation");
+            }
+        }
+        let stages: BTreeSet<usize> =
+            list.iter().filter_map(|(topic, _)| self.stage_of_topic.get(topic.as_str()).copied()).collect();
+        for stage in &stages {
+            if let Some((task, _)) = self.tasks.get_mut(stage) {
+                task.abort();
+                self.runtime.block_on(task).ok();
+            }
+        }
+        // Those that ended before they were told to are in the channel.
+        while let Ok(ended) = self.ended.try_recv() {
+            self.on_ended(ended)?;
+        }
+        for stage in stages {
+            let Some((_, bytes)) = self.tasks.remove(&stage) else { continue };
+            self.flushing[stage] = false;
+            self.flushing_bytes = self.flushing_bytes.saturating_sub(bytes);
+            // Its partitions that stay assigned have to be read again from their settled offsets.
+            let leaves = |source: &Source| {
+                list.iter().any(|(topic, number)| **topic == *source.topic && *number == source.partition)
+            };
+            let staying: Vec<Source> = self
+                .partitions
+                .iter()
+                .filter(|partition| partition.stage == stage && !leaves(&partition.source))
+                .map(|partition| partition.source.clone())
+                .collect();
+            self.rewind(&staying)?;
+        }
         Ok(())
     }
 
     /// Forgets partitions and drops what is buffered of them.
     fn drop_partitions(&mut self, list: &[(String, i32)]) {
         for (topic, number) in list {
-            let Some(place) =
-                self.partitions.iter().position(|p| *p.source.topic == **topic && p.source.partition == *number)
+            let Some(place) = self
+                .partitions
+                .iter()
+                .position(|p| *p.source.topic == **topic && p.source.partition == *number)
             else {
                 continue;
             };

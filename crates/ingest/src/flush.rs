@@ -75,7 +75,10 @@ impl Flusher {
         let bytes = job.bytes;
         let outcome = match self.settle(job).await {
             Ok(()) => {
-                self.metrics.flush_seconds.with_label_values(&["total"]).observe(started.elapsed().as_secs_f64());
+                self.metrics
+                    .flush_seconds
+                    .with_label_values(&["total"])
+                    .observe(started.elapsed().as_secs_f64());
                 Outcome::Settled
             }
             Err(outcome) => outcome,
@@ -96,9 +99,9 @@ impl Flusher {
         for (zone, batches) in resident {
             appends.push(self.zone_append(zone, batches, &table, &only_shares, &facts)?);
         }
-        let zones = join_all(appends.iter().map(|(store, append)| {
-            self.persist(store.identity(), || store.append(append))
-        }));
+        let zones = join_all(
+            appends.iter().map(|(store, append)| self.persist(store.identity(), || store.append(append))),
+        );
         let quarantine = async {
             if quarantined.is_empty() {
                 return Ok(None);
@@ -111,13 +114,13 @@ impl Flusher {
         let (zones, quarantine) = futures::join!(zones, quarantine);
 
         let mut store_receipts = Vec::new();
-        for ((store, append), appended) in appends.iter().zip(zones) {
+        for ((store, _), appended) in appends.iter().zip(zones) {
             let appended = appended?;
-            self.count_append(store.identity(), &append.table, &appended);
+            self.observe_append(&appended);
             store_receipts.push(receipt_of(store.identity(), appended));
         }
         let quarantine = quarantine?.map(|appended| {
-            self.count_append(self.stores.home.identity(), &TableName::quarantine(), &appended);
+            self.observe_append(&appended);
             receipt_of(self.stores.home.identity(), appended)
         });
         drop(appends);
@@ -148,7 +151,9 @@ impl Flusher {
         self.metrics.flushes.with_label_values(&[facts.pipeline.as_str()]).inc();
         if let Some(newest) = newest_broker_ms {
             let gauge = self.metrics.valid_through.with_label_values(&[facts.pipeline.as_str()]);
-            gauge.set(gauge.get().max(newest as f64 / 1000.0));
+            // A producer's clock may be wrong; nothing is valid through the future.
+            let newest = newest.min(now_us() / 1000) as f64 / 1000.0;
+            gauge.set(gauge.get().max(newest));
         }
         Ok(())
     }
@@ -175,8 +180,12 @@ impl Flusher {
                 Outcome::Stopped(refused.to_string())
             })?);
         }
-        let append =
-            Append { table: table.clone(), shares: shares.to_vec(), batches: permitted, facts: facts.clone() };
+        let append = Append {
+            table: table.clone(),
+            shares: shares.to_vec(),
+            batches: permitted,
+            facts: facts.clone(),
+        };
         Ok((&**store, append))
     }
 
@@ -217,12 +226,7 @@ impl Flusher {
         }
     }
 
-    fn count_append(&self, store: &StoreIdentity, table: &TableName, appended: &Appended) {
-        let zone = store.zone.as_str();
-        let labels = [zone, table.as_str()];
-        self.metrics.files_written.with_label_values(&labels).inc_by(appended.files.len() as u64);
-        let bytes = appended.files.iter().map(|file| file.bytes).sum();
-        self.metrics.file_bytes_written.with_label_values(&labels).inc_by(bytes);
+    fn observe_append(&self, appended: &Appended) {
         self.metrics.flush_seconds.with_label_values(&["encode"]).observe(appended.encode.as_secs_f64());
         self.metrics.flush_seconds.with_label_values(&["commit"]).observe(appended.commit.as_secs_f64());
     }
@@ -259,7 +263,11 @@ impl Flusher {
 
     pub(crate) fn broken(&self, invariant: Invariant) {
         self.metrics.invariant_violations.with_label_values(&[invariant.as_str()]).inc();
-        tracing::error!(event = "invariant-broken", invariant = invariant.as_str(), "an invariant was found broken");
+        tracing::error!(
+            event = "invariant-broken",
+            invariant = invariant.as_str(),
+            "an invariant was found broken"
+        );
     }
 }
 

@@ -19,7 +19,7 @@ use crate::buffer::Buffer;
 use crate::config::{Config, Stores};
 use crate::flush::{Ended, Flusher, Job, Outcome};
 use crate::kafka::{self, Context};
-use crate::partition::{Partition, find, take};
+use crate::partition::{Partition, client_position, find, look_for_deleted, take};
 use crate::stage::{Stage, StageError};
 
 /// A raw batch is decoded when it has this many messages or bytes, or is this old.
@@ -102,6 +102,9 @@ pub enum IngestError {
         /// Why.
         reason: String,
     },
+    /// Partitions went to another process while catching up.
+    #[error("not caught up: partitions were given up to another process of the group")]
+    Interrupted,
     /// A partition's offsets went back.
     #[error(
         "{partition}: the broker sent offset {offset}, but {next} was to come next: was the topic deleted and created again? \
@@ -133,7 +136,7 @@ pub(crate) struct Intake<'a> {
     pub(crate) runtime: Handle,
     pub(crate) ended_sender: Sender<Ended>,
     pub(crate) ended: Receiver<Ended>,
-    pub(crate) tasks: HashMap<usize, tokio::task::JoinHandle<()>>,
+    pub(crate) tasks: HashMap<usize, (tokio::task::JoinHandle<()>, u64)>,
     pub(crate) flushing_bytes: u64,
     pub(crate) raw_bytes: u64,
     pub(crate) paused: bool,
@@ -220,25 +223,14 @@ pub fn run(
 
 impl Intake<'_> {
     fn main_loop(&mut self) -> Result<(), IngestError> {
-        let mut since_housekeeping = 0;
         loop {
-            let stopping = self.control.is_stopping();
-            if stopping {
+            if self.control.is_stopping() {
                 return Ok(());
             }
-            let message = self.poll(if since_housekeeping == 0 { IDLE_POLL } else { Duration::ZERO })?;
-            if message {
-                since_housekeeping += 1;
-                if since_housekeeping < HOUSEKEEPING_MESSAGES {
-                    continue;
-                }
-            }
-            since_housekeeping = 0;
+            self.read_some()?;
             self.carry_out_rebalances()?;
             self.turn_old_batches()?;
-            while let Ok(ended) = self.ended.try_recv() {
-                self.on_ended(ended)?;
-            }
+            self.look_at_flushes()?;
             self.start_due_flushes();
             self.publish_positions();
             self.keep_the_bound()?;
@@ -252,28 +244,63 @@ impl Intake<'_> {
         }
     }
 
-    /// Polls once; whether a message came.
-    fn poll(&mut self, timeout: Duration) -> Result<bool, IngestError> {
+    /// Polls until nothing more is there, or until it is time to look at everything else.
+    fn read_some(&mut self) -> Result<(), IngestError> {
+        let (mut messages, mut bytes) = (0, 0);
+        let mut timeout = IDLE_POLL;
+        while messages < HOUSEKEEPING_MESSAGES && bytes < BATCH_BYTES as u64 {
+            let Some(more) = self.poll(timeout)? else { break };
+            messages += 1;
+            bytes += more;
+            timeout = Duration::ZERO;
+        }
+        Ok(())
+    }
+
+    fn look_at_flushes(&mut self) -> Result<(), IngestError> {
+        // A task sends its outcome before it finishes, so one that has finished now is in the channel
+        // unless it panicked.
+        let finished: Vec<usize> =
+            self.tasks.iter().filter(|(_, (task, _))| task.is_finished()).map(|(stage, _)| *stage).collect();
+        while let Ok(ended) = self.ended.try_recv() {
+            self.on_ended(ended)?;
+        }
+        match finished
+            .into_iter()
+            .find(|stage| self.tasks.get(stage).is_some_and(|(task, _)| task.is_finished()))
+        {
+            None => Ok(()),
+            Some(stage) => Err(IngestError::Flush {
+                pipeline: self.stages[stage].pipeline().name.to_string(),
+                reason: "the flush panicked".to_owned(),
+            }),
+        }
+    }
+
+    /// Polls once; the bytes of the message that came.
+    fn poll(&mut self, timeout: Duration) -> Result<Option<u64>, IngestError> {
         // The message borrows the consumer, so the fields that `take` needs are borrowed one by one.
         let Self { consumer, partitions, index, last, raw_bytes, metrics, .. } = self;
-        let place = match consumer.poll(timeout) {
-            None => return Ok(false),
+        let (place, bytes) = match consumer.poll(timeout) {
+            None => return Ok(None),
+            // The context has counted and logged it.
             Some(Err(error)) => {
-                let code =
-                    error.rdkafka_error_code().map_or_else(|| "unknown".to_owned(), |code| format!("{code:?}"));
-                metrics.kafka_errors.with_label_values(&[&code]).inc();
-                tracing::warn!(event = "kafka-error", code, "{error}");
-                return Ok(false);
+                tracing::debug!(event = "poll-error", "{error}");
+                return Ok(None);
             }
             Some(Ok(message)) => {
-                let place = find(partitions, index, *last, &message);
-                let Some(place) = place else {
+                let Some(place) = find(partitions, index, *last, &message) else {
                     // A message of a partition that was just given up; whoever owns it now reads it.
-                    return Ok(true);
+                    return Ok(Some(0));
                 };
                 *last = place;
-                *raw_bytes += take(&mut partitions[place], &message)?;
-                place
+                let partition = &mut partitions[place];
+                if std::mem::take(&mut partition.fresh) {
+                    look_for_deleted(consumer, metrics, partition, &message);
+                }
+                let bytes = take(partition, &message)?;
+                *raw_bytes += bytes;
+                (place, bytes)
             }
         };
         let full = self.partitions[place]
@@ -283,7 +310,7 @@ impl Intake<'_> {
         if full {
             self.turn(place)?;
         }
-        Ok(true)
+        Ok(Some(bytes))
     }
 
     /// Decodes, judges and splits what a partition has collected.
@@ -378,14 +405,15 @@ impl Intake<'_> {
             newest_broker_ms: buffer.newest_broker_ms,
         };
         self.flushing[stage] = true;
-        self.flushing_bytes += job.bytes;
+        let bytes = job.bytes;
+        self.flushing_bytes += bytes;
         let (flusher, sender) = (self.flusher.clone(), self.ended_sender.clone());
         let task = self.runtime.spawn(async move {
             let ended = flusher.run(stage, job).await;
             // The receiver is gone only when the intake itself has ended.
             sender.send(ended).ok();
         });
-        self.tasks.insert(stage, task);
+        self.tasks.insert(stage, (task, bytes));
     }
 
     pub(crate) fn on_ended(&mut self, ended: Ended) -> Result<(), IngestError> {
@@ -420,7 +448,8 @@ impl Intake<'_> {
             };
             self.partitions[place].settled = Some(share.range.end);
             let settled = share.range.end;
-            list.add_partition_offset(&share.source.topic, share.source.partition, Offset::Offset(settled.0)).ok();
+            list.add_partition_offset(&share.source.topic, share.source.partition, Offset::Offset(settled.0))
+                .ok();
         }
         if list.count() > 0
             && let Err(error) = self.consumer.commit(&list, CommitMode::Async)
@@ -454,14 +483,18 @@ impl Intake<'_> {
 
     /// Waits for the flushes under way without starting new ones.
     fn wait_for_flushes(&mut self, deadline: Instant) -> Result<(), IngestError> {
+        let mut first = Ok(());
         while self.flushing.contains(&true) {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.ended.recv_timeout(left) {
-                Ok(ended) => self.on_ended(ended)?,
+                Ok(ended) => {
+                    let result = self.on_ended(ended);
+                    first = first.and(result);
+                }
                 Err(_) => break,
             }
         }
-        Ok(())
+        first
     }
 
     /// Drains, flushes and commits the group's offsets.
@@ -473,11 +506,26 @@ impl Intake<'_> {
             // Retries notice within moments that they must end; their outcome says what was wrong.
             self.wait_for_flushes(Instant::now() + Duration::from_secs(5))?;
         }
+        if let Some(stage) =
+            (0..self.buffers.len()).find(|stage| self.flushing[*stage] || !self.buffers[*stage].is_empty())
+        {
+            return Err(IngestError::Flush {
+                pipeline: self.stages[stage].pipeline().name.to_string(),
+                reason: "the drain time is over; what is left is read again after the next start".to_owned(),
+            });
+        }
+        if self.config.until_caught_up && !self.control.is_stopping() && !self.caught_up() {
+            return Err(IngestError::Interrupted);
+        }
         let mut list = TopicPartitionList::new();
         for partition in &self.partitions {
             if let Some(settled) = partition.settled {
-                list.add_partition_offset(&partition.source.topic, partition.source.partition, Offset::Offset(settled.0))
-                    .ok();
+                list.add_partition_offset(
+                    &partition.source.topic,
+                    partition.source.partition,
+                    Offset::Offset(settled.0),
+                )
+                .ok();
                 self.summary.settled.push((partition.source.clone(), settled));
             }
         }
@@ -532,13 +580,20 @@ impl Intake<'_> {
         }
         self.lag_at = Instant::now();
         let ends = self.consumer.context().ends();
+        let positions = self.consumer.position().ok();
         let mut sum = Some(0_u64);
         for partition in &self.partitions {
-            let Some(end) = ends.get(&(partition.source.topic.to_string(), partition.source.partition)) else {
+            let (topic, number) = (&partition.source.topic, partition.source.partition);
+            let Some((start, end)) = ends.get(&(topic.to_string(), number)).copied() else {
                 sum = None;
                 continue;
             };
-            let from = partition.settled.map_or(0, |settled| settled.0);
+            let settled = partition.settled.map_or(start, |settled| settled.0.max(start));
+            // Offsets at the end may hold no message (transaction markers): all is settled that the
+            // client has gone past, if nothing waits.
+            let read = client_position(positions.as_ref(), partition);
+            let idle = partition.next.is_none_or(|next| partition.settled == Some(next));
+            let from = if idle { settled.max(read.unwrap_or(settled)) } else { settled };
             let lag = u64::try_from(end - from).unwrap_or(0);
             sum = sum.map(|sum| sum + lag);
             let number = partition.source.partition.to_string();
@@ -559,14 +614,7 @@ impl Intake<'_> {
         // counts, not only the messages that came.
         let positions = self.consumer.position().ok();
         self.partitions.iter().all(|partition| {
-            let (topic, number) = (&partition.source.topic, partition.source.partition);
-            let client = positions
-                .as_ref()
-                .and_then(|list| list.find_partition(topic, number))
-                .and_then(|element| match element.offset() {
-                    Offset::Offset(offset) => Some(offset),
-                    _ => None,
-                });
+            let client = client_position(positions.as_ref(), partition);
             let read = partition.next.map(|next| next.0).max(client).unwrap_or(0);
             partition.target.is_some_and(|target| read >= target)
         })

@@ -30,7 +30,7 @@ pub(crate) enum Rebalance {
 #[derive(Debug)]
 pub(crate) struct Context {
     rebalances: Mutex<VecDeque<Rebalance>>,
-    ends: Mutex<HashMap<(String, i32), i64>>,
+    ends: Mutex<HashMap<(String, i32), (i64, i64)>>,
     fatal: Mutex<Option<String>>,
     closing: AtomicBool,
     metrics: Arc<Metrics>,
@@ -38,7 +38,13 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { rebalances: Mutex::default(), ends: Mutex::default(), fatal: Mutex::default(), closing: AtomicBool::new(false), metrics }
+        Self {
+            rebalances: Mutex::default(),
+            ends: Mutex::default(),
+            fatal: Mutex::default(),
+            closing: AtomicBool::new(false),
+            metrics,
+        }
     }
 
     /// From now on nobody looks at the noted rebalances any more: revocations are answered at once.
@@ -52,8 +58,8 @@ impl Context {
         lock(&self.rebalances).pop_front()
     }
 
-    /// The end of each partition as the broker last told, by (topic, partition).
-    pub(crate) fn ends(&self) -> HashMap<(String, i32), i64> {
+    /// First offset and end of each partition as the broker last told, by (topic, partition).
+    pub(crate) fn ends(&self) -> HashMap<(String, i32), (i64, i64)> {
         lock(&self.ends).clone()
     }
 
@@ -84,14 +90,15 @@ impl ClientContext for Context {
                 // -1 is librdkafka's own "any"; ls_offset is what a read_committed consumer can reach.
                 let end = if facts.ls_offset >= 0 { facts.ls_offset } else { facts.hi_offset };
                 if partition >= 0 && end >= 0 {
-                    ends.insert((topic.clone(), partition), end);
+                    ends.insert((topic.clone(), partition), (facts.lo_offset.max(0), end));
                 }
             }
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let code = error.rdkafka_error_code().map_or_else(|| "unknown".to_owned(), |code| format!("{code:?}"));
+        let code =
+            error.rdkafka_error_code().map_or_else(|| "unknown".to_owned(), |code| format!("{code:?}"));
         self.metrics.kafka_errors.with_label_values(&[&code]).inc();
         tracing::warn!(event = "kafka-error", code, "{reason}");
         if matches!(error.rdkafka_error_code(), Some(rdkafka::types::RDKafkaErrorCode::Fatal)) {
@@ -145,7 +152,6 @@ pub(crate) fn consumer(config: &Config, context: Context) -> Result<BaseConsumer
     let queue_kib = (config.memory_bytes / 8 / 1024).clamp(1024, 65_536);
     client
         .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("isolation.level", "read_committed")
         .set("fetch.min.bytes", "65536")
         .set("fetch.wait.max.ms", "100")
         .set("fetch.message.max.bytes", "4194304")
@@ -155,6 +161,10 @@ pub(crate) fn consumer(config: &Config, context: Context) -> Result<BaseConsumer
         .set("session.timeout.ms", "45000")
         .set("allow.auto.create.topics", "false");
     for (key, value) in &config.properties {
+        if key == "max.partition.fetch.bytes" {
+            // Two names of one property; which one would win is not defined.
+            client.remove("fetch.message.max.bytes");
+        }
         client.set(key, value);
     }
     // What exactly-once rests on cannot be set otherwise: Situs starts every partition at its
@@ -164,6 +174,7 @@ pub(crate) fn consumer(config: &Config, context: Context) -> Result<BaseConsumer
         .set("group.id", &config.group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
+        .set("isolation.level", "read_committed")
         .set("auto.offset.reset", "earliest");
     client.create_with_context(context)
 }

@@ -3,13 +3,17 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
 use situs_model::{NextOffset, RawBatch, Source};
+use situs_observe::Metrics;
 
 use crate::flush::now_us;
 use crate::intake::IngestError;
+use crate::kafka::Context;
 
 /// An assigned partition.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub(crate) struct Partition {
     /// The offset to read next; `None` until the first message of a partition without receipts.
     pub(crate) next: Option<NextOffset>,
     pub(crate) settled: Option<NextOffset>,
+    /// Nothing has been read since it was taken up.
+    pub(crate) fresh: bool,
     pub(crate) raw: Option<RawBatch>,
     pub(crate) raw_since: Instant,
     pub(crate) newest_broker_ms: Option<i64>,
@@ -70,4 +76,39 @@ pub(crate) fn take(partition: &mut Partition, message: &BorrowedMessage<'_>) -> 
     partition.newest_broker_ms = partition.newest_broker_ms.max(time);
     partition.next = Some(NextOffset(offset + 1));
     Ok((raw.payload_bytes() - before) as u64)
+}
+
+/// Where the client itself stands in a partition.
+pub(crate) fn client_position(positions: Option<&TopicPartitionList>, partition: &Partition) -> Option<i64> {
+    let element = positions?.find_partition(&partition.source.topic, partition.source.partition)?;
+    match element.offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    }
+}
+
+/// Alarms if the broker deleted records between the settled offset and the first message that came:
+/// retention was shorter than the time that nobody read. Holes that compaction or transactions left
+/// are no loss.
+pub(crate) fn look_for_deleted(
+    consumer: &BaseConsumer<Context>,
+    metrics: &Metrics,
+    partition: &Partition,
+    message: &BorrowedMessage<'_>,
+) {
+    let Some(next) = partition.next.filter(|next| message.offset() > next.0) else { return };
+    let (topic, number) = (&partition.source.topic, partition.source.partition);
+    let Ok((start, _)) = consumer.fetch_watermarks(topic, number, Duration::from_secs(10)) else { return };
+    let deleted = u64::try_from(start - next.0).unwrap_or(0);
+    if deleted > 0 {
+        metrics.deleted_offsets.with_label_values(&[&**topic]).inc_by(deleted);
+        tracing::error!(
+            event = "records-deleted",
+            topic = &**topic,
+            partition = number,
+            from = next.0,
+            to = start,
+            "the broker had deleted records that were not settled"
+        );
+    }
 }

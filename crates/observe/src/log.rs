@@ -29,7 +29,10 @@ pub fn init_logs(settings: &LogSettings) -> Result<(), tracing_subscriber::filte
     // delta-rs logs a commit that lost its race as an error; for us it is an outcome that the commit
     // loop handles and counts.
     let filter = EnvFilter::try_new(format!("deltalake_core::kernel::transaction=off,{}", settings.filter))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr)
+        // Reporting a failed write would panic, inside a callback from C for instance, when standard
+        // error has been closed.
+        .log_internal_errors(false);
     let result = match settings.format {
         LogFormat::Human => builder.with_target(false).compact().finish().try_init(),
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),

@@ -155,6 +155,8 @@ metrics! {
     settled_offset: IntGaugeVec = "situs_settled_offset", "The settled offset of a partition.", [label::TOPIC, label::PARTITION];
     /// Offsets that held no message.
     skipped_offsets: IntCounterVec = "situs_skipped_offsets_total", "Offsets that held no message (compaction, transactions, deleted segments).", [label::TOPIC];
+    /// Offsets that the broker had deleted before they were settled.
+    deleted_offsets: IntCounterVec = "situs_deleted_offsets_total", "Offsets that the broker had deleted before they were settled; each is a loss that retention caused.", [label::TOPIC];
     /// Flushes settled.
     flushes: IntCounterVec = "situs_flushes_total", "Flushes settled.", [label::PIPELINE];
     /// Duration of the steps of a flush.
@@ -169,7 +171,7 @@ metrics! {
     file_bytes_written: IntCounterVec = "situs_file_written_bytes_total", "Bytes of the Parquet files written.", [label::ZONE, label::TABLE];
     /// 1 if the store could be written at the last attempt.
     store_writable: IntGaugeVec = "situs_store_writable", "1 if the zone's store could be written at the last attempt.", [label::ZONE];
-    /// Latest event time settled in a table.
+    /// Latest broker time settled.
     valid_through: GaugeVec = "situs_valid_through_timestamp_seconds", "Latest broker time of the messages settled in a table.", [label::PIPELINE];
     /// Errors that librdkafka reported.
     kafka_errors: IntCounterVec = "situs_kafka_errors_total", "Errors that the Kafka client reported, by code.", [label::KIND];

@@ -101,10 +101,17 @@ impl Service {
     ///
     /// # Errors
     /// Why it ended early.
-    pub async fn wait(self) -> anyhow::Result<Summary> {
-        let result = self.intake.await.context("the intake thread panicked")?;
-        self.helpers.iter().for_each(JoinHandle::abort);
+    pub async fn wait(mut self) -> anyhow::Result<Summary> {
+        let result = (&mut self.intake).await.context("the intake thread panicked")?;
         Ok(result?)
+    }
+}
+
+impl Drop for Service {
+    /// Whoever drops a service that still runs has met an error: it drains and ends.
+    fn drop(&mut self) {
+        self.control.stop();
+        self.helpers.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -112,8 +119,7 @@ fn stages(site: &Site, catalog: &Catalog) -> anyhow::Result<Vec<Stage>> {
     for name in &site.enabled {
         catalog.pipeline(name.as_str()).context("`enabled` in the site")?;
     }
-    let enabled =
-        |name| site.enabled.is_empty() || site.enabled.iter().any(|enabled| enabled == name);
+    let enabled = |name| site.enabled.is_empty() || site.enabled.iter().any(|enabled| enabled == name);
     let stages: Vec<Stage> = catalog
         .pipelines
         .iter()
@@ -151,7 +157,6 @@ async fn open_stores(
         .with_context(|| format!("the home zone `{}` has no store", site.home_zone))?;
     home.archive_policy(catalog.policy.version(), catalog.policy.text()).await?;
     let all = opened.values().cloned().collect();
-    let zones =
-        opened.into_iter().map(|(zone, store)| (zone, store as Arc<dyn ZoneStore>)).collect();
+    let zones = opened.into_iter().map(|(zone, store)| (zone, store as Arc<dyn ZoneStore>)).collect();
     Ok((Stores { zones, home }, all))
 }

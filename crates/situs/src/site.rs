@@ -55,7 +55,9 @@ pub struct KafkaSettings {
 /// Properties that Situs sets itself, since exactly-once rests on them.
 const FIXED_PROPERTIES: &[&str] = &[
     "bootstrap.servers",
+    "metadata.broker.list",
     "group.id",
+    "isolation.level",
     "enable.auto.commit",
     "enable.auto.offset.store",
     "auto.offset.reset",
@@ -144,21 +146,21 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
     {
         doc.report(node, "`memory` in the site: expected at least `16MiB`");
     }
-    let http = map
-        .optional("http")
-        .and_then(|node| doc.map(node, "http", &["listen"]))
-        .and_then(|http| {
-            let node = http.required("listen")?;
-            let text = doc.text(node, "`listen` in http")?;
-            let address = text.parse().ok();
-            if address.is_none() {
-                doc.report(
-                    node,
-                    format!("`listen` in http: expected an address such as `127.0.0.1:9464`, found `{}`", node.shown()),
-                );
-            }
-            address
-        });
+    let http = map.optional("http").and_then(|node| doc.map(node, "http", &["listen"])).and_then(|http| {
+        let node = http.required("listen")?;
+        let text = doc.text(node, "`listen` in http")?;
+        let address = text.parse().ok();
+        if address.is_none() {
+            doc.report(
+                node,
+                format!(
+                    "`listen` in http: expected an address such as `127.0.0.1:9464`, found `{}`",
+                    node.shown()
+                ),
+            );
+        }
+        address
+    });
     let logs = map.optional("logs").and_then(|node| doc.map(node, "logs", &["format", "filter"]));
     let logs = LogSettings {
         format: logs

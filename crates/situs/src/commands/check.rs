@@ -78,7 +78,11 @@ fn agreement(site: &Site, catalog: &Catalog, file: &str) -> Vec<Diagnostic> {
     let zones: Vec<&str> = catalog.policy.zones().map(|zone| zone.id.as_str()).collect();
     for zone in site.stores.keys() {
         if !zones.contains(&zone.as_str()) {
-            unknown(format!("`stores` names zone `{zone}`, which the policy does not know"), zone.as_str(), zones.clone());
+            unknown(
+                format!("`stores` names zone `{zone}`, which the policy does not know"),
+                zone.as_str(),
+                zones.clone(),
+            );
         }
     }
     let sites: Vec<&str> = catalog.policy.sites().map(|site| site.id.as_str()).collect();
@@ -89,11 +93,14 @@ fn agreement(site: &Site, catalog: &Catalog, file: &str) -> Vec<Diagnostic> {
             sites,
         );
     }
-    let pipelines: Vec<&str> =
-        catalog.pipelines.iter().map(|loaded| loaded.pipeline.name.as_str()).collect();
+    let pipelines: Vec<&str> = catalog.pipelines.iter().map(|loaded| loaded.pipeline.name.as_str()).collect();
     for name in &site.enabled {
         if !pipelines.contains(&name.as_str()) {
-            unknown(format!("`enabled` names pipeline `{name}`, which does not exist"), name.as_str(), pipelines.clone());
+            unknown(
+                format!("`enabled` names pipeline `{name}`, which does not exist"),
+                name.as_str(),
+                pipelines.clone(),
+            );
         }
     }
     problems

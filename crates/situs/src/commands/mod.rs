@@ -79,8 +79,8 @@ pub(crate) fn default_logs(filter: &str) {
 
 /// Reads and parses a site's configuration.
 pub(crate) fn load_site(path: &Path) -> anyhow::Result<Site> {
-    let text =
-        fs::read_to_string(path).map_err(|error| Usage(format!("{}: cannot be read: {error}", path.display())))?;
+    let text = fs::read_to_string(path)
+        .map_err(|error| Usage(format!("{}: cannot be read: {error}", path.display())))?;
     Ok(Site::parse(path, &text)?)
 }
 
@@ -92,8 +92,9 @@ pub(crate) fn library_of(args: &LibraryArgs) -> Library {
 pub(crate) fn pairs(what: &str, list: &[String]) -> anyhow::Result<Vec<(String, String)>> {
     list.iter()
         .map(|pair| {
-            let (name, value) =
-                pair.split_once('=').ok_or_else(|| Usage(format!("{what}: expected NAME=VALUE, found `{pair}`")))?;
+            let (name, value) = pair
+                .split_once('=')
+                .ok_or_else(|| Usage(format!("{what}: expected NAME=VALUE, found `{pair}`")))?;
             Ok((name.to_owned(), value.to_owned()))
         })
         .collect()

@@ -20,7 +20,8 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             situs_store::init(root, zone)?;
         }
     }
-    super::runtime()?.block_on(async {
+    let runtime = super::runtime()?;
+    let result = runtime.block_on(async {
         // Before anything else is started, so that a signal can never be missed.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -29,7 +30,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             std::fs::write(file, address.to_string()).with_context(|| format!("{}", file.display()))?;
         }
         let control = service.control.clone();
-        let asked = tokio::spawn(async move {
+        tokio::spawn(async move {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
@@ -44,7 +45,6 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             std::process::exit(i32::from(super::EXIT_FAILED));
         });
         let summary = service.wait().await?;
-        asked.abort();
         let counts = &summary.counts;
         tracing::info!(
             event = "stopped",
@@ -54,8 +54,9 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             without_rows = counts.without_rows,
             "stopped; everything read is settled"
         );
-        // Give the client a moment to leave the group in peace.
-        tokio::time::sleep(Duration::from_millis(10)).await;
         Ok(ExitCode::SUCCESS)
-    })
+    });
+    // After an error the intake may still be draining; it gets its drain time and no more.
+    runtime.shutdown_timeout(site.drain_timeout + Duration::from_secs(10));
+    result
 }

@@ -17,7 +17,9 @@ pub(super) fn sql(args: &SqlArgs) -> anyhow::Result<ExitCode> {
         let wanted = args
             .zones
             .iter()
-            .map(|zone| zone.to_ascii_uppercase().parse::<ZoneId>().map_err(|e| super::Usage(format!("--zone: {e}"))))
+            .map(|zone| {
+                zone.to_ascii_uppercase().parse::<ZoneId>().map_err(|e| super::Usage(format!("--zone: {e}")))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let identities = roots
             .into_iter()
@@ -26,12 +28,14 @@ pub(super) fn sql(args: &SqlArgs) -> anyhow::Result<ExitCode> {
         for zone in &wanted {
             if !identities.iter().any(|(found, _)| found == zone) {
                 let found = identities.iter().map(|(zone, _)| zone.as_str());
-                let hint = nearest(zone.as_str(), found).map_or_else(String::new, |z| format!("; did you mean `{z}`?"));
+                let hint = nearest(zone.as_str(), found)
+                    .map_or_else(String::new, |z| format!("; did you mean `{z}`?"));
                 let message = format!("--zone: no store of zone `{zone}` in {}{hint}", args.data.display());
                 return Err(super::Usage(message).into());
             }
         }
-        roots = identities.into_iter().filter(|(zone, _)| wanted.contains(zone)).map(|(_, root)| root).collect();
+        roots =
+            identities.into_iter().filter(|(zone, _)| wanted.contains(zone)).map(|(_, root)| root).collect();
     }
     let format = match args.format {
         SqlFormat::Table => Format::Table,

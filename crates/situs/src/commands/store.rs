@@ -17,8 +17,8 @@ pub(super) fn store(command: &StoreCommand) -> anyhow::Result<ExitCode> {
         }
         StoreCommand::List { data, json } => {
             let roots = situs_query::find_stores(data)?;
-            let tables =
-                super::runtime()?.block_on(async { Session::open(&Permit::new(roots)).await?.describe().await })?;
+            let tables = super::runtime()?
+                .block_on(async { Session::open(&Permit::new(roots)).await?.describe().await })?;
             if !*json {
                 println!("{:<28} {:>8} {:>8} {:>14} {:>16}", "table", "version", "files", "rows", "bytes");
             }
