@@ -4,6 +4,7 @@
 //! the data directory; only the broker and the telemetry are made up.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what commands do")]
 
+mod audit;
 pub mod broker;
 pub mod feed;
 pub mod generator;
@@ -35,6 +36,8 @@ use report::Report;
 const MARKER: &str = "situs-demo.txt";
 /// How long the last messages may take from the producer to their receipts.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Messages whose words the audit looks for where they must not be.
+const AUDITED_MESSAGES: u64 = 2_000;
 
 /// Runs the demo.
 ///
@@ -43,7 +46,10 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 pub fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     default_logs("warn");
     prepare_folder(&args.data)?;
-    runtime()?.block_on(run_demo(args))
+    let runtime = runtime()?;
+    let result = runtime.block_on(run_demo(args));
+    runtime.shutdown_timeout(Duration::from_secs(30));
+    result
 }
 
 async fn run_demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
@@ -107,7 +113,10 @@ async fn run_demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         bail!("the generator's producer failed: {error}");
     }
     let settle_by = Instant::now() + SETTLE_TIMEOUT;
-    while settled(&service.metrics) < produced.messages && Instant::now() < settle_by && !service.is_finished() {
+    while settled(&service.metrics) < produced.messages
+        && Instant::now() < settle_by
+        && !service.is_finished()
+    {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let elapsed = started.elapsed();
@@ -117,13 +126,27 @@ async fn run_demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     service.control.stop();
     let summary = service.wait().await?;
     let session = Session::open(&Permit::new(situs_query::find_stores(&args.data)?)).await?;
+    let words =
+        audit::payload_words(Generator::new(args.seed, start_ms), produced.messages.min(AUDITED_MESSAGES));
+    let findings = audit::audit(&audit::Subject {
+        stores: &site.stores,
+        home: &site.home_zone,
+        policy: catalog.policy.version(),
+        session: &session,
+        metrics: &metrics,
+        produced: &produced,
+        bootstrap: broker.bootstrap(),
+        group: site.kafka.group.clone(),
+        words: &words,
+    })
+    .await;
     let report = Report {
         data: args.data.clone(),
         elapsed,
         produced,
         summary,
         skipped: Metrics::sum(&metrics.skipped_offsets),
-        violations: report::violations(&metrics),
+        findings,
         tables: session.describe().await?,
     };
     if args.json {

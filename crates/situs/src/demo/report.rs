@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use situs_ingest::Summary;
-use situs_model::invariant::Invariant;
 use situs_observe::Metrics;
 use situs_query::TableInfo;
 
+use super::audit::{Finding, NotAssessed};
 use super::feed::Produced;
 use super::generator::Expect;
 
@@ -22,16 +22,8 @@ pub(super) struct Report {
     pub(super) produced: Produced,
     pub(super) summary: Summary,
     pub(super) skipped: u64,
-    pub(super) violations: Vec<(&'static str, u64)>,
+    pub(super) findings: Vec<Finding>,
     pub(super) tables: Vec<TableInfo>,
-}
-
-/// Each invariant with the number of times that it was found broken.
-pub(super) fn violations(metrics: &Metrics) -> Vec<(&'static str, u64)> {
-    Invariant::WORDS
-        .iter()
-        .map(|(word, _)| (*word, metrics.invariant_violations.with_label_values(&[word]).get()))
-        .collect()
 }
 
 /// Rows settled so far, by zone.
@@ -46,13 +38,19 @@ impl Report {
         let mut problems = Vec::new();
         let placed = counts.stored_messages() + counts.quarantined_messages() + counts.without_rows;
         if placed != self.produced.messages {
-            problems.push(format!("{} messages were produced, but {placed} are accounted for", self.produced.messages));
+            problems.push(format!(
+                "{} messages were produced, but {placed} are accounted for",
+                self.produced.messages
+            ));
         }
         if self.skipped > 0 {
-            problems.push(format!("the embedded broker dropped {} messages before they were read", self.skipped));
+            problems
+                .push(format!("the embedded broker dropped {} messages before they were read", self.skipped));
         }
-        for (word, count) in self.violations.iter().filter(|(_, count)| *count > 0) {
-            problems.push(format!("invariant {word} was found broken {count} times"));
+        for Finding { invariant, broken, .. } in &self.findings {
+            if let Ok(count @ 1..) = broken {
+                problems.push(format!("invariant {invariant} was found broken {count} times"));
+            }
         }
         for (expect, expected) in &self.produced.expected {
             let found = self.found(expect);
@@ -66,13 +64,19 @@ impl Report {
     fn found(&self, expect: &Expect) -> u64 {
         let counts = &self.summary.counts;
         match expect {
-            Expect::Stored { zone } => {
-                counts.stored.iter().filter(|(id, _)| id.as_str() == *zone).map(|(_, count)| count.messages).sum()
-            }
+            Expect::Stored { zone } => counts
+                .stored
+                .iter()
+                .filter(|(id, _)| id.as_str() == *zone)
+                .map(|(_, count)| count.messages)
+                .sum(),
             Expect::WithoutRows => counts.without_rows,
-            Expect::Quarantined { reason } => {
-                counts.quarantined.iter().filter(|(word, _)| word.as_str() == *reason).map(|(_, count)| *count).sum()
-            }
+            Expect::Quarantined { reason } => counts
+                .quarantined
+                .iter()
+                .filter(|(word, _)| word.as_str() == *reason)
+                .map(|(_, count)| *count)
+                .sum(),
         }
     }
 
@@ -93,7 +97,8 @@ impl Report {
             .iter()
             .map(|(zone, count)| {
                 let (files, bytes) = self.on_disk(|table| table.zone == *zone && !is_own(table));
-                let value = json!({ "messages": count.messages, "rows": count.rows, "files": files, "bytes": bytes });
+                let value =
+                    json!({ "messages": count.messages, "rows": count.rows, "files": files, "bytes": bytes });
                 (zone.to_string(), value)
             })
             .collect();
@@ -109,10 +114,22 @@ impl Report {
             "zones": zones,
             "quarantined": quarantined,
             "without_rows": counts.without_rows,
-            "invariants": self.violations.iter().copied().collect::<BTreeMap<_, _>>(),
+            "invariants": self.findings.iter().map(finding_as_json).collect::<serde_json::Map<_, _>>(),
             "ok": self.problems().is_empty(),
         })
     }
+}
+
+/// A finding for programs: its invariant's number, and what was found.
+fn finding_as_json(finding: &Finding) -> (String, Value) {
+    let Finding { invariant, broken, by } = finding;
+    let value = match broken {
+        Ok(count) => json!({ "status": "measured", "violations": count, "by": by }),
+        Err(NotAssessed(reason)) => {
+            json!({ "status": "not assessed", "violations": null, "by": by, "reason": reason })
+        }
+    };
+    (invariant.to_string(), value)
 }
 
 /// Whether a table is one that Situs keeps for itself.
@@ -136,8 +153,7 @@ impl fmt::Display for Report {
         writeln!(f)?;
         writeln!(f, "{:<34} {:>14} {:>14} {:>7} {:>15}", "", "messages", "rows", "files", "bytes on disk")?;
         let line = |f: &mut fmt::Formatter<'_>, name: &str, cells: [Option<u64>; 4]| {
-            let [messages, rows, files, bytes] =
-                cells.map(|cell| cell.map_or_else(String::new, grouped));
+            let [messages, rows, files, bytes] = cells.map(|cell| cell.map_or_else(String::new, grouped));
             writeln!(f, "{name:<34} {messages:>14} {rows:>14} {files:>7} {bytes:>15}")
         };
         line(f, "read", [Some(counts.messages), None, None, None])?;
@@ -163,15 +179,30 @@ impl fmt::Display for Report {
             grouped(quarantined),
             grouped(counts.without_rows)
         )?;
-        let words: Vec<String> = self.violations.iter().map(|(word, count)| format!("{word} {count}")).collect();
-        writeln!(f, "invariants broken: {}", words.join(", "))?;
+        writeln!(f, "\ninvariants, and how often each was found broken:")?;
+        for Finding { invariant, broken, by } in &self.findings {
+            let invariant = invariant.as_str();
+            match broken {
+                Ok(count) => writeln!(f, "  {invariant:<6} {count:>8}  measured: {by}")?,
+                Err(NotAssessed(reason)) => {
+                    writeln!(f, "  {invariant:<6} {:>8}  not assessed: {reason}", "-")?
+                }
+            }
+        }
         let data = self.data.display();
-        let arg = if self.data.as_os_str() == "situs-data" { String::new() } else { format!(" --data {data}") };
+        let arg =
+            if self.data.as_os_str() == "situs-data" { String::new() } else { format!(" --data {data}") };
         writeln!(f, "\nnext:")?;
         writeln!(f, "  situs sql{arg} \"show tables\"")?;
         writeln!(f, "  situs sql{arg} \"select _zone, count(*) from eu.cnc_state group by _zone\"")?;
-        writeln!(f, "  situs sql{arg} \"select reason, count(*) from quarantine group by reason order by 2 desc\"")?;
-        writeln!(f, "  situs sql{arg} \"select topic, partition, start_offset, end_offset, messages from receipts limit 5\"")?;
+        writeln!(
+            f,
+            "  situs sql{arg} \"select reason, count(*) from quarantine group by reason order by 2 desc\""
+        )?;
+        writeln!(
+            f,
+            "  situs sql{arg} \"select topic, partition, start_offset, end_offset, messages from receipts limit 5\""
+        )?;
         writeln!(f, "  situs store list{arg}")?;
         writeln!(f, "  situs check --config {data}/config/site.yaml")
     }
