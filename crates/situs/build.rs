@@ -6,7 +6,9 @@ use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../..");
-    let mut code = String::from("/// Path relative to the project's root, and text.\npub(crate) const FILES: &[(&str, &str)] = &[\n");
+    let mut code = String::from(
+        "/// Path relative to the project's root, and text.\npub(crate) const FILES: &[(&str, &str)] = &[\n",
+    );
     for folder in ["pipelines", "schemas"] {
         println!("cargo::rerun-if-changed={}", root.join(folder).display());
         let mut files = Vec::new();

@@ -93,7 +93,10 @@ fn run_one(inspector: &mut Inspector, text: &str) -> anyhow::Result<()> {
         ways.iter().filter(|given| **given).count() == 1,
         "`expect` needs exactly one of `rows`, `without_rows` and `reject`, or `quarantine` alone or with `rows`"
     );
-    ensure!(expect.zone.is_none() || expect.quarantine.is_none(), "`zone` and `quarantine` contradict each other");
+    ensure!(
+        expect.zone.is_none() || expect.quarantine.is_none(),
+        "`zone` and `quarantine` contradict each other"
+    );
     let fate = inspector.look(&message_of(&case)?)?;
     compare(&fate, expect)
 }
@@ -123,7 +126,12 @@ fn compare(fate: &Fate, expect: &Expect) -> anyhow::Result<()> {
             let Some(expected) = &expect.reject else {
                 bail!("rejected as {} at {:?}, byte {:?}", reject.code, reject.pointer, reject.byte);
             };
-            ensure!(expected.code == reject.code.as_str(), "rejected as {}, expected {}", reject.code, expected.code);
+            ensure!(
+                expected.code == reject.code.as_str(),
+                "rejected as {}, expected {}",
+                reject.code,
+                expected.code
+            );
             if expected.pointer.is_some() {
                 ensure!(
                     expected.pointer == reject.pointer,
@@ -185,7 +193,9 @@ fn compare_rows(rows: &[(Map<String, Value>, Verdict)], expect: &Expect) -> anyh
 /// Equal values; numbers by value, and times by instant, however they are written.
 fn same(found: &Value, expected: &Value) -> bool {
     match (found, expected) {
-        (Value::Number(a), Value::Number(b)) => a == b || (a.as_i64().is_none() || b.as_i64().is_none()) && a.as_f64() == b.as_f64(),
+        (Value::Number(a), Value::Number(b)) => {
+            a == b || (a.as_i64().is_none() || b.as_i64().is_none()) && a.as_f64() == b.as_f64()
+        }
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
         (Value::String(a), Value::String(b)) => {
             a == b

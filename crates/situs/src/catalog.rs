@@ -116,7 +116,8 @@ impl Catalog {
     /// A text that lists the names and suggests the nearest.
     pub fn pipeline(&self, name: &str) -> anyhow::Result<&Loaded> {
         self.pipelines.iter().find(|loaded| loaded.pipeline.name.as_str() == name).ok_or_else(|| {
-            let names: Vec<&str> = self.pipelines.iter().map(|loaded| loaded.pipeline.name.as_str()).collect();
+            let names: Vec<&str> =
+                self.pipelines.iter().map(|loaded| loaded.pipeline.name.as_str()).collect();
             let hint = nearest(name, names.iter().copied())
                 .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             anyhow::anyhow!("there is no pipeline `{name}` (there are {}){hint}", names.join(", "))
@@ -130,11 +131,15 @@ fn load_pipeline(library: &Library, folder: &str) -> Result<Loaded, Vec<Diagnost
     if pipeline.name.as_str() != folder {
         return Err(vec![whole_file(
             &text.name,
-            format!("the pipeline's name is `{}` but its folder is `{folder}`; they must agree", pipeline.name),
+            format!(
+                "the pipeline's name is `{}` but its folder is `{folder}`; they must agree",
+                pipeline.name
+            ),
         )]);
     }
     let schema = library.schema(&pipeline.schema).map_err(|problem| vec![problem])?;
-    let schema = Schema::parse(&schema.name, &schema.text, &pipeline.device).map_err(|problems| problems.0)?;
+    let schema =
+        Schema::parse(&schema.name, &schema.text, &pipeline.device).map_err(|problems| problems.0)?;
     Ok(Loaded { folder: folder.to_owned(), pipeline, schema: Arc::new(schema) })
 }
 

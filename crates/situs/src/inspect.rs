@@ -80,7 +80,13 @@ impl Inspector {
         let received_us = message.broker_time_ms.unwrap_or_default() * 1000;
         let mut raw = RawBatch::new(source, NextOffset(self.next), received_us);
         let headers = message.headers.iter().map(|(name, value)| (name.as_bytes(), Some(&value[..])));
-        raw.push(self.next, message.broker_time_ms, message.key.as_deref(), message.payload.as_deref(), headers);
+        raw.push(
+            self.next,
+            message.broker_time_ms,
+            message.key.as_deref(),
+            message.payload.as_deref(),
+            headers,
+        );
         self.next += 1;
         let mut decoded = self.decoder.decode(Arc::new(raw));
         if let Some(reject) = decoded.rejects.pop() {

@@ -43,8 +43,10 @@ impl Library {
         }
         let pipelines = pipelines.map_or_else(|| PathBuf::from("pipelines"), Path::to_path_buf);
         Self::Disk {
-            schemas: schemas
-                .map_or_else(|| pipelines.parent().unwrap_or(Path::new("")).join("schemas"), Path::to_path_buf),
+            schemas: schemas.map_or_else(
+                || pipelines.parent().unwrap_or(Path::new("")).join("schemas"),
+                Path::to_path_buf,
+            ),
             policy: policy.map_or_else(|| pipelines.join("policy.yaml"), Path::to_path_buf),
             pipelines,
         }
@@ -94,11 +96,19 @@ impl Library {
                     return Ok(Vec::new());
                 }
                 let paths = read_dir(&folder)?;
-                paths.iter().filter(|path| path.extension().is_some_and(|e| e == "json")).map(|p| read(p)).collect()
+                paths
+                    .iter()
+                    .filter(|path| path.extension().is_some_and(|e| e == "json"))
+                    .map(|p| read(p))
+                    .collect()
             }
             Self::Shipped => {
                 let prefix = format!("pipelines/{folder}/cases/");
-                FILES.iter().filter(|(path, _)| path.starts_with(&prefix)).map(|(path, _)| shipped(path)).collect()
+                FILES
+                    .iter()
+                    .filter(|(path, _)| path.starts_with(&prefix))
+                    .map(|(path, _)| shipped(path))
+                    .collect()
             }
         }
     }

@@ -5,6 +5,7 @@ use situs_model::StoreIdentity;
 use situs_model::store::{Advice, StoreError};
 
 use crate::durable::FileError;
+use crate::root::RootError;
 
 /// Why a step failed, before the store puts its name to it.
 #[derive(Debug)]
@@ -24,6 +25,13 @@ impl Fault {
         Self { advice: Advice::Stop, message: message.into() }
     }
 
+    /// This, and what went wrong while it was looked into. If either stops, both do.
+    pub(crate) fn then(self, later: Self) -> Self {
+        let stops = self.advice == Advice::Stop || later.advice == Advice::Stop;
+        let message = format!("{}; then: {}", self.message, later.message);
+        if stops { Self::stop(message) } else { Self::retry(message) }
+    }
+
     /// Names the store.
     pub(crate) fn at(self, store: &StoreIdentity) -> StoreError {
         StoreError { advice: self.advice, store: store.clone(), message: self.message }
@@ -36,11 +44,27 @@ impl From<FileError> for Fault {
     }
 }
 
+/// What a root that is in use turned out to be (RES-8).
+impl From<RootError> for Fault {
+    fn from(error: RootError) -> Self {
+        match error {
+            RootError::NoMarker { root } => {
+                Self::retry(format!("{}: marker missing: is the volume mounted?", root.display()))
+            }
+            RootError::Io { .. } => Self::retry(error.to_string()),
+            _ => Self::stop(error.to_string()),
+        }
+    }
+}
+
 impl From<tokio::task::JoinError> for Fault {
     fn from(error: tokio::task::JoinError) -> Self {
-        // A panic's text could hold anything, so it is not repeated.
-        let what = if error.is_panic() { "panicked" } else { "was cancelled" };
-        Self::retry(format!("a step of the store {what}"))
+        if error.is_panic() {
+            // A bug, which does not get better. A panic's text could hold anything, so it is not repeated.
+            Self::stop("a step of the store panicked")
+        } else {
+            Self::retry("a step of the store was cancelled")
+        }
     }
 }
 
@@ -71,5 +95,18 @@ mod tests {
         let error = DeltaTableError::Generic("a value of the payload".to_owned());
         let fault = delta("read the log")(error);
         assert_eq!(fault.message, "cannot read the log: delta-rs says Generic");
+    }
+
+    #[tokio::test]
+    async fn a_panic_stops_and_is_not_quoted() {
+        let panicked = tokio::task::spawn_blocking(|| panic!("a value of the payload")).await.unwrap_err();
+        let fault = Fault::from(panicked);
+        assert_eq!(fault.advice, Advice::Stop);
+        assert_eq!(fault.message, "a step of the store panicked");
+        assert_eq!(Fault::retry("sync failed").then(fault).advice, Advice::Stop);
+
+        let sleeping = tokio::spawn(std::future::pending::<()>());
+        sleeping.abort();
+        assert_eq!(Fault::from(sleeping.await.unwrap_err()).advice, Advice::Retry);
     }
 }

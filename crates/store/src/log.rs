@@ -140,6 +140,51 @@ pub(crate) fn replay(folder: &Path, version: u64) -> Result<HashMap<String, Prog
     Ok(progress)
 }
 
+/// What became of an entry of which it is not known whether it was created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is there, and its name survives.
+    Landed,
+    /// Another entry is that version.
+    Taken,
+    /// No entry is that version.
+    Absent,
+}
+
+/// Looks at one version of the log, and at no state that was made of it: neither what was committed on
+/// top nor a checkpoint may hide an entry.
+///
+/// # Errors
+/// If it cannot be found out. Then the entry may be there.
+pub(crate) fn fate(folder: &Path, version: u64, bytes: &[u8]) -> Result<Fate, Fault> {
+    let path = names::log_entry(folder, version);
+    let look = || -> Result<Option<Fate>, Fault> {
+        let Some(there) = durable::read(&path)? else { return Ok(None) };
+        if there == bytes {
+            durable::sync_folder(&names::log(folder))?;
+            return Ok(Some(Fate::Landed));
+        }
+        Entry::parse(&there).map_err(|()| unreadable(folder, version))?;
+        Ok(Some(Fate::Taken))
+    };
+    if let Some(fate) = look()? {
+        return Ok(fate);
+    }
+    // That it is not found proves nothing if log clean-up may have taken it or the folder is gone.
+    let newest = durable::list(&names::log(folder))?
+        .iter()
+        .filter_map(|name| match names::log_file(name)? {
+            LogFile::Entry(version) | LogFile::Checkpoint(version) => Some(version),
+        })
+        .max();
+    if newest.is_some_and(|newest| newest.checked_add(1) == Some(version)) {
+        return Ok(Fate::Absent);
+    }
+    look()?.ok_or_else(|| {
+        Fault::retry(format!("{}: whether entry {version} was there cannot be told", folder.display()))
+    })
+}
+
 /// The newest complete checkpoint up to a version, and its files.
 fn newest_checkpoint(names: &[String], version: u64) -> Option<(u64, Vec<&String>)> {
     let mut checkpoints: BTreeMap<u64, Vec<&String>> = BTreeMap::new();

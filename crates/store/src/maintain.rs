@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use deltalake::checkpoints::create_checkpoint_from_table_url_and_cleanup;
+use situs_model::StoreIdentity;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use url::Url;
@@ -13,17 +14,18 @@ use url::Url;
 use crate::durable::{self, FileError};
 use crate::error::{Fault, delta};
 use crate::names::{self, LogFile};
-use crate::tables;
+use crate::{root, tables};
 
 /// After this time a file that is still being written is one whose writer has died.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Checkpoints the tables of a root that have had `every` commits since their last checkpoint, and
 /// removes what dead writers left. Returns how many tables were checkpointed.
-pub(crate) async fn maintain(root: &Path, every: u64) -> Result<u64, Fault> {
-    let root = root.to_owned();
+pub(crate) async fn maintain(root: &Path, identity: &StoreIdentity, every: u64) -> Result<u64, Fault> {
+    let (root, identity) = (root.to_owned(), identity.clone());
     // delta-rs writes checkpoints with calls that block, so all of it runs where blocking is allowed.
     spawn_blocking(move || {
+        root::expect_store(&root, &identity)?;
         remove_abandoned(&root)?;
         let mut count = 0;
         for table in tables::list(&root)? {

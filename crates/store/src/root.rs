@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use situs_model::{StoreIdentity, ZoneId};
 
 use crate::durable::{self, FileError};
+use crate::error::Fault;
 use crate::names;
 
 /// The format of stores that this version writes and reads.
@@ -168,6 +169,21 @@ pub(crate) fn expect_zone(root: &Path, zone: &ZoneId) -> Result<StoreIdentity, R
         });
     }
     Ok(identity)
+}
+
+/// Checks that a root which is in use is still the store that was opened (RES-8): a volume can be
+/// unmounted or another mounted in its place, and an empty mount point looks like a store without tables.
+pub(crate) fn expect_store(root: &Path, store: &StoreIdentity) -> Result<(), Fault> {
+    let found = expect_zone(root, &store.zone)?;
+    if found.store_id != store.store_id {
+        return Err(Fault::stop(format!(
+            "{} is the store {} now, not {}",
+            root.display(),
+            found.store_id,
+            store.store_id
+        )));
+    }
+    Ok(())
 }
 
 /// Resolves symlinks.

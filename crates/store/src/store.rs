@@ -60,7 +60,7 @@ impl DeltaStore {
     /// # Errors
     /// See [`Advice`](situs_model::store::Advice).
     pub async fn maintain(&self, every: u64) -> Result<u64, StoreError> {
-        maintain::maintain(&self.root, every).await.map_err(|fault| fault.at(&self.identity))
+        maintain::maintain(&self.root, &self.identity, every).await.map_err(|fault| fault.at(&self.identity))
     }
 
     fn table(&self, name: &TableName) -> Arc<Table> {
@@ -110,7 +110,9 @@ impl DeltaStore {
 
     async fn archive(&self, version: &ContentVersion, text: &str) -> Result<(), Fault> {
         let (root, version, text) = (self.root.clone(), version.clone(), text.to_owned());
+        let identity = self.identity.clone();
         spawn_blocking(move || {
+            root::expect_store(&root, &identity)?;
             durable::ensure_folder(&names::policies(&root))?;
             let path = names::policy(&root, version.as_str());
             if durable::create(&path, text.as_bytes())? {

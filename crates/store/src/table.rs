@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use situs_model::invariant::Invariant;
 use situs_model::store::Appended;
-use situs_model::{Decision, FileFact, NextOffset, StoreIdentity, TableName};
+use situs_model::{Decision, FileFact, NextOffset, Source, StoreIdentity, TableName};
 use situs_observe::Metrics;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
@@ -15,8 +15,9 @@ use crate::durable;
 use crate::encode::{self, Job, Written};
 use crate::entry;
 use crate::error::Fault;
-use crate::log::{self, CommitId, Freshness, Progress, TableState};
+use crate::log::{self, CommitId, Fate, Freshness, Progress, TableState};
 use crate::names;
+use crate::root;
 use crate::schema;
 use crate::work::{Keep, Work, refusal};
 
@@ -27,6 +28,7 @@ const TRIES: u64 = 10;
 #[derive(Debug)]
 pub(crate) struct Table {
     name: TableName,
+    root: PathBuf,
     folder: PathBuf,
     identity: StoreIdentity,
     metrics: Arc<Metrics>,
@@ -39,12 +41,27 @@ pub(crate) struct Table {
 
 /// What can go wrong with a commit that no file system does on request.
 #[cfg(test)]
+pub(crate) struct Mishap {
+    pub(crate) kind: MishapKind,
+    /// What happens before the log is looked at again.
+    pub(crate) meanwhile: situs_model::store::BoxFuture<'static, ()>,
+}
+
+/// See [`Mishap`].
+#[cfg(test)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mishap {
+pub(crate) enum MishapKind {
     /// The entry is written, but the answer is an error.
     LostAnswer,
     /// The entry is not written.
     Refused,
+}
+
+#[cfg(test)]
+impl std::fmt::Debug for Mishap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.kind.fmt(f)
+    }
 }
 
 /// Files that were encoded for an outcome of the decisions.
@@ -66,6 +83,7 @@ enum Outcome {
 impl Table {
     pub(crate) fn new(root: &Path, name: TableName, identity: StoreIdentity, metrics: Arc<Metrics>) -> Self {
         Self {
+            root: root.to_owned(),
             folder: names::table(root, &name),
             name,
             identity,
@@ -157,21 +175,22 @@ impl Table {
         work: &Work,
         encoded: &mut Option<Encoded>,
         encode_time: &mut Duration,
-    ) -> Result<(Vec<(situs_model::Source, Decision)>, Option<Outcome>), Fault> {
+    ) -> Result<(Vec<(Source, Decision)>, Option<Outcome>), Fault> {
         self.freshen(state).await?;
-        let decisions = self.decide(state.as_ref(), work)?;
-        let keeps: Vec<Keep> = decisions.iter().map(|(_, decision)| (*decision).into()).collect();
-        if keeps.iter().all(|keep| *keep == Keep::Nothing) {
-            return Ok((decisions, None));
-        }
-        if state.is_none() {
+        let mut decisions = self.decide(state.as_ref(), work)?;
+        if state.is_none() && keeps(&decisions).any(|keep| keep != Keep::Nothing) {
             let Some(rows) = work.schema() else {
                 // No rows and no table: the receipts say how far the partitions are.
                 return Ok((decisions, None));
             };
             self.create(&rows, work).await?;
-            // Ours or another's, the table is there now.
+            // Ours or another's, the table is there now; and whoever made it may have committed too.
             self.freshen(state).await?;
+            decisions = self.decide(state.as_ref(), work)?;
+        }
+        let keeps: Vec<Keep> = keeps(&decisions).collect();
+        if keeps.iter().all(|keep| *keep == Keep::Nothing) {
+            return Ok((decisions, None));
         }
         let Some(current) = state.as_ref() else {
             return Err(Fault::retry(format!("table `{}` has vanished", self.name)));
@@ -194,7 +213,7 @@ impl Table {
         Ok((decisions, Some(outcome)))
     }
 
-    /// Brings the state to the newest version.
+    /// Brings the state to the newest version, and makes sure that it is still this store's (RES-8).
     async fn freshen(&self, state: &mut Option<TableState>) -> Result<(), Fault> {
         // Taken out, so that nothing half refreshed stays if this fails or is dropped.
         if let Some(mut current) = state.take() {
@@ -205,19 +224,24 @@ impl Table {
             })
             .await?;
             if freshness? == Freshness::Fresh {
+                self.expect_store().await?;
                 *state = Some(current);
                 return Ok(());
             }
         }
-        *state = log::load(&self.folder).await?;
+        let loaded = log::load(&self.folder).await?;
+        // Afterwards, since what was read counts only if this store was there: no table, above all.
+        self.expect_store().await?;
+        *state = loaded;
         Ok(())
     }
 
-    fn decide(
-        &self,
-        state: Option<&TableState>,
-        work: &Work,
-    ) -> Result<Vec<(situs_model::Source, Decision)>, Fault> {
+    async fn expect_store(&self) -> Result<(), Fault> {
+        let (root, identity) = (self.root.clone(), self.identity.clone());
+        spawn_blocking(move || root::expect_store(&root, &identity)).await?
+    }
+
+    fn decide(&self, state: Option<&TableState>, work: &Work) -> Result<Vec<(Source, Decision)>, Fault> {
         let mut decisions = Vec::with_capacity(work.claims.len());
         for claim in &work.claims {
             let progress = state.and_then(|state| state.progress.get(&claim.app_id));
@@ -237,14 +261,15 @@ impl Table {
     /// Creates the table; that another was faster is no error.
     async fn create(&self, rows: &arrow_schema::Schema, work: &Work) -> Result<(), Fault> {
         let bytes = entry::create(&self.name, &schema::table_schema(rows)?, work)?;
-        let folder = self.folder.clone();
+        let (root, folder, identity) = (self.root.clone(), self.folder.clone(), self.identity.clone());
         spawn_blocking(move || {
+            root::expect_store(&root, &identity)?;
             durable::ensure_folder(&folder)?;
             durable::ensure_folder(&names::log(&folder))?;
-            durable::create(&names::log_entry(&folder, 0), &bytes)
+            durable::create(&names::log_entry(&folder, 0), &bytes)?;
+            Ok(())
         })
-        .await??;
-        Ok(())
+        .await?
     }
 
     async fn encode(&self, work: &Work, keeps: &[Keep]) -> Result<Vec<Written>, Fault> {
@@ -259,7 +284,7 @@ impl Table {
     }
 
     /// Makes the entry the next version after the state that it was decided on, or finds that another
-    /// commit is that version. Whatever the error, the log is read again before anything else.
+    /// commit is that version. Whatever the error, the log is asked for that very entry.
     async fn commit(
         &self,
         state: &mut Option<TableState>,
@@ -274,18 +299,25 @@ impl Table {
         #[cfg(test)]
         let mishap = self.mishap.lock().unwrap().take();
         #[cfg(test)]
-        let target = if mishap == Some(Mishap::Refused) { self.folder.join("no/entry") } else { target };
-        let created = spawn_blocking(move || durable::create(&target, &bytes)).await;
+        let refused = mishap.as_ref().is_some_and(|mishap| mishap.kind == MishapKind::Refused);
         #[cfg(test)]
-        let created = match (mishap, created) {
-            (Some(Mishap::LostAnswer), Ok(Ok(true))) => {
+        let target = if refused { self.folder.join("no/entry") } else { target };
+        let bytes: Arc<[u8]> = bytes.into();
+        let entry = bytes.clone();
+        let created = spawn_blocking(move || durable::create(&target, &entry)).await;
+        #[cfg(test)]
+        let created = match mishap {
+            Some(mishap) => {
+                mishap.meanwhile.await;
                 let timeout = std::io::Error::from(std::io::ErrorKind::TimedOut);
-                Ok(Err(durable::FileError::new("sync", &self.folder)(timeout)))
+                let lost = || Ok(Err(durable::FileError::new("sync", &self.folder)(timeout)));
+                if matches!(created, Ok(Ok(true))) { lost() } else { created }
             }
-            (_, created) => created,
+            None => created,
         };
         let fault: Fault = match created {
-            Ok(Ok(false)) => return Outcome::Conflict,
+            // On a network's file system even this can be the answer to a creation that was repeated.
+            Ok(Ok(false)) => Fault::retry(format!("table `{}`: entry {version} is there", self.name)),
             Ok(Ok(true)) => {
                 current.version = version;
                 let flush: Arc<str> = work.facts.flush_id.as_str().into();
@@ -305,27 +337,24 @@ impl Table {
             Ok(Err(error)) => error.into(),
             Err(error) => error.into(),
         };
-        *state = None;
-        if let Err(unread) = self.freshen(state).await {
-            return Outcome::Unknown(Fault::retry(format!("{}; then: {}", fault.message, unread.message)));
-        }
-        match self.landed(state.as_ref(), work, keeps) {
-            Some(version) => Outcome::Committed(version),
-            None => Outcome::Failed(fault),
+        // The state stays at the version before: the next look takes in whatever is there now.
+        match self.fate(version, bytes).await {
+            Ok(Fate::Landed) => Outcome::Committed(version),
+            Ok(Fate::Taken) => Outcome::Conflict,
+            Ok(Fate::Absent) => Outcome::Failed(fault),
+            Err(unread) => Outcome::Unknown(fault.then(unread)),
         }
     }
 
-    /// The version of this flush's own commit, if the log has it.
-    fn landed(&self, state: Option<&TableState>, work: &Work, keeps: &[Keep]) -> Option<u64> {
-        let mut version = None;
-        for (claim, _) in work.claims.iter().zip(keeps).filter(|(_, keep)| **keep != Keep::Nothing) {
-            let progress = state?.progress.get(&claim.app_id);
-            if !claim.landed(progress, &work.facts.flush_id) {
-                return None;
-            }
-            version = progress?.commit.as_ref().map(|commit| commit.version);
-        }
-        version
+    /// What became of an entry, provided that the log is still this store's.
+    async fn fate(&self, version: u64, bytes: Arc<[u8]>) -> Result<Fate, Fault> {
+        let (root, folder, identity) = (self.root.clone(), self.folder.clone(), self.identity.clone());
+        spawn_blocking(move || {
+            let fate = log::fate(&folder, version, &bytes)?;
+            root::expect_store(&root, &identity)?;
+            Ok(fate)
+        })
+        .await?
     }
 
     fn discard(&self, encoded: Option<Encoded>) {
@@ -340,6 +369,11 @@ impl Table {
         let bytes = files.iter().map(|file| file.fact.bytes).sum();
         self.metrics.file_bytes_written.with_label_values(&labels).inc_by(bytes);
     }
+}
+
+/// Which rows the decisions keep.
+fn keeps(decisions: &[(Source, Decision)]) -> impl Iterator<Item = Keep> {
+    decisions.iter().map(|(_, decision)| (*decision).into())
 }
 
 /// A pause that grows with the number of conflicts and differs between those who wait.

@@ -1,6 +1,8 @@
 //! The store against its promises: every row exactly once, whatever is repeated, lost or raced.
 
+mod fate;
 mod faults;
 mod home;
+mod mounts;
 mod support;
 mod tables;

@@ -8,7 +8,11 @@ use situs_model::Decision;
 use super::super::*;
 use super::support::*;
 use crate::log::{self, Progress};
-use crate::table::Mishap;
+use crate::table::{Mishap, MishapKind};
+
+fn mishap(kind: MishapKind, meanwhile: impl Future<Output = ()> + Send + 'static) -> Mishap {
+    Mishap { kind, meanwhile: Box::pin(meanwhile) }
+}
 
 /// Two committers, eight partitions, five ranges each; every range is tried by both.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,11 +69,11 @@ async fn a_commit_that_landed_is_a_success_whatever_was_answered() {
     let (dir, store) = fresh().await;
     store.append(&append(store.identity(), "f0", 0, 0, 5)).await.unwrap();
     let table = store.table(&"cnc_state".parse().unwrap());
-    *table.mishap.lock().unwrap() = Some(Mishap::LostAnswer);
+    table.mishap.lock().unwrap().replace(mishap(MishapKind::LostAnswer, async {}));
     let appended = store.append(&append(store.identity(), "f1", 0, 5, 9)).await.unwrap();
     assert_eq!((appended.version, appended.files.len()), (Some(2), 1));
 
-    *table.mishap.lock().unwrap() = Some(Mishap::Refused);
+    table.mishap.lock().unwrap().replace(mishap(MishapKind::Refused, async {}));
     let next = append(store.identity(), "f2", 0, 9, 12);
     let refused = store.append(&next).await.unwrap_err();
     assert_eq!(refused.advice, Advice::Retry);
@@ -79,7 +83,7 @@ async fn a_commit_that_landed_is_a_success_whatever_was_answered() {
     assert_eq!(keys(dir.path()).await, expected(0, 0..12));
 
     let table = store.table(&TableName::receipts());
-    *table.mishap.lock().unwrap() = Some(Mishap::LostAnswer);
+    table.mishap.lock().unwrap().replace(mishap(MishapKind::LostAnswer, async {}));
     let receipt = super::home::receipt(&store, "f1", 0, 0, 12);
     let settled = store.settle(std::slice::from_ref(&receipt)).await.unwrap();
     assert_eq!(settled.version, Some(1));
