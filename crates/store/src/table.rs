@@ -55,6 +55,8 @@ pub(crate) enum MishapKind {
     LostAnswer,
     /// The entry is not written.
     Refused,
+    /// Others act between the look that found no table and its creation.
+    Outrun,
 }
 
 #[cfg(test)]
@@ -260,6 +262,12 @@ impl Table {
 
     /// Creates the table; that another was faster is no error.
     async fn create(&self, rows: &arrow_schema::Schema, work: &Work) -> Result<(), Fault> {
+        #[cfg(test)]
+        let outrun = self.mishap.lock().unwrap().take_if(|mishap| mishap.kind == MishapKind::Outrun);
+        #[cfg(test)]
+        if let Some(outrun) = outrun {
+            outrun.meanwhile.await;
+        }
         let bytes = entry::create(&self.name, &schema::table_schema(rows)?, work)?;
         let (root, folder, identity) = (self.root.clone(), self.folder.clone(), self.identity.clone());
         spawn_blocking(move || {
