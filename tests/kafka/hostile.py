@@ -77,7 +77,8 @@ def hostile(device, zone):
         "beyond f64, unknown field": text('"x":1e400', stored, *rejected("number-out-of-range")),
         "beyond i64, unknown field": text(f'"x":{HUGE_NUMBER}', stored, *rejected("number-out-of-range")),
         "2^53 + 1": text('"spindleSpeed":9007199254740993', *rejected("number-out-of-range")),
-        "2^64": text('"spindleSpeed":18446744073709551616', stored),
+        # Beyond 64 bits; docs/schemas.md rejects such a number wherever it stands.
+        "2^64": text('"spindleSpeed":18446744073709551616', *rejected("number-out-of-range")),
         "below the smallest f64": text('"spindleSpeed":1E-400', stored),
         "negative zero": text('"spindleSpeed":-0.0', stored),
         "no device": (f"{{{TIME}}}".encode(), rejected("missing-field")),

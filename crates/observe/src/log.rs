@@ -1,5 +1,7 @@
 //! Logs: human or JSON lines on standard error.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -26,10 +28,12 @@ pub struct LogSettings {
 /// # Errors
 /// If the filter cannot be parsed.
 pub fn init_logs(settings: &LogSettings) -> Result<(), tracing_subscriber::filter::ParseError> {
-    // delta-rs logs a commit that lost its race as an error; for us it is an outcome that the commit
-    // loop handles and counts.
-    let filter = EnvFilter::try_new(format!("deltalake_core::kernel::transaction=off,{}", settings.filter))?;
+    // The Delta libraries tell of every snapshot that they build; that is nobody's news. A filter that
+    // names them wins.
+    let quiet = "deltalake_core=warn,delta_kernel=warn,buoyant_kernel=warn,buoyant_kernel_engine=warn";
+    let filter = EnvFilter::try_new(format!("{quiet},{}", settings.filter))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         // Reporting a failed write would panic, inside a callback from C for instance, when standard
         // error has been closed.
         .log_internal_errors(false);
