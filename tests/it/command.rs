@@ -140,7 +140,8 @@ fn reports(line: &str, mistake: &Mistake, folder: &std::path::Path) -> bool {
 }
 
 fn check(folder: &std::path::Path) -> (Option<i32>, Vec<String>) {
-    let output = situs().args(["check", "--config", "site.yaml"]).current_dir(folder).output().expect("situs runs");
+    let output =
+        situs().args(["check", "--config", "site.yaml"]).current_dir(folder).output().expect("situs runs");
     let text = String::from_utf8_lossy(&output.stdout);
     (output.status.code(), text.lines().map(str::to_owned).collect())
 }
@@ -168,7 +169,11 @@ fn all_mistakes_are_reported_at_once() {
     // The policy's predicates are checked against columns once policy and pipelines can be read.
     let readable: Vec<&Mistake> = MISTAKES
         .iter()
-        .filter(|mistake| mistake.file == "pipelines/policy.yaml" && !mistake.wrong.contains("spindel") && !mistake.wrong.contains("wavform"))
+        .filter(|mistake| {
+            mistake.file == "pipelines/policy.yaml"
+                && !mistake.wrong.contains("spindel")
+                && !mistake.wrong.contains("wavform")
+        })
         .chain(MISTAKES.iter().filter(|mistake| mistake.file != "pipelines/policy.yaml"))
         .collect();
     for mistake in &readable {

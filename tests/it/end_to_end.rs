@@ -72,9 +72,13 @@ fn every_strange_message_has_a_counted_outcome() {
     home.send(TOPIC, 0, &messages);
     home.catch_up();
 
-    let stored: BTreeSet<i64> =
-        home.sql("select _offset from cn.cnc_state").iter().filter_map(|row| row["_offset"].as_i64()).collect();
-    let quarantined = home.sql("select \"offset\", reason, payload is null as no_payload from quarantine order by 1");
+    let stored: BTreeSet<i64> = home
+        .sql("select _offset from cn.cnc_state")
+        .iter()
+        .filter_map(|row| row["_offset"].as_i64())
+        .collect();
+    let quarantined =
+        home.sql("select \"offset\", reason, payload is null as no_payload from quarantine order by 1");
     for (offset, (message, expected)) in cases.iter().enumerate() {
         let offset = offset as i64;
         let found = quarantined.iter().find(|row| row["offset"] == offset);
@@ -90,7 +94,9 @@ fn every_strange_message_has_a_counted_outcome() {
     }
     // The last of two equal keys wins.
     assert_eq!(home.number("select line from cn.cnc_state where _offset = 6"), 2);
-    let receipts = home.sql("select sum(messages) as m, sum(stored_messages) as s, sum(quarantined_messages) as q from receipts");
+    let receipts = home.sql(
+        "select sum(messages) as m, sum(stored_messages) as s, sum(quarantined_messages) as q from receipts",
+    );
     assert_eq!(receipts[0]["m"], cases.len() as i64);
     assert_eq!(receipts[0]["s"].as_i64(), Some(stored.len() as i64));
     assert_eq!(receipts[0]["q"].as_i64(), Some(quarantined.len() as i64));
@@ -99,9 +105,7 @@ fn every_strange_message_has_a_counted_outcome() {
 #[test]
 fn rows_lie_only_in_the_store_of_their_zone() {
     let home = Home::new(&["cnc-state"], &[(TOPIC, 2)]);
-    let messages: Vec<_> = (0..100)
-        .map(|n| Some(state(["nn-cnc-001", "st-cnc-001"][n % 2], n)))
-        .collect();
+    let messages: Vec<_> = (0..100).map(|n| Some(state(["nn-cnc-001", "st-cnc-001"][n % 2], n))).collect();
     home.send(TOPIC, 0, &messages);
     home.send(TOPIC, 1, &messages);
     home.catch_up();
@@ -154,7 +158,8 @@ fn start(home: &Home) -> Child {
 fn assert_exactly_once(home: &Home, partitions: i64, count: i64) {
     let all = "(select _partition, _offset, _row from cn.cnc_state union all select _partition, _offset, _row from eu.cnc_state)";
     assert_eq!(home.number(&format!("select count(*) from {all}")), partitions * count, "rows");
-    let distinct = home.number(&format!("select count(*) from (select distinct _partition, _offset, _row from {all})"));
+    let distinct =
+        home.number(&format!("select count(*) from (select distinct _partition, _offset, _row from {all})"));
     assert_eq!(distinct, partitions * count, "distinct rows");
     let receipts = home.sql("select partition, start_offset, end_offset from receipts order by 1, 2");
     let mut next = std::collections::BTreeMap::new();

@@ -90,7 +90,8 @@ fn crates_depend_on_each_other_as_designed() {
         let extra: Vec<_> = ours.difference(&allowed).collect();
         assert!(extra.is_empty(), "{name} must not depend on {extra:?}");
     }
-    let known: BTreeSet<&str> = GRAPH.iter().map(|(name, _)| *name).chain(["situs-benches", "situs-tests"]).collect();
+    let known: BTreeSet<&str> =
+        GRAPH.iter().map(|(name, _)| *name).chain(["situs-benches", "situs-tests"]).collect();
     let unknown: Vec<_> = found.keys().filter(|name| !known.contains(name.as_str())).collect();
     assert!(unknown.is_empty(), "crates without a place in the graph: {unknown:?}");
 }

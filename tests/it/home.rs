@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -15,35 +14,29 @@ use situs_query::{Permit, Session, find_stores};
 use tempfile::TempDir;
 
 /// The project's root.
-pub fn project() -> &'static Path {
+pub(crate) fn project() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// The `situs` binary of the profile under test, built once.
-pub fn situs() -> Command {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    Command::new(BINARY.get_or_init(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--offline", "-p", "situs"]).current_dir(project());
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().expect("cargo runs").success(), "the binary builds");
-        // The test binary lies in target/<profile>/deps.
-        let this = std::env::current_exe().expect("a path");
-        this.ancestors().nth(2).expect("target/<profile>").join("situs")
-    }))
+/// The `situs` binary of the profile under test. `cargo test --workspace` builds it before any test
+/// runs; building it here, with the features of one package alone, would build most dependencies anew.
+pub(crate) fn situs() -> Command {
+    // The test binary lies in target/<profile>/deps.
+    let this = std::env::current_exe().expect("a path");
+    let binary = this.ancestors().nth(2).expect("target/<profile>").join("situs");
+    assert!(binary.is_file(), "{} is missing: run `cargo test --workspace`", binary.display());
+    Command::new(binary)
 }
 
 /// A broker with topics, two initialised stores, and a site.yaml.
-pub struct Home {
+pub(crate) struct Home {
     folder: TempDir,
     broker: EmbeddedBroker,
 }
 
 impl Home {
     /// A home for these pipelines, which read these topics (name and partitions).
-    pub fn new(pipelines: &[&str], topics: &[(&str, i32)]) -> Self {
+    pub(crate) fn new(pipelines: &[&str], topics: &[(&str, i32)]) -> Self {
         let home = Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             broker: EmbeddedBroker::start(topics).expect("the embedded broker starts"),
@@ -72,15 +65,15 @@ impl Home {
         home
     }
 
-    pub fn site(&self) -> PathBuf {
+    pub(crate) fn site(&self) -> PathBuf {
         self.folder.path().join("site.yaml")
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    pub fn producer(&self) -> BaseProducer {
+    pub(crate) fn producer(&self) -> BaseProducer {
         ClientConfig::new()
             .set("bootstrap.servers", self.broker.bootstrap())
             .set("message.max.bytes", "20000000")
@@ -90,11 +83,12 @@ impl Home {
     }
 
     /// Sends messages to a partition and waits until the broker has them.
-    pub fn send(&self, topic: &str, partition: i32, messages: &[Option<Vec<u8>>]) {
+    pub(crate) fn send(&self, topic: &str, partition: i32, messages: &[Option<Vec<u8>>]) {
         let producer = self.producer();
         for message in messages {
             let headers = OwnedHeaders::new().insert(Header { key: "trace", value: Some("t-1") });
-            let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).key(b"k").headers(headers);
+            let mut record =
+                BaseRecord::<[u8], [u8]>::to(topic).partition(partition).key(b"k").headers(headers);
             if let Some(payload) = message {
                 record = record.payload(payload);
             }
@@ -105,7 +99,7 @@ impl Home {
     }
 
     /// Runs the binary until everything that is in the topics is settled.
-    pub fn catch_up(&self) {
+    pub(crate) fn catch_up(&self) {
         let output = situs()
             .args(["run", "--until-caught-up", "--config"])
             .arg(self.site())
@@ -115,7 +109,7 @@ impl Home {
     }
 
     /// The rows of a query as JSON objects.
-    pub fn sql(&self, statement: &str) -> Vec<Map<String, Value>> {
+    pub(crate) fn sql(&self, statement: &str) -> Vec<Map<String, Value>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let batches: Vec<RecordBatch> = runtime.block_on(async {
             let roots = find_stores(&self.data()).expect("stores");
@@ -126,14 +120,14 @@ impl Home {
     }
 
     /// The only number of a query.
-    pub fn number(&self, statement: &str) -> i64 {
+    pub(crate) fn number(&self, statement: &str) -> i64 {
         let rows = self.sql(statement);
         rows[0].values().next().and_then(Value::as_i64).unwrap_or_else(|| panic!("{statement}: {rows:?}"))
     }
 }
 
 /// A message of `cnc.state`.
-pub fn state(device: &str, n: usize) -> Vec<u8> {
+pub(crate) fn state(device: &str, n: usize) -> Vec<u8> {
     format!(
         r#"{{"device":"{device}","timestamp":"2026-03-01T12:{:02}:{:02}.125Z","execution":"ACTIVE","line":{n},"spindleSpeed":{}.5}}"#,
         n / 60 % 60,

@@ -32,7 +32,9 @@ pub fn init_logs(settings: &LogSettings) -> Result<(), tracing_subscriber::filte
     // names them wins.
     let quiet = "deltalake_core=warn,delta_kernel=warn,buoyant_kernel=warn,buoyant_kernel_engine=warn";
     let filter = EnvFilter::try_new(format!("{quiet},{}", settings.filter))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr)
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         // Reporting a failed write would panic, inside a callback from C for instance, when standard
         // error has been closed.

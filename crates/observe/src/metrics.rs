@@ -1,8 +1,8 @@
 //! The metrics. Names follow the Prometheus conventions: base units, `_total` for counters.
 
 use prometheus::{
-    Encoder as _, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder as _, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 /// Names of labels.
@@ -30,9 +30,8 @@ pub mod label {
 }
 
 /// Bounds of the latency histograms, in seconds: from a local commit to a stalled object store.
-const LATENCY_BUCKETS: &[f64] = &[
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
-];
+const LATENCY_BUCKETS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// Declares the metrics: the struct, its registration, and the list of names for the reference.
 macro_rules! metrics {
@@ -212,7 +211,8 @@ impl Metrics {
             for metric in family.get_metric() {
                 let value = metric.get_label().iter().find(|pair| pair.name() == label);
                 if let Some(value) = value {
-                    *sums.entry(value.value().to_owned()).or_default() += metric.get_counter().get_value() as u64;
+                    *sums.entry(value.value().to_owned()).or_default() +=
+                        metric.get_counter().get_value() as u64;
                 }
             }
         }
@@ -262,7 +262,11 @@ mod tests {
         let text = std::fs::read_to_string(path).unwrap();
         let found: Vec<&str> = text.lines().filter(|line| line.starts_with("| `situs_")).collect();
         let expected = table();
-        assert!(found == expected, "the rows of docs/metrics.md's table should be:\n{}\n", expected.join("\n"));
+        assert!(
+            found == expected,
+            "the rows of docs/metrics.md's table should be:\n{}\n",
+            expected.join("\n")
+        );
     }
 
     /// As docs/metrics.md says.
