@@ -45,7 +45,7 @@ impl Home {
         let schemas = project().join("schemas").canonicalize().expect("schemas");
         let site = format!(
             "home: {{ site: stuttgart-1, zone: EU }}\n\
-             kafka: {{ brokers: \"{}\", group: test }}\n\
+             kafka: {{ brokers: \"{}\", group: test, properties: {{ session.timeout.ms: \"6000\" }} }}\n\
              pipelines: {}\nschemas: {}\npolicy: {}\n\
              enabled: [{}]\n\
              stores: {{ CN: data/cn, EU: data/eu }}\n\
