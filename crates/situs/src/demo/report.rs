@@ -192,19 +192,21 @@ impl fmt::Display for Report {
         let data = self.data.display();
         let arg =
             if self.data.as_os_str() == "situs-data" { String::new() } else { format!(" --data {data}") };
+        // As it was started, so that the lines can be pasted.
+        let me = std::env::args().next().unwrap_or_else(|| "situs".to_owned());
         writeln!(f, "\nnext:")?;
-        writeln!(f, "  situs sql{arg} \"show tables\"")?;
-        writeln!(f, "  situs sql{arg} \"select _zone, count(*) from eu.cnc_state group by _zone\"")?;
+        writeln!(f, "  {me} sql{arg} \"show tables\"")?;
+        writeln!(f, "  {me} sql{arg} \"select _zone, count(*) from eu.cnc_state group by _zone\"")?;
         writeln!(
             f,
-            "  situs sql{arg} \"select reason, count(*) from quarantine group by reason order by 2 desc\""
+            "  {me} sql{arg} \"select reason, count(*) from quarantine group by reason order by 2 desc\""
         )?;
         writeln!(
             f,
-            "  situs sql{arg} \"select topic, partition, start_offset, end_offset, messages from receipts limit 5\""
+            "  {me} sql{arg} \"select topic, partition, start_offset, end_offset, messages from receipts limit 5\""
         )?;
-        writeln!(f, "  situs store list{arg}")?;
-        writeln!(f, "  situs check --config {data}/config/site.yaml")
+        writeln!(f, "  {me} store list{arg}")?;
+        writeln!(f, "  {me} check --config {data}/config/site.yaml")
     }
 }
 
