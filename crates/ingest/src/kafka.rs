@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
@@ -33,6 +34,7 @@ pub(crate) struct Context {
     ends: Mutex<HashMap<(String, i32), (i64, i64)>>,
     fatal: Mutex<Option<String>>,
     closing: AtomicBool,
+    logged: Mutex<HashMap<String, Instant>>,
     metrics: Arc<Metrics>,
 }
 
@@ -43,8 +45,21 @@ impl Context {
             ends: Mutex::default(),
             fatal: Mutex::default(),
             closing: AtomicBool::new(false),
+            logged: Mutex::default(),
             metrics,
         }
+    }
+
+    /// Whether an event of this kind may be logged now: an absent broker is reported twenty times a
+    /// second, and one line in ten seconds says the same.
+    fn may_log(&self, kind: &str) -> bool {
+        let mut logged = lock(&self.logged);
+        let now = Instant::now();
+        let may = logged.get(kind).is_none_or(|last| now.duration_since(*last) >= Duration::from_secs(10));
+        if may {
+            logged.insert(kind.to_owned(), now);
+        }
+        may
     }
 
     /// From now on nobody looks at the noted rebalances any more: revocations are answered at once.
@@ -79,7 +94,8 @@ impl ClientContext for Context {
             RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
                 tracing::debug!(event = "kafka-client", facility, "{message}");
             }
-            _ => tracing::warn!(event = "kafka-client", facility, "{message}"),
+            _ if self.may_log(facility) => tracing::warn!(event = "kafka-client", facility, "{message}"),
+            _ => {}
         }
     }
 
@@ -100,7 +116,9 @@ impl ClientContext for Context {
         let code =
             error.rdkafka_error_code().map_or_else(|| "unknown".to_owned(), |code| format!("{code:?}"));
         self.metrics.kafka_errors.with_label_values(&[&code]).inc();
-        tracing::warn!(event = "kafka-error", code, "{reason}");
+        if self.may_log(&code) {
+            tracing::warn!(event = "kafka-error", code, "{reason}");
+        }
         if matches!(error.rdkafka_error_code(), Some(rdkafka::types::RDKafkaErrorCode::Fatal)) {
             *lock(&self.fatal) = Some(reason.to_owned());
         }
@@ -137,7 +155,7 @@ impl ConsumerContext for Context {
     }
 
     fn main_queue_min_poll_interval(&self) -> rdkafka::util::Timeout {
-        rdkafka::util::Timeout::After(std::time::Duration::from_millis(100))
+        rdkafka::util::Timeout::After(Duration::from_millis(100))
     }
 }
 

@@ -44,12 +44,21 @@ pub fn execute(cli: Cli) -> ExitCode {
         Err(error) => {
             match error.downcast_ref::<Diagnostics>() {
                 Some(problems) => eprintln!("{problems}"),
-                None => eprintln!("situs: {error:#}"),
+                None => eprintln!("situs: {}", chain(&error)),
             }
             let wrong_input = error.is::<Diagnostics>() || error.is::<Usage>();
             ExitCode::from(if wrong_input { EXIT_USAGE } else { EXIT_FAILED })
         }
     }
+}
+
+/// An error and its causes; a cause that the text before it already ends with is not repeated.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        _ if text.ends_with(&cause) => text,
+        _ => format!("{text}: {cause}"),
+    })
 }
 
 /// Arguments that cannot be right.
