@@ -373,6 +373,15 @@ impl Intake<'_> {
         due.into_iter().for_each(|stage| self.start_flush(stage));
     }
 
+    /// Starts a flush of every pipeline that has none under way.
+    fn start_all_flushes(&mut self) {
+        for stage in 0..self.buffers.len() {
+            if !self.flushing[stage] {
+                self.start_flush(stage);
+            }
+        }
+    }
+
     pub(crate) fn start_flush(&mut self, stage: usize) {
         let buffer = std::mem::take(&mut self.buffers[stage]);
         if buffer.is_empty() {
@@ -439,7 +448,7 @@ impl Intake<'_> {
 
     /// Advances the settled offsets, and the group's offsets for lag tools.
     fn on_settled(&mut self, shares: &[Share]) {
-        let mut list = TopicPartitionList::new();
+        let mut settled = Vec::with_capacity(shares.len());
         for share in shares {
             let Some(place) = self.place(&share.source) else {
                 // A revocation waits for the flushes under way or ends them, so this cannot be.
@@ -447,12 +456,19 @@ impl Intake<'_> {
                 continue;
             };
             self.partitions[place].settled = Some(share.range.end);
-            let settled = share.range.end;
-            list.add_partition_offset(&share.source.topic, share.source.partition, Offset::Offset(settled.0))
-                .ok();
+            settled.push((share.source.clone(), share.range.end));
+        }
+        self.tell_group(&settled, CommitMode::Async);
+    }
+
+    /// Commits offsets to the Kafka group, for lag tools only: a failure is no loss.
+    fn tell_group(&self, settled: &[(Source, NextOffset)], mode: CommitMode) {
+        let mut list = TopicPartitionList::new();
+        for (source, next) in settled {
+            list.add_partition_offset(&source.topic, source.partition, Offset::Offset(next.0)).ok();
         }
         if list.count() > 0
-            && let Err(error) = self.consumer.commit(&list, CommitMode::Async)
+            && let Err(error) = self.consumer.commit(&list, mode)
         {
             tracing::debug!(event = "group-commit-failed", "{error}");
         }
@@ -465,11 +481,7 @@ impl Intake<'_> {
     /// Flushes all buffers and waits; whether everything was settled before the deadline.
     pub(crate) fn flush_all(&mut self, deadline: Instant) -> Result<bool, IngestError> {
         loop {
-            for stage in 0..self.buffers.len() {
-                if !self.flushing[stage] {
-                    self.start_flush(stage);
-                }
-            }
+            self.start_all_flushes();
             if !self.flushing.contains(&true) {
                 return Ok(true);
             }
@@ -517,24 +529,13 @@ impl Intake<'_> {
         if self.config.until_caught_up && !self.control.is_stopping() && !self.caught_up() {
             return Err(IngestError::Interrupted);
         }
-        let mut list = TopicPartitionList::new();
-        for partition in &self.partitions {
-            if let Some(settled) = partition.settled {
-                list.add_partition_offset(
-                    &partition.source.topic,
-                    partition.source.partition,
-                    Offset::Offset(settled.0),
-                )
-                .ok();
-                self.summary.settled.push((partition.source.clone(), settled));
-            }
-        }
+        self.summary.settled = self
+            .partitions
+            .iter()
+            .filter_map(|partition| Some((partition.source.clone(), partition.settled?)))
+            .collect();
         self.summary.settled.sort();
-        if list.count() > 0
-            && let Err(error) = self.consumer.commit(&list, CommitMode::Sync)
-        {
-            tracing::debug!(event = "group-commit-failed", "{error}");
-        }
+        self.tell_group(&self.summary.settled, CommitMode::Sync);
         self.metrics.buffered_bytes.set(0);
         Ok(())
     }
@@ -555,11 +556,7 @@ impl Intake<'_> {
         }
         if self.paused {
             // Nothing more comes, so waiting for a limit would wait for ever.
-            for stage in 0..self.buffers.len() {
-                if !self.flushing[stage] {
-                    self.start_flush(stage);
-                }
-            }
+            self.start_all_flushes();
         }
         self.metrics.paused.set(i64::from(self.paused));
         Ok(())

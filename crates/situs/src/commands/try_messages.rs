@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
 use situs_model::Verdict;
@@ -22,9 +21,7 @@ pub(super) fn try_messages(args: &TryArgs) -> anyhow::Result<ExitCode> {
         .into_iter()
         .map(|(name, value)| (name, value.into_bytes()))
         .collect();
-    let now_ms = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX));
+    let now_ms = chrono::Utc::now().timestamp_millis();
     let mut tally = Tally::default();
     super::for_each_message(args.file.as_deref(), args.whole, |number, bytes| {
         let fate = inspector.look(&Message {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use situs_observe::Metrics;
@@ -76,9 +76,7 @@ async fn run_demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
 
     let stop_feed = Arc::new(AtomicBool::new(false));
     let control = service.control.clone();
-    let start_ms = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX));
+    let start_ms = chrono::Utc::now().timestamp_millis();
     // The group needs some seconds to form; only what comes after counts for the rate.
     let deadline = Instant::now() + Duration::from_secs(30);
     while !control.is_assigned() && Instant::now() < deadline && !service.is_finished() {
