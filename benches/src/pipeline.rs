@@ -16,8 +16,8 @@ use situs::run;
 use situs::site::Site;
 use situs_model::DeviceSource;
 
-use crate::Options;
 use crate::corpus::Corpus;
+use crate::decode::Options;
 
 /// Partitions of the topic.
 const PARTITIONS: i32 = 8;
@@ -46,7 +46,7 @@ impl Measured {
 ///
 /// # Errors
 /// If a run fails, or does not account for every message.
-pub(crate) fn run(options: Options) -> anyhow::Result<()> {
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let (runs, seconds) = if options.quick { (1, 2) } else { (RUNS, SECONDS) };
     let corpora: Vec<Corpus> =
         Corpus::all().into_iter().filter(|corpus| case_name(corpus).is_some()).collect();
@@ -90,7 +90,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
 
 /// The corpora that are run, by the size that the table shows.
 fn case_name(corpus: &Corpus) -> Option<&'static str> {
-    match corpus.name {
+    match corpus.name.as_str() {
         "value" => Some("46 B"),
         "state" => Some("440 B"),
         "block" => Some("30 kB"),
@@ -100,7 +100,7 @@ fn case_name(corpus: &Corpus) -> Option<&'static str> {
 
 /// Messages of a corpus over and over: every other device in Nanning, the others in Stuttgart.
 struct Cycle {
-    messages: Vec<String>,
+    messages: Vec<Vec<u8>>,
     in_payload: bool,
     topic: &'static str,
     next: usize,
@@ -117,7 +117,7 @@ impl Telemetry for Cycle {
         out.key.clear();
         out.key.extend_from_slice(if chinese { b"nn-cnc-001" } else { b"st-cnc-001" });
         out.payload.clear();
-        out.payload.extend_from_slice(text.as_bytes());
+        out.payload.extend_from_slice(text);
         if chinese && self.in_payload {
             replace(&mut out.payload, b"\"st-cnc-", b"\"nn-cnc-");
             replace(&mut out.payload, b"\"country\":\"DE\"", b"\"country\":\"CN\"");
@@ -216,7 +216,7 @@ fn total_read(metrics: &situs_observe::Metrics) -> u64 {
 }
 
 fn pipeline_of(corpus: &Corpus) -> &'static str {
-    match corpus.name {
+    match corpus.name.as_str() {
         "value" => "bench-value",
         "block" => "cnc-waveform",
         _ => "cnc-state",
@@ -225,7 +225,7 @@ fn pipeline_of(corpus: &Corpus) -> &'static str {
 
 /// The topic of a corpus; the smallest messages get a pipeline of their own, beside those that ship.
 fn write_pipeline(folder: &Path, corpus: &Corpus) -> anyhow::Result<&'static str> {
-    match corpus.name {
+    match corpus.name.as_str() {
         "state" => return Ok("cnc.state"),
         "block" => return Ok("cnc.waveform"),
         _ => {}

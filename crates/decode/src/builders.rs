@@ -97,7 +97,20 @@ impl Builders {
         self.row.push(row);
     }
 
-    /// Takes back every row after the first `rows`, whole or in part.
+    /// Ends rows of one message each.
+    pub(crate) fn end_rows(&mut self, event_times: &[i64], messages: &[u32]) {
+        self.event_time.extend_from_slice(event_times);
+        self.message.extend_from_slice(messages);
+        self.row.extend(std::iter::repeat_n(0, messages.len()));
+    }
+
+    /// Says that what is built so far stays.
+    pub(crate) fn mark(&mut self) {
+        self.dictionary.iter_mut().for_each(Dictionary::mark);
+        self.quality.mark();
+    }
+
+    /// Takes back every row after the first `rows`, whole or in part: those that came after the mark.
     pub(crate) fn truncate(&mut self, rows: usize) {
         self.float64.iter_mut().for_each(|column| column.truncate(rows));
         self.int64.iter_mut().for_each(|column| column.truncate(rows));
@@ -116,14 +129,12 @@ impl Builders {
         self.row.truncate(rows);
     }
 
-    /// The rows with their identity and time columns, and the message of each row. `compact` says
-    /// whether rows were taken back.
+    /// The rows with their identity and time columns, and the message of each row.
     pub(crate) fn finish(
         &mut self,
         schema: &SchemaRef,
         program: &Program,
         raw: &RawBatch,
-        compact: bool,
     ) -> Result<(RecordBatch, Vec<u32>), ArrowError> {
         let rows = self.rows();
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
@@ -137,7 +148,7 @@ impl Builders {
                     self.timestamp[at].finish::<TimestampMicrosecondType>(&timestamp_type())?
                 }
                 Target::Utf8(at) => self.utf8[at].finish()?,
-                Target::Dictionary(at) => self.dictionary[at].finish(compact)?,
+                Target::Dictionary(at) => self.dictionary[at].finish()?,
                 Target::Numbers(at) => self.numbers[at].finish()?,
                 Target::Texts(at) => self.texts[at].finish()?,
             });
@@ -149,12 +160,10 @@ impl Builders {
         let message = std::mem::replace(&mut self.message, Vec::with_capacity(rows));
         let row = std::mem::replace(&mut self.row, Vec::with_capacity(rows));
         let event_time = std::mem::replace(&mut self.event_time, Vec::with_capacity(rows));
-        let of_message: Vec<_> = raw.iter().map(|m| (m.offset, m.broker_time_ms)).collect();
         let topic = StringArray::from_iter_values([raw.source().topic.as_ref()]);
         let topics = DictionaryArray::<Int32Type>::try_new(Int32Array::from(vec![0; rows]), Arc::new(topic))?;
-        let offsets = Int64Array::from_iter_values(message.iter().map(|m| of_message[*m as usize].0));
-        let broker: PrimitiveArray<TimestampMicrosecondType> =
-            message.iter().map(|m| of_message[*m as usize].1.and_then(|ms| ms.checked_mul(1000))).collect();
+        let offsets = Int64Array::from_iter_values(message.iter().map(|m| raw.offset(*m as usize)));
+        let broker = broker_times(raw, &message);
         let ingest = PrimitiveArray::<TimestampMicrosecondType>::from(vec![raw.received_us(); rows]);
         let days = PrimitiveArray::<Date32Type>::from_iter_values(event_time.iter().map(|us| time::day(*us)));
         let times = PrimitiveArray::<TimestampMicrosecondType>::from(event_time);
@@ -171,7 +180,22 @@ impl Builders {
         if let Some(ns) = &mut self.event_time_ns {
             arrays.push(ns.finish::<Int64Type>(&DataType::Int64)?);
         }
-        arrays.push(self.quality.finish(compact)?);
+        arrays.push(self.quality.finish()?);
         Ok((RecordBatch::try_new(schema.clone(), arrays)?, message))
     }
+}
+
+/// The broker's time of each row in microseconds, null where it gave none.
+fn broker_times(raw: &RawBatch, message: &[u32]) -> PrimitiveArray<TimestampMicrosecondType> {
+    let time = |message: &u32| raw.broker_time_ms(*message as usize).and_then(|ms| ms.checked_mul(1000));
+    let mut all = true;
+    let times: Vec<i64> = message
+        .iter()
+        .map(|message| {
+            let time = time(message);
+            all &= time.is_some();
+            time.unwrap_or(0)
+        })
+        .collect();
+    if all { times.into() } else { message.iter().map(time).collect() }
 }

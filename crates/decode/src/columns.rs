@@ -23,6 +23,19 @@ pub(crate) struct Full;
 /// The most that 32-bit offsets can count.
 const MAX_OFFSET: usize = i32::MAX as usize;
 
+/// Adds `len` rows, at most 64; those whose bit is not set are null.
+#[inline]
+fn append_bits(valid: &mut NullBufferBuilder, bits: u64, len: usize) {
+    if bits.count_ones() as usize == len {
+        valid.append_n_non_nulls(len);
+    } else if bits == 0 {
+        valid.append_n_nulls(len);
+    } else {
+        let rows: [bool; 64] = std::array::from_fn(|row| bits >> row & 1 == 1);
+        valid.append_slice(&rows[..len]);
+    }
+}
+
 fn validity(capacity: usize) -> NullBufferBuilder {
     NullBufferBuilder::new(capacity)
 }
@@ -47,6 +60,18 @@ impl<T: Copy + Default + arrow_buffer::ArrowNativeType> Prim<T> {
     pub(crate) fn null(&mut self) {
         self.values.push(T::default());
         self.valid.append_null();
+    }
+
+    /// Adds rows; those whose bit in `valid` is not set are null.
+    #[inline]
+    pub(crate) fn extend(&mut self, values: &[T], valid: u64) {
+        self.values.extend_from_slice(values);
+        append_bits(&mut self.valid, valid, values.len());
+    }
+
+    pub(crate) fn nulls(&mut self, count: usize) {
+        self.values.extend(std::iter::repeat_n(T::default(), count));
+        self.valid.append_n_nulls(count);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -122,10 +147,31 @@ impl Texts {
         self.offsets.len() - 1
     }
 
-    fn push(&mut self, text: &str) -> Result<(), Full> {
+    fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    fn push(&mut self, text: &[u8]) -> Result<(), Full> {
         let end = self.data.len() + text.len();
         let offset = i32::try_from(end).map_err(|_| Full)?;
-        self.data.extend_from_slice(text.as_bytes());
+        self.data.extend_from_slice(text);
+        self.offsets.push(offset);
+        Ok(())
+    }
+
+    /// Adds `text[start..end]`.
+    #[inline(always)]
+    fn push_part(&mut self, text: &[u8], start: usize, end: usize) -> Result<(), Full> {
+        let len = end - start;
+        let Some(window) = text.get(start..).and_then(|rest| rest.first_chunk::<16>()).filter(|_| len <= 16)
+        else {
+            return self.push(&text[start..end]);
+        };
+        // Sixteen bytes are copied without a call, whatever of them counts.
+        let new_len = self.data.len() + len;
+        let offset = i32::try_from(new_len).map_err(|_| Full)?;
+        self.data.extend_from_slice(window);
+        self.data.truncate(new_len);
         self.offsets.push(offset);
         Ok(())
     }
@@ -140,6 +186,12 @@ impl Texts {
         if let Some(end) = self.offsets.last() {
             self.data.truncate(*end as usize);
         }
+    }
+
+    /// A copy of the texts.
+    fn to_array(&self) -> Result<StringArray, ArrowError> {
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets.clone()));
+        StringArray::try_new(offsets, self.data.clone().into(), None)
     }
 
     fn finish(&mut self, nulls: Option<NullBuffer>) -> Result<StringArray, ArrowError> {
@@ -162,13 +214,21 @@ impl Text {
     }
 
     pub(crate) fn push(&mut self, text: &str) -> Result<(), Full> {
-        self.texts.push(text)?;
+        self.texts.push(text.as_bytes())?;
+        self.valid.append_non_null();
+        Ok(())
+    }
+
+    /// Adds `text[start..end]`, which must be UTF-8.
+    #[inline]
+    pub(crate) fn push_part(&mut self, text: &[u8], start: usize, end: usize) -> Result<(), Full> {
+        self.texts.push_part(text, start, end)?;
         self.valid.append_non_null();
         Ok(())
     }
 
     pub(crate) fn null(&mut self) -> Result<(), Full> {
-        self.texts.push("")?;
+        self.texts.push(b"")?;
         self.valid.append_null();
         Ok(())
     }
@@ -281,6 +341,11 @@ impl TextLists {
 
     pub(crate) fn push(&mut self, element: &str) -> Result<(), Full> {
         self.elements.push(element)
+    }
+
+    /// Adds `text[start..end]`, which must be UTF-8.
+    pub(crate) fn push_part(&mut self, text: &[u8], start: usize, end: usize) -> Result<(), Full> {
+        self.elements.push_part(text, start, end)
     }
 
     pub(crate) fn push_null(&mut self) -> Result<(), Full> {

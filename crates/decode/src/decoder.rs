@@ -2,7 +2,7 @@
 
 mod block;
 mod lists;
-mod read;
+pub(crate) mod read;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -19,6 +19,7 @@ use situs_model::{
 use crate::builders::Builders;
 use crate::decoder::block::Counters;
 use crate::decoder::read::TimeReading;
+use crate::fast::{Fast, Searched};
 use crate::plan::{ABSENT, Outcome, Plan, Program, Target};
 use crate::schema::Schema;
 use crate::tape::{BadText, Message, Workspace, push_token};
@@ -44,6 +45,8 @@ pub struct Decoder {
     workspace: Workspace,
     state: State,
     counters: HashMap<Source, Counters>,
+    /// Where the schema allows it and it is wanted.
+    fast: Option<Fast>,
 }
 
 /// What is fixed while one message is decoded.
@@ -134,6 +137,12 @@ impl From<crate::columns::Full> for Box<Fault> {
     }
 }
 
+/// What becomes of messages beside their rows.
+struct Outcomes {
+    rejects: Vec<Reject>,
+    notes: DecodeNotes,
+}
+
 /// A reject before it knows its message.
 type Refusal = (RejectCode, Option<String>, Option<u64>);
 
@@ -148,29 +157,82 @@ impl Decoder {
     pub fn new(schema: Arc<Schema>, max_message_bytes: usize) -> Self {
         let workspace = Workspace::new(schema.program.max_depth);
         let state = State::new(&schema.program);
-        Self { schema, max_message_bytes, workspace, state, counters: HashMap::new() }
+        let fast = Fast::new(&schema.program);
+        Self { schema, max_message_bytes, workspace, state, counters: HashMap::new(), fast }
+    }
+
+    /// The same without the fast path: to compare with.
+    #[must_use]
+    pub fn without_fast_path(mut self) -> Self {
+        self.fast = None;
+        self
+    }
+
+    /// Rows that the fast path made so far. The rest came by the general path.
+    pub fn fast_rows(&self) -> u64 {
+        self.fast.as_ref().map_or(0, |fast| fast.rows)
+    }
+
+    /// Decodes by the fast path what it takes and the rest by the general one, in order.
+    fn by_both_paths(&mut self, program: &Program, raw: &RawBatch, fast: &mut Fast, outcome: &mut Outcomes) {
+        for index in 0..raw.len() {
+            if fast.is_full(raw, index) {
+                self.make(program, raw, fast, outcome);
+            }
+            if fast.search(program, raw, index, self.max_message_bytes) == Searched::Odd {
+                self.make(program, raw, fast, outcome);
+                self.one(program, raw, index, outcome);
+            }
+        }
+        self.make(program, raw, fast, outcome);
+        let (unknown_fields, sentinels, times_from_broker) = fast.counts();
+        outcome.notes.unknown_fields += unknown_fields;
+        outcome.notes.sentinels += sentinels;
+        outcome.notes.times_from_broker += times_from_broker;
+    }
+
+    /// Makes the rows that the fast path has noted.
+    fn make(&mut self, program: &Program, raw: &RawBatch, fast: &mut Fast, outcome: &mut Outcomes) {
+        if fast.is_empty() {
+            return;
+        }
+        let mut from = 0;
+        while let Some((row, message)) = fast.make(program, raw, &mut self.state.builders, from) {
+            self.one(program, raw, message as usize, outcome);
+            from = row + 1;
+        }
+        fast.clear();
+    }
+
+    /// Decodes one message by the general path.
+    fn one(&mut self, program: &Program, raw: &RawBatch, index: usize, outcome: &mut Outcomes) {
+        let rows = self.state.builders.rows();
+        self.state.builders.mark();
+        match self.message(program, raw, index as u32, raw.get(index), &mut outcome.notes) {
+            Ok(None) => {}
+            Ok(Some(word)) => *outcome.notes.without_rows.entry(word).or_default() += 1,
+            Err((code, pointer, byte)) => {
+                self.state.builders.truncate(rows);
+                outcome.rejects.push(Reject { message: index as u32, code, pointer, byte });
+            }
+        }
     }
 
     /// Decodes a batch. Batches of one partition are expected in the order of their offsets; the
     /// partitions may come in any order.
     pub fn decode(&mut self, raw: Arc<RawBatch>) -> DecodedBatch {
         let schema = self.schema.clone();
-        let mut rejects = Vec::new();
-        let mut notes = DecodeNotes::default();
-        for (index, message) in raw.iter().enumerate() {
-            let index = index as u32;
-            let rows = self.state.builders.rows();
-            match self.message(&schema.program, &raw, index, message, &mut notes) {
-                Ok(None) => {}
-                Ok(Some(word)) => *notes.without_rows.entry(word).or_default() += 1,
-                Err((code, pointer, byte)) => {
-                    self.state.builders.truncate(rows);
-                    rejects.push(Reject { message: index, code, pointer, byte });
-                }
+        let mut outcome = Outcomes { rejects: Vec::new(), notes: DecodeNotes::default() };
+        let fast = self.fast.take();
+        match fast {
+            Some(mut fast) => {
+                self.by_both_paths(&schema.program, &raw, &mut fast, &mut outcome);
+                self.fast = Some(fast);
             }
+            None => (0..raw.len()).for_each(|index| self.one(&schema.program, &raw, index, &mut outcome)),
         }
-        let finished =
-            self.state.builders.finish(schema.arrow_schema(), &schema.program, &raw, !rejects.is_empty());
+        let Outcomes { rejects, notes } = outcome;
+        let finished = self.state.builders.finish(schema.arrow_schema(), &schema.program, &raw);
         self.workspace.shrink();
         match finished {
             Ok((rows, message_of_row)) => DecodedBatch { raw, rows, message_of_row, rejects, notes },

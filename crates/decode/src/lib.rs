@@ -6,6 +6,7 @@
 mod builders;
 mod columns;
 mod decoder;
+mod fast;
 mod number;
 mod plan;
 mod schema;

@@ -29,23 +29,36 @@ enum Expect {
 
 /// Checks a text that is UTF-8. Iterative, so that depth costs no stack.
 pub(crate) fn check(text: &[u8], max_depth: usize) -> Verdict {
-    match walk(text, max_depth) {
-        Ok(None) => Verdict::Valid,
-        Ok(Some(place)) => Verdict::TooLarge(place),
+    match walk(text, max_depth, false) {
+        Ok((_, None)) => Verdict::Valid,
+        Ok((_, Some(place))) => Verdict::TooLarge(place),
         Err(verdict) => verdict,
     }
 }
 
-/// Gives the place of the first number that is too large.
-fn walk(text: &[u8], max_depth: usize) -> Result<Option<usize>, Verdict> {
+/// The length of the value that a text begins with, without blanks before it; what comes after is not
+/// looked at. `None` if it is not valid, too deep or holds a number that is too large.
+pub(crate) fn first_value(text: &[u8], max_depth: usize) -> Option<usize> {
+    match walk(text, max_depth, true) {
+        Ok((end, None)) => Some(end),
+        _ => None,
+    }
+}
+
+/// Gives the end of the value, and the place of the first number that is too large. `first` asks for
+/// the first value only, else blanks alone may follow it.
+fn walk(text: &[u8], max_depth: usize, first: bool) -> Result<(usize, Option<usize>), Verdict> {
     let mut open: Vec<u8> = Vec::new();
     let mut expect = Expect::Value;
     let mut too_large = None;
     let mut at = 0;
     loop {
+        if first && open.is_empty() && expect == Expect::CommaOrEnd {
+            return Ok((at, too_large));
+        }
         at += space(&text[at..]);
         if open.is_empty() && expect == Expect::CommaOrEnd {
-            return if at == text.len() { Ok(too_large) } else { Err(Verdict::Invalid(at)) };
+            return if at == text.len() { Ok((at, too_large)) } else { Err(Verdict::Invalid(at)) };
         }
         let Some(byte) = text.get(at).copied() else { return Err(Verdict::Invalid(text.len())) };
         match (expect, byte) {

@@ -17,7 +17,8 @@ const FIRST_SECOND: i64 = -62_135_596_800;
 const LAST_SECOND: i64 = 253_402_300_799;
 
 impl Instant {
-    fn new(seconds: i64, nanoseconds: u32) -> Option<Self> {
+    #[inline]
+    pub(crate) fn new(seconds: i64, nanoseconds: u32) -> Option<Self> {
         (FIRST_SECOND..=LAST_SECOND).contains(&seconds).then_some(Self { seconds, nanoseconds })
     }
 
@@ -30,7 +31,27 @@ impl Instant {
         Self::from_nanoseconds(i128::from(value) * 1000)
     }
 
+    /// `value` times ten to the minus `digits` seconds after the epoch; at most nanoseconds.
+    #[inline]
+    fn from_epoch(value: i64, digits: u32) -> Option<Self> {
+        // With the divisor known where it divides, the compiler multiplies instead.
+        let (seconds, rest, factor) = match digits {
+            0 => (value, 0, 1),
+            3 => (value.div_euclid(1_000), value.rem_euclid(1_000), 1_000_000),
+            6 => (value.div_euclid(1_000_000), value.rem_euclid(1_000_000), 1_000),
+            9 => (value.div_euclid(1_000_000_000), value.rem_euclid(1_000_000_000), 1),
+            _ => return Self::from_nanoseconds(i128::from(value) * 10_i128.pow(9_u32.checked_sub(digits)?)),
+        };
+        Self::new(seconds, rest as u32 * factor)
+    }
+
+    /// Whole seconds since the epoch, rounded down.
+    pub(crate) fn seconds(self) -> i64 {
+        self.seconds
+    }
+
     /// Microseconds since the epoch, rounded down.
+    #[inline]
     pub(crate) fn microseconds(self) -> i64 {
         // The range of seconds keeps this far from overflow.
         self.seconds * 1_000_000 + i64::from(self.nanoseconds / 1000)
@@ -92,10 +113,14 @@ impl TimeFormat {
     }
 
     /// Reads a whole number.
+    #[inline]
     pub(crate) fn read_integer(self, value: i128) -> Option<Instant> {
         let Self::Epoch(digits) = self else { return None };
-        // Both factors are below 2^65 and 2^30.
-        Instant::from_nanoseconds(value * 10_i128.pow(9 - digits))
+        match i64::try_from(value) {
+            Ok(value) => Instant::from_epoch(value, digits),
+            // Both factors are below 2^65 and 2^30.
+            Err(_) => Instant::from_nanoseconds(value * 10_i128.pow(9 - digits)),
+        }
     }
 }
 

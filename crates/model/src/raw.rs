@@ -156,6 +156,48 @@ impl RawBatch {
             + self.headers.capacity() * size_of::<(Range<usize>, Option<Range<usize>>)>()
     }
 
+    /// The offset of the message at `index`.
+    ///
+    /// # Panics
+    /// If `index` is not below [`len`](Self::len); so do the methods below.
+    #[inline]
+    pub fn offset(&self, index: usize) -> i64 {
+        self.entries[index].offset
+    }
+
+    /// The broker's timestamp of the message at `index`, ms since the epoch.
+    #[inline]
+    pub fn broker_time_ms(&self, index: usize) -> Option<i64> {
+        self.entries[index].broker_time_ms
+    }
+
+    /// All bytes of the batch: those of a message's key, payload and headers, and then those of the next.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Where the payload of the message at `index` stands in [`bytes`](Self::bytes).
+    #[inline]
+    pub fn payload_range(&self, index: usize) -> Option<Range<usize>> {
+        self.entries[index].payload.clone()
+    }
+
+    /// Where the key of the message at `index` stands in [`bytes`](Self::bytes).
+    #[inline]
+    pub fn key_range(&self, index: usize) -> Option<Range<usize>> {
+        self.entries[index].key.clone()
+    }
+
+    /// Where the value of the last header of this name stands that has a value.
+    pub fn header_range(&self, index: usize, name: &str) -> Option<Range<usize>> {
+        self.headers[self.entries[index].headers.clone()]
+            .iter()
+            .filter(|(key, _)| self.bytes[key.clone()] == *name.as_bytes())
+            .filter_map(|(_, value)| value.clone())
+            .next_back()
+    }
+
     /// The message at `index`.
     ///
     /// # Panics

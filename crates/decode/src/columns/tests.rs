@@ -17,18 +17,73 @@ fn a_dictionary_holds_each_value_once_and_forgets_what_was_taken_back() {
         column.push(&format!("v{}", i % 100)).unwrap();
     }
     column.null();
-    column.push("secret of a rejected message").unwrap();
+    column.mark();
+    for text in ["secret of a rejected message", "another, too long for a word", "short", "v5"] {
+        column.push(text).unwrap();
+    }
     column.truncate(1001);
-    let array = column.finish(true).unwrap();
-    let (rows, values) = dictionary(&array);
+    column.push("short").unwrap();
+    column.truncate(1001);
+    let first = column.finish().unwrap();
+    let (rows, values) = dictionary(&first);
     assert_eq!((rows.len(), values), (1001, 100));
     assert_eq!((rows[0], rows[99], rows[100], rows[1000]), (Some("v0"), Some("v99"), Some("v0"), None));
 
+    // The next batch shares the values, as the same memory while there are no new ones.
     column.push("v5").unwrap();
-    let array = column.finish(false).unwrap();
-    assert_eq!(dictionary(&array), (vec![Some("v5")], 1));
-    column.null();
-    assert_eq!(dictionary(&column.finish(true).unwrap()), (vec![None], 0));
+    let second = column.finish().unwrap();
+    assert_eq!(dictionary(&second), (vec![Some("v5")], 100));
+    let values = |array: &ArrayRef| array.as_dictionary::<Int32Type>().values().as_string::<i32>().values().as_ptr();
+    assert_eq!(values(&first), values(&second));
+    column.push("new").unwrap();
+    assert_eq!(dictionary(&column.finish().unwrap()), (vec![Some("new")], 101));
+    assert_eq!(dictionary(&column.finish().unwrap()), (vec![], 101));
+}
+
+#[test]
+fn a_dictionary_that_grows_becomes_plain_and_comes_back() {
+    let mut column = Dictionary::with_capacity(0);
+    let mut next = 0;
+    for batch in 0..20 {
+        for row in 0..5000 {
+            column.mark();
+            column.push(&format!("value {next}")).unwrap();
+            next += 1;
+            column.push("again").unwrap();
+            column.push(&format!("value {next}")).unwrap();
+            next += 1;
+            column.mark();
+            column.push("rejected").unwrap();
+            column.truncate(3 * row + 3);
+        }
+        let array = column.finish().unwrap();
+        let (rows, values) = dictionary(&array);
+        let plain = batch % 16 != 0;
+        assert_eq!(values, if plain { 15_000 } else { 10_001 }, "{batch}");
+        let [one, other] = [next - 2, next - 1].map(|value| format!("value {value}"));
+        assert_eq!(rows[14_997..], [Some(one.as_str()), Some("again"), Some(&other)]);
+    }
+    // All rows are of one value again: nothing of the former ones stays.
+    for _ in 0..20 {
+        column.push("one").unwrap();
+        column.finish().unwrap();
+    }
+    column.push("one").unwrap();
+    assert_eq!(dictionary(&column.finish().unwrap()), (vec![Some("one")], 1));
+}
+
+#[test]
+fn keys_of_parts_of_a_text_are_those_of_the_texts() {
+    let text = "aéxyz and sixteen bytes, and many more than sixteen";
+    let mut column = Dictionary::with_capacity(0);
+    for start in 0..text.len() {
+        for end in start..=text.len() {
+            if let Some(part) = text.get(start..end) {
+                let key = column.key(text.as_bytes(), start, end).unwrap();
+                assert_eq!(column.push(part).unwrap(), key, "{part}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::time::Instant;
 
 /// Why a value is missing, or what is doubtful about it: the codes of `_quality`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Code {
+pub(crate) enum Code {
     Null,
     Empty,
     Unavailable,
@@ -24,7 +24,7 @@ pub(super) enum Code {
 }
 
 impl Code {
-    pub(super) fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Empty => "empty",
@@ -41,20 +41,20 @@ impl Code {
 
 /// A value, or why there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reading<T> {
+pub(crate) enum Reading<T> {
     Value(T),
     Missing(Code),
 }
 
 /// A time, and whether its zone was assumed.
-pub(super) type TimeReading = Reading<(Instant, bool)>;
+pub(crate) type TimeReading = Reading<(Instant, bool)>;
 
 impl TimeReading {
-    pub(super) const NONE: Self = Self::Missing(Code::Null);
+    pub(crate) const NONE: Self = Self::Missing(Code::Null);
 }
 
 /// Whether a text means that there is no value, wherever it stands.
-pub(super) fn sentinel(leaf: &Leaf, text: &str) -> Option<Code> {
+pub(crate) fn sentinel(leaf: &Leaf, text: &str) -> Option<Code> {
     match text.len() {
         0 => Some(Code::Empty),
         11 if text == "UNAVAILABLE" => Some(Code::Unavailable),
@@ -66,7 +66,7 @@ pub(super) fn sentinel(leaf: &Leaf, text: &str) -> Option<Code> {
 }
 
 /// Whether a text means that a number is none.
-pub(super) fn not_finite(text: &str) -> Option<Code> {
+pub(crate) fn not_finite(text: &str) -> Option<Code> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let is = |word: &str| unsigned.eq_ignore_ascii_case(word);
     if is("nan") {

@@ -1,0 +1,237 @@
+//! Numbers of known length, eight digits at a time and without a branch per digit.
+//!
+//! What is not written plainly (an exponent, more than sixteen characters, the wrong characters) is
+//! left to [`crate::number`], which knows the whole grammar.
+
+use super::window::{self, Window};
+use crate::number::{self, Written};
+
+/// The number `mantissa` times ten to the minus `fraction`, up to sixteen digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Plain {
+    pub(super) negative: bool,
+    pub(super) mantissa: u64,
+    /// Digits after the point; 0 if there is none.
+    pub(super) fraction: u32,
+}
+
+/// The last bytes of a window, by their count.
+const LAST: [u128; 17] = {
+    let mut masks = [0; 17];
+    let mut count = 1;
+    while count <= 16 {
+        masks[count] = u128::MAX << (8 * (16 - count));
+        count += 1;
+    }
+    masks
+};
+
+/// The bytes before a point at this place, and those after it; without a point all are after it.
+const AROUND: [(u128, u128); 17] = {
+    let mut masks = [(0, u128::MAX); 17];
+    let mut place = 0;
+    while place < 16 {
+        masks[place] = ((1 << (8 * place)) - 1, if place == 15 { 0 } else { u128::MAX << (8 * (place + 1)) });
+        place += 1;
+    }
+    masks
+};
+
+/// The powers of ten that doubles hold exactly.
+const POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+    1e19, 1e20, 1e21, 1e22,
+];
+
+/// The value of eight digits, the first in the lowest byte, each a number from 0 to 9. Neighbours
+/// are joined to pairs, these to fours and those to eight (D. Lemire, "Quickly parsing eight digits").
+#[inline(always)]
+pub(super) fn eight(digits: u64) -> u64 {
+    const EVERY_FOURTH: u64 = 0x0000_00ff_0000_00ff;
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+    let upper = (pairs & EVERY_FOURTH).wrapping_mul(100 + (1_000_000 << 32));
+    let lower = ((pairs >> 16) & EVERY_FOURTH).wrapping_mul(1 + (10_000 << 32));
+    upper.wrapping_add(lower) >> 32
+}
+
+/// Whether each byte is from 0 to 9.
+#[inline(always)]
+pub(super) fn are_digits(bytes: u64) -> bool {
+    (bytes.wrapping_add(0x7676_7676_7676_7676) | bytes) & 0x8080_8080_8080_8080 == 0
+}
+
+/// The number that stands in `text[start..end]`, if it is one of up to sixteen characters behind
+/// its sign, with or without a point. `None` says nothing about other numbers.
+#[inline(always)]
+pub(super) fn plain(text: &[u8], start: usize, end: usize) -> Option<Plain> {
+    let negative = *text.get(start)? == b'-';
+    let start = start + usize::from(negative);
+    let window: &Window = text.get(end.wrapping_sub(16)..end)?.first_chunk()?;
+    let len = end.wrapping_sub(start);
+    let last = *LAST.get(len)?;
+    let point = ((window::places(window, b'.') & (0xffff << (16 - len)) | 1 << 16).trailing_zeros()) as usize;
+    let digits = (u128::from_le_bytes(*window) ^ 0x3030_3030_3030_3030_3030_3030_3030_3030) & last;
+    let (before, after) = AROUND.get(point)?;
+    // The point is closed up: the digits before it move by one.
+    let digits = (digits & before) << 8 | digits & after;
+    let (first, second) = (digits as u64, (digits >> 64) as u64);
+    let zero_leads = (text[start] == b'0') & (len > 1) & (point != 17 - len);
+    let bare_point = (point == 15) | (point == 16 - len);
+    if !(are_digits(first) & are_digits(second)) | zero_leads | bare_point | (len == 0) {
+        return None;
+    }
+    Some(Plain {
+        negative,
+        mantissa: eight(first) * 100_000_000 + eight(second),
+        fraction: if point == 16 { 0 } else { 15 - point as u32 },
+    })
+}
+
+/// A number as a double, as [`number::double`] gives it: decimals rounded to the nearest, whole
+/// numbers only if they fit. `None` if it is no number or does not fit.
+#[inline(always)]
+pub(super) fn double(text: &[u8], start: usize, end: usize) -> Option<f64> {
+    match plain(text, start, end) {
+        // Both are exact, so the one division rounds once (W. Clinger, "How to read floating point
+        // numbers accurately", 1990). The sign is put on last, which keeps that of -0.
+        Some(Plain { negative, mantissa, fraction }) if mantissa <= 1 << 53 => {
+            let value = mantissa as f64 / POWERS[fraction as usize & 15];
+            Some(if negative { -value } else { value })
+        }
+        _ => any_double(&text[start..end]),
+    }
+}
+
+/// The same of any number.
+#[inline(never)]
+fn any_double(text: &[u8]) -> Option<f64> {
+    let written = number::written(text)?;
+    if written == Written::Decimal
+        && let Some(value) = with_exponent(text)
+    {
+        return Some(value);
+    }
+    number::double(std::str::from_utf8(text).ok()?, written)
+}
+
+/// A decimal of few digits and a small exponent, exactly. `text` is a number by the grammar.
+fn with_exponent(text: &[u8]) -> Option<f64> {
+    let (mut mantissa, mut digits, mut fraction, mut exponent) = (0_u64, 0, 0_i32, 0_i32);
+    let mut rest = text.strip_prefix(b"-").unwrap_or(text).iter();
+    let mut after_point = false;
+    for byte in rest.by_ref() {
+        match byte {
+            b'.' => after_point = true,
+            b'e' | b'E' => break,
+            digit => {
+                mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+                digits += 1;
+                fraction += i32::from(after_point);
+            }
+        }
+    }
+    let mut negative_exponent = false;
+    for byte in rest {
+        match byte {
+            b'-' => negative_exponent = true,
+            b'+' => {}
+            digit if exponent < 1000 => exponent = exponent * 10 + i32::from(digit - b'0'),
+            _ => {}
+        }
+    }
+    if digits > 18 || mantissa > 1 << 53 {
+        return None;
+    }
+    let scale = if negative_exponent { -exponent } else { exponent } - fraction;
+    let power = POWERS.get(scale.unsigned_abs() as usize)?;
+    let value = if scale < 0 { mantissa as f64 / power } else { mantissa as f64 * power };
+    Some(if text[0] == b'-' { -value } else { value })
+}
+
+/// A whole number of 64 bits, as [`number::integer`] gives it. `None` if it is no number, or not
+/// whole, or does not fit.
+#[inline(always)]
+pub(super) fn integer(text: &[u8], start: usize, end: usize) -> Option<i64> {
+    match plain(text, start, end) {
+        // Sixteen digits fit.
+        Some(Plain { negative, mantissa, fraction: 0 }) => {
+            let value = mantissa as i64;
+            Some(if negative { -value } else { value })
+        }
+        _ => any_integer(&text[start..end]),
+    }
+}
+
+#[inline(never)]
+fn any_integer(text: &[u8]) -> Option<i64> {
+    number::written(text)?;
+    number::integer(std::str::from_utf8(text).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers, near-numbers and what only looks like one, by turns.
+    fn texts() -> impl Iterator<Item = String> {
+        let mut state = 0x5eed_u64;
+        let mut below = move |bound: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % bound
+        };
+        let fixed = [
+            "0", "-0", "0.0", "-0.0", "00", "01", "-01", "1.", ".1", "-.1", "-", "", "1..2", "1.2.3", "0.1", "1e5",
+            "1E+5", "1e", "1e+", "9007199254740991", "9007199254740992", "9007199254740993", "9999999999999999",
+            "900719925474099.3", "18446744073709551615", "18446744073709551616", "-9223372036854775808",
+            "9223372036854775807", "9223372036854775808", "1e400", "5e-324", "1e22", "1e23", "123456789012345678",
+            "0.1000000000000000055511151231257827021181583404541015625", "1/2", "1:2", "+1", " 1", "1 ", "nan", "\u{e9}1",
+        ];
+        let random = (0..60_000).map(move |_| {
+            let digits = |count: u64, below: &mut dyn FnMut(u64) -> u64| -> String {
+                (0..count).map(|_| char::from(b'0' + below(10) as u8)).collect()
+            };
+            let mut text = String::new();
+            if below(3) == 0 {
+                text.push('-');
+            }
+            let count = below(12);
+            text += &digits(count, &mut below);
+            if below(3) > 0 {
+                text.push('.');
+                let count = below(9);
+                text += &digits(count, &mut below);
+            }
+            if below(6) == 0 {
+                text += ["e", "E", "e-", "E+"][below(4) as usize];
+                let count = below(4);
+                text += &digits(count, &mut below);
+            }
+            if below(20) == 0 && !text.is_empty() {
+                let at = below(text.len() as u64) as usize;
+                text.replace_range(at..=at, ["x", ".", "-", "/", ":", "\"", "\u{80}"][below(7) as usize]);
+            }
+            text
+        });
+        fixed.into_iter().map(str::to_owned).chain(random)
+    }
+
+    #[test]
+    fn numbers_are_what_the_grammar_says() {
+        let (mut numbers, mut others) = (0, 0);
+        for text in texts() {
+            for before in ["................", "12345678901234567", "\"", ""] {
+                let whole = format!("{before}{text},1234567890123456789");
+                let (start, end) = (before.len(), before.len() + text.len());
+                let written = number::written(text.as_bytes());
+                let expected = written.and_then(|written| number::double(&text, written));
+                let value = double(whole.as_bytes(), start, end);
+                assert_eq!(value.map(f64::to_bits), expected.map(f64::to_bits), "{text}");
+                let expected = written.and_then(|_| number::integer(&text));
+                assert_eq!(integer(whole.as_bytes(), start, end), expected, "{text}");
+                numbers += usize::from(written.is_some());
+                others += usize::from(written.is_none());
+            }
+        }
+        assert!(numbers > 50_000 && others > 20_000, "{numbers} {others}");
+    }
+}

@@ -1,0 +1,775 @@
+//! From the places of values to columns: one column after the other, for all rows of a chunk.
+
+use super::clock::{Accepts, Clock};
+use super::digits;
+use super::plan::Layout;
+use super::scan::{Kind, ROWS, Scanner, Span, Unknown};
+use crate::builders::Builders;
+use crate::columns::Full;
+use crate::decoder::read::{Code, Reading, TimeReading, not_finite, sentinel};
+use crate::plan::{self, Leaf, NumericStrings, Op, Plan, TextTarget, ValueKind};
+use crate::time::{Instant, TimeFormat};
+
+/// A message that is left to the general path, by its row in the chunk.
+pub(super) struct Odd(pub(super) usize);
+
+/// Rows of the chunk that is worked on.
+type Rows = std::ops::Range<usize>;
+type Cells = [Span; ROWS];
+type Done = Result<(), Odd>;
+
+/// Messages whose values were found and whose rows are not made yet.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    /// By slot and row.
+    pub(super) spans: Vec<Cells>,
+    pub(super) unknown: Vec<Unknown>,
+    /// The number of rows.
+    pub(super) rows: usize,
+    /// The index of each row's message.
+    pub(super) messages: [u32; ROWS],
+    /// The device id that came with the key or a header.
+    pub(super) devices: Cells,
+}
+
+/// What rows are made with.
+#[derive(Debug)]
+pub(super) struct Maker {
+    /// For each time of the plan.
+    clocks: Vec<Clock>,
+    /// For each time of the plan, its value in each row.
+    times: Vec<[TimeReading; ROWS]>,
+    /// What is doubtful about values, in the order of columns.
+    notes: Vec<Note>,
+    quality: String,
+    extra: String,
+    pub(super) counts: Counts,
+}
+
+/// Counts of the rows that were made.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Counts {
+    pub(super) unknown_fields: u64,
+    pub(super) sentinels: u64,
+    pub(super) times_from_broker: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Note {
+    row: u8,
+    about: About,
+    code: Code,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum About {
+    Leaf(u32),
+    Device,
+    EventTime,
+}
+
+/// What a chunk's rows are made of.
+#[derive(Clone, Copy)]
+pub(super) struct Given<'g> {
+    pub(super) layout: &'g Layout,
+    pub(super) plan: &'g Plan,
+    pub(super) text: &'g [u8],
+    pub(super) chunk: &'g Chunk,
+    pub(super) scanner: &'g Scanner,
+    /// Where the device id goes if it comes from outside the payload.
+    pub(super) outside_device: Option<usize>,
+    pub(super) raw: &'g situs_model::RawBatch,
+}
+
+impl Given<'_> {
+    fn cells(&self, slot: usize) -> &Cells {
+        &self.chunk.spans[slot]
+    }
+
+    /// The text of a span. Spans lie at ASCII characters of text that was checked to be UTF-8, so it
+    /// is never refused.
+    #[inline(always)]
+    fn str(&self, span: Span) -> Option<&str> {
+        std::str::from_utf8(self.text.get(span.start()..span.end())?).ok()
+    }
+
+    #[inline(always)]
+    fn bytes(&self, span: Span) -> &[u8] {
+        &self.text[span.start()..span.end()]
+    }
+}
+
+/// What a value is as far as a column of one type is concerned.
+enum Value<T> {
+    Some(T),
+    Absent,
+    Missing(Code),
+    /// The general path knows.
+    Odd,
+}
+
+impl Maker {
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self {
+            clocks: (0..plan.times).map(|_| Clock::default()).collect(),
+            times: vec![[TimeReading::NONE; ROWS]; plan.times],
+            notes: Vec::new(),
+            quality: String::new(),
+            extra: String::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Makes the given rows of a chunk. If a message is one for the general path, all columns are
+    /// left uneven and must be cut back.
+    pub(super) fn make(&mut self, given: Given<'_>, builders: &mut Builders, rows: Rows) -> Done {
+        self.notes.clear();
+        let full = |Full| Odd(rows.start);
+        for op in &given.plan.ops {
+            let Op::One(leaf) = op else { return Err(Odd(rows.start)) };
+            self.leaf(given, builders, &given.plan.leaves[*leaf], rows.clone())?;
+        }
+        for target in &given.plan.empty {
+            for _ in rows.clone() {
+                builders.null(*target).map_err(full)?;
+            }
+        }
+        if let Some(column) = given.outside_device {
+            self.dictionary(given, builders, column, &given.chunk.devices, rows.clone(), |given, span| {
+                match span.kind() {
+                    Kind::String if given.text[span.start()..span.end()].is_ascii() || given.str(span).is_some() => {
+                        Value::Some(span)
+                    }
+                    _ => Value::Missing(Code::Null),
+                }
+            }, About::Device)?;
+        }
+        self.event_times(given, builders, rows.clone())?;
+        self.extras(given, builders, rows.clone()).map_err(full)?;
+        self.qualities(given, builders, rows.clone()).map_err(full)?;
+        let missing = |note: &&Note| !matches!(note.code, Code::ZoneAssumed | Code::Broker | Code::Ingest);
+        self.counts.sentinels += self.notes.iter().filter(missing).count() as u64;
+        self.counts.times_from_broker +=
+            self.notes.iter().filter(|note| matches!(note.code, Code::Broker | Code::Ingest)).count() as u64;
+        let here = |unknown: &&Unknown| rows.contains(&usize::from(unknown.row));
+        self.counts.unknown_fields += given.chunk.unknown.iter().filter(here).count() as u64;
+        Ok(())
+    }
+
+    fn note(&mut self, row: usize, about: About, code: Code) {
+        self.notes.push(Note { row: row as u8, about, code });
+    }
+
+    /// Fills the columns of a leaf.
+    fn leaf(&mut self, given: Given<'_>, builders: &mut Builders, leaf: &Leaf, rows: Rows) -> Done {
+        let cells = given.cells(leaf.slot);
+        match &leaf.kind {
+            plan::Kind::Float64(column) => {
+                let (values, valid) =
+                    self.numbers(given, leaf, rows.clone(), |given, span| double(given, leaf, span))?;
+                builders.float64[*column].extend(&values[..rows.len()], valid);
+            }
+            plan::Kind::Int64(column) => {
+                let (values, valid) =
+                    self.numbers(given, leaf, rows.clone(), |given, span| integer(given, leaf, span))?;
+                builders.int64[*column].extend(&values[..rows.len()], valid);
+            }
+            plan::Kind::Int32(column) => {
+                let (values, valid) =
+                    self.numbers(given, leaf, rows.clone(), |given, span| match integer(given, leaf, span) {
+                        Value::Some(value) => i32::try_from(value).map_or(Value::Odd, Value::Some),
+                        Value::Missing(code) => Value::Missing(code),
+                        Value::Absent => Value::Absent,
+                        Value::Odd => Value::Odd,
+                    })?;
+                builders.int32[*column].extend(&values[..rows.len()], valid);
+            }
+            plan::Kind::Boolean(column) => {
+                for row in rows {
+                    let span = cells[row];
+                    match boolean(given, leaf, span) {
+                        Value::Some(value) => builders.boolean[*column].push(value),
+                        Value::Absent => builders.boolean[*column].null(),
+                        Value::Missing(code) => {
+                            builders.boolean[*column].null();
+                            self.note(row, About::Leaf(leaf.number as u32), code);
+                        }
+                        Value::Odd => return Err(Odd(row)),
+                    }
+                }
+            }
+            plan::Kind::Timestamp(column) => {
+                self.read_times(given, leaf, rows.clone())?;
+                let Some((_, number)) = leaf.time else { return Err(Odd(rows.start)) };
+                let (mut values, mut valid) = ([0; ROWS], 0);
+                for (i, row) in rows.clone().enumerate() {
+                    match self.times[number][row] {
+                        Reading::Value((time, assumed)) => {
+                            values[i] = time.microseconds();
+                            valid |= 1 << i;
+                            if assumed {
+                                self.note(row, About::Leaf(leaf.number as u32), Code::ZoneAssumed);
+                            }
+                        }
+                        Reading::Missing(code) => {
+                            if cells[row] != Span::ABSENT {
+                                self.note(row, About::Leaf(leaf.number as u32), code);
+                            }
+                        }
+                    }
+                }
+                builders.timestamp[*column].extend(&values[..rows.len()], valid);
+            }
+            plan::Kind::Nothing => {
+                self.read_times(given, leaf, rows.clone())?;
+                let Some((_, number)) = leaf.time else { return Ok(()) };
+                for row in rows {
+                    match self.times[number][row] {
+                        Reading::Value((_, false)) => {}
+                        Reading::Value((_, true)) => {
+                            self.note(row, About::Leaf(leaf.number as u32), Code::ZoneAssumed);
+                        }
+                        Reading::Missing(code) => {
+                            if cells[row] != Span::ABSENT {
+                                self.note(row, About::Leaf(leaf.number as u32), code);
+                            }
+                        }
+                    }
+                }
+            }
+            plan::Kind::Text(target) => {
+                self.texts(given, builders, leaf, *target, rows, |given, span| text(given, leaf, span))?;
+            }
+            plan::Kind::Json(target) => {
+                self.texts(given, builders, leaf, *target, rows, |_, span| match span.kind() {
+                    Kind::Json => Value::Some(span),
+                    Kind::Null => Value::Missing(Code::Null),
+                    Kind::Absent => Value::Absent,
+                    _ => Value::Odd,
+                })?;
+            }
+            plan::Kind::Numbers(column) => {
+                for row in rows {
+                    let span = cells[row];
+                    match span.kind() {
+                        Kind::List => self.number_list(given, builders, leaf, *column, span, row)?,
+                        Kind::Absent => builders.numbers[*column].null().map_err(|Full| Odd(row))?,
+                        _ => return Err(Odd(row)),
+                    }
+                }
+            }
+            plan::Kind::Texts(column) => {
+                for row in rows {
+                    let span = cells[row];
+                    match span.kind() {
+                        Kind::List => text_list(given, builders, leaf, *column, span, row)?,
+                        Kind::Absent => builders.texts[*column].null().map_err(|Full| Odd(row))?,
+                        _ => return Err(Odd(row)),
+                    }
+                }
+            }
+            plan::Kind::Value(kind) => {
+                for row in rows {
+                    self.value(given, builders, leaf, kind, cells[row], row)?;
+                }
+            }
+            plan::Kind::Pairs(_) => return Err(Odd(rows.start)),
+        }
+        Ok(())
+    }
+
+    /// The values of a column of numbers, and which rows have one.
+    #[inline(always)]
+    fn numbers<T: Copy + Default>(
+        &mut self,
+        given: Given<'_>,
+        leaf: &Leaf,
+        rows: Rows,
+        read: impl Fn(Given<'_>, Span) -> Value<T>,
+    ) -> Result<([T; ROWS], u64), Odd> {
+        let cells = given.cells(leaf.slot);
+        let (mut values, mut valid) = ([T::default(); ROWS], 0);
+        for (i, row) in rows.enumerate() {
+            match read(given, cells[row]) {
+                Value::Some(value) => {
+                    values[i] = value;
+                    valid |= 1 << i;
+                }
+                Value::Absent => {}
+                Value::Missing(code) => self.note(row, About::Leaf(leaf.number as u32), code),
+                Value::Odd => return Err(Odd(row)),
+            }
+        }
+        Ok((values, valid))
+    }
+
+    /// Fills a column of text.
+    #[inline(always)]
+    fn texts(
+        &mut self,
+        given: Given<'_>,
+        builders: &mut Builders,
+        leaf: &Leaf,
+        target: TextTarget,
+        rows: Rows,
+        read: impl Fn(Given<'_>, Span) -> Value<Span>,
+    ) -> Done {
+        let cells = given.cells(leaf.slot);
+        let about = About::Leaf(leaf.number as u32);
+        let column = match target {
+            TextTarget::Dictionary(column) => {
+                return self.dictionary(given, builders, column, cells, rows, read, about);
+            }
+            TextTarget::Utf8(column) => &mut builders.utf8[column],
+        };
+        for row in rows {
+            let done = match read(given, cells[row]) {
+                Value::Some(span) => column.push_part(given.text, span.start(), span.end()),
+                Value::Absent => column.null(),
+                Value::Missing(code) => {
+                    self.note(row, about, code);
+                    column.null()
+                }
+                Value::Odd => return Err(Odd(row)),
+            };
+            done.map_err(|Full| Odd(row))?;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "one column: where from, where to, how, and its name")]
+    fn dictionary(
+        &mut self,
+        given: Given<'_>,
+        builders: &mut Builders,
+        column: usize,
+        cells: &Cells,
+        rows: Rows,
+        read: impl Fn(Given<'_>, Span) -> Value<Span>,
+        about: About,
+    ) -> Done {
+        let column = &mut builders.dictionary[column];
+        let (mut keys, mut valid) = ([0; ROWS], 0_u64);
+        for (i, row) in rows.clone().enumerate() {
+            match read(given, cells[row]) {
+                Value::Some(span) => {
+                    keys[i] = column.key(given.text, span.start(), span.end()).map_err(|Full| Odd(row))?;
+                    valid |= 1 << i;
+                }
+                Value::Absent => {}
+                Value::Missing(code) => self.note(row, about, code),
+                Value::Odd => return Err(Odd(row)),
+            }
+        }
+        column.extend(&keys[..rows.len()], valid);
+        Ok(())
+    }
+
+    /// Reads a leaf's times.
+    fn read_times(&mut self, given: Given<'_>, leaf: &Leaf, rows: Rows) -> Done {
+        let Some((formats, number)) = &leaf.time else { return Ok(()) };
+        let cells = given.cells(leaf.slot);
+        let (clock, times) = (&mut self.clocks[*number], &mut self.times[*number]);
+        let accepts = Accepts::of(formats);
+        for row in rows {
+            times[row] = match time(given, leaf, formats, accepts, clock, cells[row]) {
+                Value::Some(reading) => Reading::Value(reading),
+                Value::Absent => TimeReading::NONE,
+                Value::Missing(code) => Reading::Missing(code),
+                Value::Odd => return Err(Odd(row)),
+            };
+        }
+        Ok(())
+    }
+
+    /// The time of each row: that of the best field that has one, else the broker's.
+    fn event_times(&mut self, given: Given<'_>, builders: &mut Builders, rows: Rows) -> Done {
+        let leaves = &given.plan.event_times;
+        let mut micros = [0; ROWS];
+        let mut nanos = [0; ROWS];
+        let mut nanos_valid = 0;
+        for (i, row) in rows.clone().enumerate() {
+            let read = leaves.iter().find_map(|(_, leaf)| {
+                let (_, number) = given.plan.leaves[*leaf].time.as_ref()?;
+                match self.times[*number][row] {
+                    Reading::Value((time, _)) => Some(time),
+                    Reading::Missing(_) => None,
+                }
+            });
+            let time = match read {
+                Some(time) => time,
+                None => self.outside_time(given, row)?,
+            };
+            micros[i] = time.microseconds();
+            if builders.event_time_ns.is_some()
+                && let Some(time) = time.nanoseconds()
+            {
+                nanos[i] = time;
+                nanos_valid |= 1 << i;
+            }
+        }
+        if let Some(column) = &mut builders.event_time_ns {
+            column.extend(&nanos[..rows.len()], nanos_valid);
+        }
+        builders.end_rows(&micros[..rows.len()], &given.chunk.messages[rows]);
+        Ok(())
+    }
+
+    #[cold]
+    fn outside_time(&mut self, given: Given<'_>, row: usize) -> Result<Instant, Odd> {
+        let broker = given.raw.broker_time_ms(given.chunk.messages[row] as usize);
+        let (time, code) = match broker.and_then(|ms| ms.checked_mul(1000)).and_then(Instant::from_microseconds) {
+            Some(time) => (Some(time), Code::Broker),
+            None => (Instant::from_microseconds(given.raw.received_us()), Code::Ingest),
+        };
+        self.note(row, About::EventTime, code);
+        time.ok_or(Odd(row))
+    }
+
+    /// Unknown fields, each row's as one JSON object.
+    fn extras(&mut self, given: Given<'_>, builders: &mut Builders, rows: Rows) -> Result<(), Full> {
+        let Some(column) = &mut builders.extra else { return Ok(()) };
+        // They are in the order of rows, and of the text in each row.
+        let first = given.chunk.unknown.partition_point(|unknown| usize::from(unknown.row) < rows.start);
+        let mut unknown = given.chunk.unknown[first..].iter().peekable();
+        for row in rows {
+            self.extra.clear();
+            while let Some(field) = unknown.next_if(|field| usize::from(field.row) == row) {
+                self.extra.push_str(if self.extra.is_empty() { "{\"" } else { ",\"" });
+                let (key, shape) = given.scanner.unknown_key(field.node);
+                self.extra.push_str(&given.layout.paths[shape]);
+                self.extra.push_str(key);
+                self.extra.push(':');
+                self.extra.push_str(given.str(field.value).unwrap_or("null"));
+            }
+            if self.extra.is_empty() {
+                column.null()?;
+            } else {
+                self.extra.push('}');
+                column.push(&self.extra)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn qualities(&mut self, given: Given<'_>, builders: &mut Builders, rows: Rows) -> Result<(), Full> {
+        if self.notes.is_empty() {
+            builders.quality.nulls(rows.len());
+            return Ok(());
+        }
+        // Stable, so that each row's stay in the order of columns.
+        self.notes.sort_by_key(|note| note.row);
+        let mut notes = self.notes.iter().peekable();
+        for row in rows {
+            self.quality.clear();
+            while let Some(note) = notes.next_if(|note| usize::from(note.row) == row) {
+                if !self.quality.is_empty() {
+                    self.quality.push(';');
+                }
+                self.quality.push_str(match note.about {
+                    About::Leaf(leaf) => &given.plan.leaves[leaf as usize].name,
+                    About::Device => "device",
+                    About::EventTime => "event_time",
+                });
+                self.quality.push(':');
+                self.quality.push_str(note.code.word());
+            }
+            if self.quality.is_empty() {
+                builders.quality.null();
+            } else {
+                builders.quality.push(&self.quality)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A flat list of numbers; each code is noted once.
+    fn number_list(
+        &mut self,
+        given: Given<'_>,
+        builders: &mut Builders,
+        leaf: &Leaf,
+        column: usize,
+        span: Span,
+        row: usize,
+    ) -> Done {
+        let list = &mut builders.numbers[column];
+        let mut has_null = false;
+        super::list::numbers(given.text, span.start(), span.end(), |value| match value {
+            Some(value) => list.push(value),
+            None => {
+                has_null = true;
+                self.counts.sentinels += 1;
+                list.push_null();
+            }
+        })
+        .ok_or(Odd(row))?;
+        list.end().map_err(|Full| Odd(row))?;
+        if has_null {
+            // Each null counts, and the note below counts as one.
+            self.counts.sentinels -= 1;
+            self.note(row, About::Leaf(leaf.number as u32), Code::Null);
+        }
+        Ok(())
+    }
+
+    /// A number, a text or a list, each in its own column.
+    #[inline(always)]
+    fn value(
+        &mut self,
+        given: Given<'_>,
+        builders: &mut Builders,
+        leaf: &Leaf,
+        kind: &ValueKind,
+        span: Span,
+        row: usize,
+    ) -> Done {
+        let full = |Full| Odd(row);
+        let mut number = None;
+        let mut text = None;
+        let mut is_list = false;
+        match span.kind() {
+            Kind::Absent => {}
+            Kind::Null => self.note(row, About::Leaf(leaf.number as u32), Code::Null),
+            Kind::Boolean => {
+                number = Some(f64::from(u8::from(given.text[span.start()] == b't')));
+                text = Some(span);
+            }
+            Kind::Number => match digits::double(given.text, span.start(), span.end()) {
+                Some(value) if kind.number.is_some() => number = Some(value),
+                Some(_) => text = Some(span),
+                None => return Err(Odd(row)),
+            },
+            Kind::String => {
+                let is_numeric = is_numeric(given, &kind.numeric_strings, row).ok_or(Odd(row))?;
+                let value = if is_numeric && leaf.sentinels.is_empty() {
+                    digits::double(given.text, span.start(), span.end())
+                } else {
+                    None
+                };
+                match value {
+                    Some(value) if kind.number.is_some() => number = Some(value),
+                    _ => {
+                        let string = given.str(span).ok_or(Odd(row))?;
+                        let code = sentinel(leaf, string)
+                            .or_else(|| if is_numeric { not_finite(string) } else { None });
+                        match code {
+                            Some(code) => self.note(row, About::Leaf(leaf.number as u32), code),
+                            None => {
+                                number = digits::double(given.text, span.start(), span.end())
+                                    .filter(|_| is_numeric && kind.number.is_some());
+                                if number.is_none() {
+                                    text = Some(span);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            Kind::List => {
+                let Some(column) = kind.list else { return Err(Odd(row)) };
+                let list = &mut builders.numbers[column];
+                let mut all = true;
+                super::list::numbers(given.text, span.start(), span.end(), |value| match value {
+                    Some(value) => list.push(value),
+                    None => all = false,
+                })
+                .filter(|()| all)
+                .ok_or(Odd(row))?;
+                list.end().map_err(full)?;
+                is_list = true;
+            }
+            Kind::Json => return Err(Odd(row)),
+        }
+        if let Some(column) = kind.number {
+            match number {
+                Some(value) => builders.float64[column].push(value),
+                None => builders.float64[column].null(),
+            }
+        }
+        if let (Some(column), false) = (kind.list, is_list) {
+            builders.numbers[column].null().map_err(full)?;
+        }
+        match (text, kind.text) {
+            (None, target) => builders.text_null(target).map_err(full)?,
+            (Some(span), TextTarget::Utf8(column)) => {
+                builders.utf8[column].push_part(given.text, span.start(), span.end()).map_err(full)?;
+            }
+            (Some(span), TextTarget::Dictionary(column)) => {
+                let column = &mut builders.dictionary[column];
+                let key = column.key(given.text, span.start(), span.end()).map_err(full)?;
+                column.push_key(key);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A number as a double, or in a string.
+#[inline(always)]
+fn double(given: Given<'_>, leaf: &Leaf, span: Span) -> Value<f64> {
+    match span.kind() {
+        Kind::Number => digits::double(given.text, span.start(), span.end()).map_or(Value::Odd, Value::Some),
+        Kind::Absent => Value::Absent,
+        _ => in_string(given, leaf, span, digits::double),
+    }
+}
+
+#[inline(always)]
+fn integer(given: Given<'_>, leaf: &Leaf, span: Span) -> Value<i64> {
+    match span.kind() {
+        Kind::Number => digits::integer(given.text, span.start(), span.end()).map_or(Value::Odd, Value::Some),
+        Kind::Absent => Value::Absent,
+        _ => in_string(given, leaf, span, digits::integer),
+    }
+}
+
+/// A number in a string, or why there is none.
+fn in_string<T>(
+    given: Given<'_>,
+    leaf: &Leaf,
+    span: Span,
+    read: impl Fn(&[u8], usize, usize) -> Option<T>,
+) -> Value<T> {
+    match span.kind() {
+        Kind::Null => Value::Missing(Code::Null),
+        Kind::String => {
+            let Some(text) = given.str(span) else { return Value::Odd };
+            if let Some(code) = sentinel(leaf, text) {
+                return Value::Missing(code);
+            }
+            match read(given.text, span.start(), span.end()) {
+                Some(value) => Value::Some(value),
+                None => not_finite(text).map_or(Value::Odd, Value::Missing),
+            }
+        }
+        _ => Value::Odd,
+    }
+}
+
+fn boolean(given: Given<'_>, leaf: &Leaf, span: Span) -> Value<bool> {
+    match span.kind() {
+        Kind::Boolean => Value::Some(given.text[span.start()] == b't'),
+        Kind::Null => Value::Missing(Code::Null),
+        Kind::Absent => Value::Absent,
+        Kind::String => given.str(span).and_then(|text| sentinel(leaf, text)).map_or(Value::Odd, Value::Missing),
+        _ => Value::Odd,
+    }
+}
+
+#[inline(always)]
+fn text(given: Given<'_>, leaf: &Leaf, span: Span) -> Value<Span> {
+    match span.kind() {
+        Kind::String => match missing_text(given, leaf, span) {
+            Some(code) => Value::Missing(code),
+            None => Value::Some(span),
+        },
+        Kind::Absent => Value::Absent,
+        Kind::Null => Value::Missing(Code::Null),
+        Kind::Boolean if leaf.takes_booleans => Value::Some(span),
+        // Checked as a number of some column would be.
+        Kind::Number
+            if leaf.takes_numbers && digits::double(given.text, span.start(), span.end()).is_some() =>
+        {
+            Value::Some(span)
+        }
+        _ => Value::Odd,
+    }
+}
+
+/// [`sentinel`] of a span.
+#[inline(always)]
+fn missing_text(given: Given<'_>, leaf: &Leaf, span: Span) -> Option<Code> {
+    let len = span.end() - span.start();
+    if leaf.sentinels.is_empty() && len != 0 && len != 11 {
+        return None;
+    }
+    sentinel(leaf, given.str(span)?)
+}
+
+/// A time, and whether its zone was assumed.
+#[inline(always)]
+fn time(
+    given: Given<'_>,
+    leaf: &Leaf,
+    formats: &[TimeFormat],
+    accepts: Accepts,
+    clock: &mut Clock,
+    span: Span,
+) -> Value<(Instant, bool)> {
+    match span.kind() {
+        Kind::String => {
+            if !leaf.sentinels.is_empty()
+                && let Some(code) = given.str(span).and_then(|text| sentinel(leaf, text))
+            {
+                return Value::Missing(code);
+            }
+            match clock.read(given.text, span.start(), span.end(), accepts, formats) {
+                Some(reading) => Value::Some(reading),
+                None => given
+                    .str(span)
+                    .and_then(|text| sentinel(leaf, text).or_else(|| not_finite(text)))
+                    .map_or(Value::Odd, Value::Missing),
+            }
+        }
+        Kind::Number => {
+            let plain = digits::plain(given.text, span.start(), span.end()).filter(|plain| plain.fraction == 0);
+            let value = match plain {
+                Some(plain) if plain.negative => Some(-(plain.mantissa as i64)),
+                Some(plain) => Some(plain.mantissa as i64),
+                None => None,
+            };
+            value
+                .and_then(|value| formats.iter().find_map(|format| format.read_integer(i128::from(value))))
+                .map_or(Value::Odd, |instant| Value::Some((instant, false)))
+        }
+        Kind::Null => Value::Missing(Code::Null),
+        Kind::Absent => Value::Absent,
+        _ => Value::Odd,
+    }
+}
+
+/// Whether a number in a string is a number in this row; `None` if the general path must tell.
+#[inline(always)]
+fn is_numeric(given: Given<'_>, numeric: &NumericStrings, row: usize) -> Option<bool> {
+    let conditions = match numeric {
+        NumericStrings::Always => return Some(true),
+        NumericStrings::Never => return Some(false),
+        NumericStrings::Any(conditions) => conditions,
+    };
+    for (slot, words) in conditions {
+        let Some(span) = given.chunk.spans.get(*slot).map(|cells| cells[row]) else { continue };
+        let text = match span.kind() {
+            Kind::String => given.bytes(span),
+            Kind::Json => match given.bytes(span) {
+                [b'"', text @ .., b'"'] if !text.contains(&b'\\') => text,
+                [b'"', ..] => return None,
+                _ => continue,
+            },
+            _ => continue,
+        };
+        if words.iter().any(|word| word.as_bytes() == text) {
+            return Some(true);
+        }
+    }
+    Some(false)
+}
+
+/// A flat list of texts without doubtful ones.
+fn text_list(
+    given: Given<'_>,
+    builders: &mut Builders,
+    leaf: &Leaf,
+    column: usize,
+    span: Span,
+    row: usize,
+) -> Done {
+    let list = &mut builders.texts[column];
+    super::list::texts(given.text, span.start(), span.end(), |start, end| {
+        let is_plain = missing_text(given, leaf, Span::new(Kind::String, start, end)).is_none();
+        is_plain && list.push_part(given.text, start, end).is_ok()
+    })
+    .ok_or(Odd(row))?;
+    list.end().map_err(|Full| Odd(row))
+}
