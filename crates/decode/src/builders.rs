@@ -82,6 +82,22 @@ impl Builders {
         Ok(())
     }
 
+    /// Adds so many nulls.
+    pub(crate) fn nulls(&mut self, target: Target, count: usize) -> Result<(), Full> {
+        match target {
+            Target::Float64(at) => self.float64[at].nulls(count),
+            Target::Int64(at) => self.int64[at].nulls(count),
+            Target::Int32(at) => self.int32[at].nulls(count),
+            Target::Timestamp(at) => self.timestamp[at].nulls(count),
+            Target::Dictionary(at) => self.dictionary[at].nulls(count),
+            Target::Utf8(at) => self.utf8[at].nulls(count),
+            Target::Boolean(_) | Target::Numbers(_) | Target::Texts(_) => {
+                (0..count).try_for_each(|_| self.null(target))?;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn text_null(&mut self, target: TextTarget) -> Result<(), Full> {
         match target {
             TextTarget::Utf8(at) => self.utf8[at].null()?,

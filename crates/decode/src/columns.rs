@@ -159,6 +159,11 @@ impl Texts {
         Ok(())
     }
 
+    fn push_empty(&mut self, count: usize) {
+        let end = self.offsets.last().copied().unwrap_or(0);
+        self.offsets.extend(std::iter::repeat_n(end, count));
+    }
+
     /// Adds `text[start..end]`.
     #[inline(always)]
     fn push_part(&mut self, text: &[u8], start: usize, end: usize) -> Result<(), Full> {
@@ -222,9 +227,25 @@ impl Text {
     /// Adds `text[start..end]`, which must be UTF-8.
     #[inline]
     pub(crate) fn push_part(&mut self, text: &[u8], start: usize, end: usize) -> Result<(), Full> {
-        self.texts.push_part(text, start, end)?;
+        self.put_part(text, start, end)?;
         self.valid.append_non_null();
         Ok(())
+    }
+
+    /// The same without saying that it is no null: [`extend_validity`](Self::extend_validity) does.
+    #[inline(always)]
+    pub(crate) fn put_part(&mut self, text: &[u8], start: usize, end: usize) -> Result<(), Full> {
+        self.texts.push_part(text, start, end)
+    }
+
+    /// Says which of the last rows are null: those whose bit in `valid` is not set.
+    pub(crate) fn extend_validity(&mut self, valid: u64, rows: usize) {
+        append_bits(&mut self.valid, valid, rows);
+    }
+
+    pub(crate) fn nulls(&mut self, count: usize) {
+        self.texts.push_empty(count);
+        self.valid.append_n_nulls(count);
     }
 
     pub(crate) fn null(&mut self) -> Result<(), Full> {

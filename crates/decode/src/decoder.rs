@@ -19,7 +19,7 @@ use situs_model::{
 use crate::builders::Builders;
 use crate::decoder::block::Counters;
 use crate::decoder::read::TimeReading;
-use crate::fast::{Fast, Searched};
+use crate::fast::Fast;
 use crate::plan::{ABSENT, Outcome, Plan, Program, Target};
 use crate::schema::Schema;
 use crate::tape::{BadText, Message, Workspace, push_token};
@@ -175,16 +175,16 @@ impl Decoder {
 
     /// Decodes by the fast path what it takes and the rest by the general one, in order.
     fn by_both_paths(&mut self, program: &Program, raw: &RawBatch, fast: &mut Fast, outcome: &mut Outcomes) {
-        for index in 0..raw.len() {
-            if fast.is_full(raw, index) {
-                self.make(program, raw, fast, outcome);
-            }
-            if fast.search(program, raw, index, self.max_message_bytes) == Searched::Odd {
-                self.make(program, raw, fast, outcome);
+        let mut index = 0;
+        while index < raw.len() {
+            let filled = fast.fill(program, raw, index, self.max_message_bytes);
+            index = filled.index;
+            self.make(program, raw, fast, outcome);
+            if filled.is_odd {
                 self.one(program, raw, index, outcome);
+                index += 1;
             }
         }
-        self.make(program, raw, fast, outcome);
         let (unknown_fields, sentinels, times_from_broker) = fast.counts();
         outcome.notes.unknown_fields += unknown_fields;
         outcome.notes.sentinels += sentinels;
@@ -193,9 +193,6 @@ impl Decoder {
 
     /// Makes the rows that the fast path has noted.
     fn make(&mut self, program: &Program, raw: &RawBatch, fast: &mut Fast, outcome: &mut Outcomes) {
-        if fast.is_empty() {
-            return;
-        }
         let mut from = 0;
         while let Some((row, message)) = fast.make(program, raw, &mut self.state.builders, from) {
             self.one(program, raw, message as usize, outcome);

@@ -7,17 +7,21 @@
 
 mod clock;
 mod digits;
+mod entry;
 mod list;
 mod plan;
 mod rows;
 mod scan;
-mod window;
+mod simd;
+mod span;
 
 use situs_model::{DeviceSource, RawBatch};
 
 use self::plan::Layout;
 use self::rows::{Chunk, Counts, Given, Maker, Odd};
-use self::scan::{Kind, MAX_LEN, ROWS, Scanner, Span};
+use self::scan::{Found, ROWS, Scanner};
+use self::simd::{Level, Simd};
+use self::span::{Kind, MAX_TEXT, Span};
 use crate::builders::Builders;
 use crate::plan::{Outcome, Plan, Program};
 
@@ -34,6 +38,7 @@ const REST: u32 = 1024;
 #[derive(Debug)]
 pub(crate) struct Fast {
     layout: Layout,
+    level: Level,
     scanner: Scanner,
     chunk: Chunk,
     maker: Maker,
@@ -48,13 +53,74 @@ pub(crate) struct Fast {
     pub(crate) rows: u64,
 }
 
-/// What became of a message.
+/// Where the search stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Searched {
-    /// Its values are noted; [`Fast::make`] makes its row.
-    Noted,
+pub(crate) struct Filled {
+    /// The first message that is not noted.
+    pub(crate) index: usize,
     /// The general path must decode it, when what was noted before it is made.
-    Odd,
+    pub(crate) is_odd: bool,
+}
+
+/// Where a message and the device id outside of it stand in a text: begin and end.
+type Places = ((usize, usize), Option<(usize, usize)>);
+
+/// A search in the messages of a batch.
+struct Filling<'f> {
+    layout: &'f Layout,
+    scanner: &'f mut Scanner,
+    chunk: &'f mut Chunk,
+    raw: &'f RawBatch,
+    text: &'f [u8],
+    /// The only message of the text, if it is not that of the batch.
+    alone: Option<Places>,
+    device: &'f DeviceSource,
+    max_bytes: usize,
+    /// Where to end: behind the last message of the text.
+    end: usize,
+}
+
+impl Filling<'_> {
+    /// Notes messages from the one at `from` on, until the chunk is full or one is not plain.
+    #[inline(always)]
+    fn fill<S: Simd>(self, from: usize) -> Filled {
+        let Self { layout, scanner, chunk, raw, text, alone, device, max_bytes, end } = self;
+        let mut index = from;
+        while index < end && chunk.rows < ROWS {
+            let row = chunk.rows & (ROWS - 1);
+            let places = match alone {
+                Some(alone) => Some(alone),
+                None => places(raw, device, index),
+            };
+            let Some((payload, outside)) = places else { return Filled { index, is_odd: true } };
+            if payload.1 - payload.0 > max_bytes
+                || !scanner.scan::<S>(layout, text, payload, row, &mut chunk.found)
+            {
+                return Filled { index, is_odd: true };
+            }
+            chunk.messages[row] = index as u32;
+            if *device != DeviceSource::Payload {
+                chunk.devices[row] =
+                    outside.map_or(Span::ABSENT, |(start, end)| Span::new(Kind::String, start, end));
+            }
+            chunk.rows += 1;
+            index += 1;
+        }
+        Filled { index, is_odd: false }
+    }
+}
+
+/// Where a message of a batch stands; `None` if it has no payload.
+#[inline(always)]
+fn places(raw: &RawBatch, device: &DeviceSource, index: usize) -> Option<Places> {
+    let payload = raw.payload_range(index)?;
+    let device = match device {
+        DeviceSource::Payload => None,
+        DeviceSource::Key => raw.key_range(index),
+        DeviceSource::Header(name) => raw.header_range(index, name),
+    };
+    let device = device.filter(|range| !range.is_empty());
+    Some(((payload.start, payload.end), device.map(|range| (range.start, range.end))))
 }
 
 impl Fast {
@@ -63,10 +129,10 @@ impl Fast {
         let layout = Layout::new(program)?;
         let plan = plan_of(program)?;
         Some(Self {
+            level: Level::best(),
             scanner: Scanner::new(&layout),
             chunk: Chunk {
-                spans: vec![[Span::ABSENT; ROWS]; layout.slots],
-                unknown: Vec::new(),
+                found: Found::new(layout.slots),
                 rows: 0,
                 messages: [0; ROWS],
                 devices: [Span::ABSENT; ROWS],
@@ -81,61 +147,49 @@ impl Fast {
         })
     }
 
-    /// Whether the rows noted must be made before the message at `index` can be searched.
-    #[inline]
-    pub(crate) fn is_full(&self, raw: &RawBatch, index: usize) -> bool {
-        self.chunk.rows == ROWS || (self.chunk.rows > 0 && index + 1 == raw.len())
-    }
-
-    /// Searches the message at `index`.
-    #[inline]
-    pub(crate) fn search(&mut self, program: &Program, raw: &RawBatch, index: usize, max_bytes: usize) -> Searched {
+    /// Searches messages from the one at `from` on, as many as go into a chunk.
+    pub(crate) fn fill(&mut self, program: &Program, raw: &RawBatch, from: usize, max_bytes: usize) -> Filled {
+        let odd = Filled { index: from, is_odd: true };
         if self.rest > 0 {
             self.rest -= 1;
-            return Searched::Odd;
+            return odd;
         }
-        let Some(payload) = raw.payload_range(index) else { return Searched::Odd };
-        if payload.len() > max_bytes.min(MAX_LEN - 1) || raw.bytes().len() > u32::MAX as usize {
-            return Searched::Odd;
+        if raw.bytes().len() >= MAX_TEXT - 3 * PADDING {
+            return odd;
         }
-        let mut place = (payload.start, payload.end);
-        let device = match &program.device {
-            DeviceSource::Payload => None,
-            DeviceSource::Key => raw.key_range(index),
-            DeviceSource::Header(name) => raw.header_range(index, name),
+        self.scanner.begin();
+        // Only the last message may lack bytes behind it, so it is searched elsewhere.
+        self.in_tail = from + 1 == raw.len();
+        let mut alone = None;
+        if self.in_tail {
+            let Some((payload, device)) = places(raw, &program.device, from) else { return odd };
+            let tail = &mut self.tail;
+            tail.clear();
+            let mut copy = |(start, end): (usize, usize)| {
+                tail.extend_from_slice(&[b' '; PADDING]);
+                tail.extend_from_slice(&raw.bytes()[start..end]);
+                (tail.len() - (end - start), tail.len())
+            };
+            alone = Some((copy(payload), device.map(&mut copy)));
+            tail.extend_from_slice(&[b' '; PADDING]);
+        }
+        let filling = Filling {
+            layout: &self.layout,
+            scanner: &mut self.scanner,
+            chunk: &mut self.chunk,
+            raw,
+            text: if self.in_tail { &self.tail } else { raw.bytes() },
+            alone,
+            device: &program.device,
+            max_bytes,
+            end: raw.len() - usize::from(!self.in_tail),
         };
-        let mut device = device.filter(|range| !range.is_empty() && range.len() < MAX_LEN);
-        // Only the last message may lack bytes behind it.
-        self.in_tail = index + 1 == raw.len();
-        let text = if self.in_tail {
-            self.tail.clear();
-            self.tail.extend_from_slice(&[b' '; PADDING]);
-            self.tail.extend_from_slice(&raw.bytes()[payload.clone()]);
-            place = (PADDING, self.tail.len());
-            if let Some(range) = &mut device {
-                let start = self.tail.len();
-                self.tail.extend_from_slice(&raw.bytes()[range.clone()]);
-                *range = start..self.tail.len();
-            }
-            self.tail.extend_from_slice(&[b' '; PADDING]);
-            &self.tail
-        } else {
-            raw.bytes()
-        };
-        let row = self.chunk.rows;
-        let unknown = self.chunk.unknown.len();
-        let (spans, fields) = (&mut self.chunk.spans, &mut self.chunk.unknown);
-        if !self.scanner.scan(&self.layout, text, place, row, spans, fields) {
-            self.chunk.spans.iter_mut().for_each(|cells| cells[row] = Span::ABSENT);
-            self.chunk.unknown.truncate(unknown);
+        let filled = entry::fill(self.level, filling, from);
+        self.credit = (self.credit + (filled.index - from) as i32).min(MAX_CREDIT);
+        if filled.is_odd {
             self.failed();
-            return Searched::Odd;
         }
-        self.chunk.messages[row] = index as u32;
-        self.chunk.devices[row] = device.map_or(Span::ABSENT, |range| Span::new(Kind::String, range.start, range.end));
-        self.chunk.rows += 1;
-        self.credit = (self.credit + 1).min(MAX_CREDIT);
-        Searched::Noted
+        filled
     }
 
     fn failed(&mut self) {
@@ -170,7 +224,7 @@ impl Fast {
         let counts = self.maker.counts;
         while from < to {
             builders.mark();
-            match self.maker.make(given, builders, from..to) {
+            match entry::make(self.level, &mut self.maker, given, builders, from..to) {
                 Ok(()) => break,
                 Err(Odd(row)) => {
                     builders.truncate(before);
@@ -188,17 +242,11 @@ impl Fast {
     }
 
     /// Forgets the rows noted, when all of them are made.
-    #[inline]
     pub(crate) fn clear(&mut self) {
-        self.chunk.rows = 0;
-        self.chunk.unknown.clear();
-        self.chunk.spans.iter_mut().for_each(|cells| *cells = [Span::ABSENT; ROWS]);
-    }
-
-    /// Whether no rows are noted.
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.chunk.rows == 0
+        if self.chunk.rows > 0 {
+            self.chunk.rows = 0;
+            self.chunk.found.clear();
+        }
     }
 
     /// What was counted since the last call: unknown fields, sentinels, times from the broker.

@@ -157,6 +157,15 @@ pub(crate) enum TextTarget {
     Dictionary(usize),
 }
 
+impl From<TextTarget> for Target {
+    fn from(target: TextTarget) -> Self {
+        match target {
+            TextTarget::Utf8(at) => Self::Utf8(at),
+            TextTarget::Dictionary(at) => Self::Dictionary(at),
+        }
+    }
+}
+
 /// A value that the plan reads.
 #[derive(Debug)]
 pub(crate) struct Leaf {

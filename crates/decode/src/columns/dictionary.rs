@@ -30,7 +30,19 @@ struct Entry {
     key: u32,
 }
 
-const EMPTY: Entry = Entry { word: 0, len: 0, key: u32::MAX };
+/// No value has this length.
+const EMPTY: Entry = Entry { word: 0, len: u32::MAX, key: u32::MAX };
+
+/// The first bytes of sixteen, by their count.
+const FIRST: [u128; 17] = {
+    let mut masks = [0; 17];
+    let mut count = 1;
+    while count <= 16 {
+        masks[count] = u128::MAX >> (8 * (16 - count));
+        count += 1;
+    }
+    masks
+};
 
 /// A dictionary column. Values are looked up in the last value first, then in a hash table.
 ///
@@ -88,11 +100,11 @@ impl Dictionary {
     #[inline(always)]
     pub(crate) fn key(&mut self, text: &[u8], start: usize, end: usize) -> Result<i32, Full> {
         let len = end - start;
-        if len <= 16
+        if let Some(mask) = FIRST.get(len)
             && let Some(window) = text.get(start..).and_then(|rest| rest.first_chunk())
         {
-            let word = u128::from_le_bytes(*window) & u128::MAX.checked_shr(8 * (16 - len as u32)).unwrap_or(0);
-            if self.last.word == word && self.last.len == len as u32 && self.last.key != EMPTY.key {
+            let word = u128::from_le_bytes(*window) & mask;
+            if self.last.word == word && self.last.len as usize == len {
                 return Ok(self.last.key as i32);
             }
             return self.short(word, &text[start..end]);
@@ -189,7 +201,7 @@ impl Dictionary {
     ) -> Result<i32, Full> {
         let len = bytes.len() as u32;
         let is = |entry: &Entry, values: &Texts| {
-            entry.word == word && entry.len == len && entry.key != EMPTY.key && is_same(values, entry.key as usize)
+            entry.word == word && entry.len == len && is_same(values, entry.key as usize)
         };
         if is(&self.last, &self.values) {
             return Ok(self.last.key as i32);

@@ -1,7 +1,7 @@
 //! Times in text, by one comparison for a date that was read before.
 
 use super::digits::{are_digits, eight};
-use super::window::{self, Window};
+use super::simd::{Simd, Window, window};
 use crate::time::{Instant, TimeFormat};
 
 /// Reads the times of one field.
@@ -39,7 +39,7 @@ impl Clock {
     /// The time in `text[start..end]` as the first of `formats` that fits reads it, and whether its
     /// zone was assumed.
     #[inline(always)]
-    pub(super) fn read(
+    pub(super) fn read<S: Simd>(
         &mut self,
         text: &[u8],
         start: usize,
@@ -47,7 +47,7 @@ impl Clock {
         accepts: Accepts,
         formats: &[TimeFormat],
     ) -> Option<(Instant, bool)> {
-        match self.quick(text, start, end) {
+        match self.quick::<S>(text, start, end) {
             Some((instant, false)) if accepts.zoned => Some((instant, false)),
             Some((instant, true)) if accepts.local => Some((instant, true)),
             _ => self.slow(&text[start..end], formats),
@@ -56,15 +56,15 @@ impl Clock {
 
     /// `YYYY-MM-DDThh:mm:ss`, then up to eight decimals, then `Z` or nothing, on the date last read.
     #[inline(always)]
-    fn quick(&self, text: &[u8], start: usize, end: usize) -> Option<(Instant, bool)> {
-        let window = window::at(text, start)?;
+    fn quick<S: Simd>(&self, text: &[u8], start: usize, end: usize) -> Option<(Instant, bool)> {
+        let window = window(text, start)?;
         let time: &[u8; 8] = text.get(start + 11..)?.first_chunk()?;
         // Digits become 0 to 9, and the two colons 0.
         let time = u64::from_le_bytes(*time) ^ MIDNIGHT;
         let digits = are_digits(time) & (time & 0x0000_ff00_00ff_0000 == 0);
         let two = |at: u32| (time >> (8 * at) & 0xff) * 10 + (time >> (8 * at + 8) & 0xff);
         let (hour, minute, second) = (two(0), two(3), two(6));
-        let same_date = window::equal(window, &self.date) & 0x3ff == 0x3ff;
+        let same_date = S::equal(window, &self.date) & 0x3ff == 0x3ff;
         if !(same_date & (window[10] == b'T') & digits & (hour < 24) & (minute < 60) & (second < 60)) {
             return None;
         }
@@ -104,6 +104,7 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
+    use super::super::simd::Base;
     use super::*;
 
     #[test]
@@ -126,7 +127,7 @@ mod tests {
                 for padding in ["", "9999999999", "Z.9Z"] {
                     let whole = format!("{padding}{text}{padding}");
                     let (start, end) = (padding.len(), padding.len() + text.len());
-                    assert_eq!(clock.read(whole.as_bytes(), start, end, accepts, formats), expected, "{text}");
+                    assert_eq!(clock.read::<Base>(whole.as_bytes(), start, end, accepts, formats), expected, "{text}");
                 }
             }
         }

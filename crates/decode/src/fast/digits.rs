@@ -3,7 +3,7 @@
 //! What is not written plainly (an exponent, more than sixteen characters, the wrong characters) is
 //! left to [`crate::number`], which knows the whole grammar.
 
-use super::window::{self, Window};
+use super::simd::Simd;
 use crate::number::{self, Written};
 
 /// The number `mantissa` times ten to the minus `fraction`, up to sixteen digits.
@@ -14,28 +14,6 @@ pub(super) struct Plain {
     /// Digits after the point; 0 if there is none.
     pub(super) fraction: u32,
 }
-
-/// The last bytes of a window, by their count.
-const LAST: [u128; 17] = {
-    let mut masks = [0; 17];
-    let mut count = 1;
-    while count <= 16 {
-        masks[count] = u128::MAX << (8 * (16 - count));
-        count += 1;
-    }
-    masks
-};
-
-/// The bytes before a point at this place, and those after it; without a point all are after it.
-const AROUND: [(u128, u128); 17] = {
-    let mut masks = [(0, u128::MAX); 17];
-    let mut place = 0;
-    while place < 16 {
-        masks[place] = ((1 << (8 * place)) - 1, if place == 15 { 0 } else { u128::MAX << (8 * (place + 1)) });
-        place += 1;
-    }
-    masks
-};
 
 /// The powers of ten that doubles hold exactly.
 const POWERS: [f64; 23] = [
@@ -60,42 +38,56 @@ pub(super) fn are_digits(bytes: u64) -> bool {
     (bytes.wrapping_add(0x7676_7676_7676_7676) | bytes) & 0x8080_8080_8080_8080 == 0
 }
 
-/// The number that stands in `text[start..end]`, if it is one of up to sixteen characters behind
-/// its sign, with or without a point. `None` says nothing about other numbers.
+/// Where a point may stand in the sixteen bytes that end with a number, by its length behind the
+/// sign: as bits, the seventeenth for none. First for a number that begins with a zero, which must
+/// not lead other digits, then for the rest. Neither may begin or end with its point.
+const POINTS: [[u32; 17]; 2] = {
+    let mut points = [[0; 17]; 2];
+    let mut len = 1;
+    while len <= 16 {
+        let first = 16 - len;
+        points[1][len] = 1 << 16;
+        let mut point = first + 1;
+        while point < 15 {
+            points[1][len] |= 1 << point;
+            point += 1;
+        }
+        points[0][len] = points[1][len] & if len == 1 { 1 << 16 } else { 1 << (first + 1) };
+        len += 1;
+    }
+    points
+};
+
+/// What was found in the sixteen bytes that end with a number, if it is written as JSON writes
+/// numbers. `first` is its first byte behind the sign; the point stands at the place `point`, 16 for none.
 #[inline(always)]
-pub(super) fn plain(text: &[u8], start: usize, end: usize) -> Option<Plain> {
-    let negative = *text.get(start)? == b'-';
-    let start = start + usize::from(negative);
-    let window: &Window = text.get(end.wrapping_sub(16)..end)?.first_chunk()?;
-    let len = end.wrapping_sub(start);
-    let last = *LAST.get(len)?;
-    let point = ((window::places(window, b'.') & (0xffff << (16 - len)) | 1 << 16).trailing_zeros()) as usize;
-    let digits = (u128::from_le_bytes(*window) ^ 0x3030_3030_3030_3030_3030_3030_3030_3030) & last;
-    let (before, after) = AROUND.get(point)?;
-    // The point is closed up: the digits before it move by one.
-    let digits = (digits & before) << 8 | digits & after;
-    let (first, second) = (digits as u64, (digits >> 64) as u64);
-    let zero_leads = (text[start] == b'0') & (len > 1) & (point != 17 - len);
-    let bare_point = (point == 15) | (point == 16 - len);
-    if !(are_digits(first) & are_digits(second)) | zero_leads | bare_point | (len == 0) {
+pub(super) fn checked(
+    first: u8,
+    len: usize,
+    point: usize,
+    are_digits: bool,
+    negative: bool,
+    mantissa: u64,
+) -> Option<Plain> {
+    let points = POINTS[usize::from(first != b'0')].get(len)?;
+    if !are_digits | (points >> point & 1 == 0) {
         return None;
     }
-    Some(Plain {
-        negative,
-        mantissa: eight(first) * 100_000_000 + eight(second),
-        fraction: if point == 16 { 0 } else { 15 - point as u32 },
-    })
+    // Without a point 16 gives 15 - 16, which the mask makes 0.
+    let fraction = (15_u32.wrapping_sub(point as u32)) & ((point as u32) >> 4).wrapping_sub(1);
+    Some(Plain { negative, mantissa, fraction })
 }
 
 /// A number as a double, as [`number::double`] gives it: decimals rounded to the nearest, whole
 /// numbers only if they fit. `None` if it is no number or does not fit.
 #[inline(always)]
-pub(super) fn double(text: &[u8], start: usize, end: usize) -> Option<f64> {
-    match plain(text, start, end) {
+pub(super) fn double<S: Simd>(text: &[u8], start: usize, end: usize) -> Option<f64> {
+    match S::plain(text, start, end) {
         // Both are exact, so the one division rounds once (W. Clinger, "How to read floating point
         // numbers accurately", 1990). The sign is put on last, which keeps that of -0.
         Some(Plain { negative, mantissa, fraction }) if mantissa <= 1 << 53 => {
-            let value = mantissa as f64 / POWERS[fraction as usize & 15];
+            // Of 53 bits, so that the sign of its type does not matter.
+            let value = mantissa as i64 as f64 / POWERS[fraction as usize & 15];
             Some(if negative { -value } else { value })
         }
         _ => any_double(&text[start..end]),
@@ -151,8 +143,8 @@ fn with_exponent(text: &[u8]) -> Option<f64> {
 /// A whole number of 64 bits, as [`number::integer`] gives it. `None` if it is no number, or not
 /// whole, or does not fit.
 #[inline(always)]
-pub(super) fn integer(text: &[u8], start: usize, end: usize) -> Option<i64> {
-    match plain(text, start, end) {
+pub(super) fn integer<S: Simd>(text: &[u8], start: usize, end: usize) -> Option<i64> {
+    match S::plain(text, start, end) {
         // Sixteen digits fit.
         Some(Plain { negative, mantissa, fraction: 0 }) => {
             let value = mantissa as i64;
@@ -170,7 +162,14 @@ fn any_integer(text: &[u8]) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::simd::{Base, Portable};
     use super::*;
+
+    /// By the best instructions of this processor.
+    fn best(text: &[u8], start: usize, end: usize) -> Option<Plain> {
+        assert_eq!(Base::plain(text, start, end), Portable::plain(text, start, end));
+        super::super::entry::plain(text, start, end)
+    }
 
     /// Numbers, near-numbers and what only looks like one, by turns.
     fn texts() -> impl Iterator<Item = String> {
@@ -224,10 +223,11 @@ mod tests {
                 let (start, end) = (before.len(), before.len() + text.len());
                 let written = number::written(text.as_bytes());
                 let expected = written.and_then(|written| number::double(&text, written));
-                let value = double(whole.as_bytes(), start, end);
+                let value = double::<Base>(whole.as_bytes(), start, end);
                 assert_eq!(value.map(f64::to_bits), expected.map(f64::to_bits), "{text}");
                 let expected = written.and_then(|_| number::integer(&text));
-                assert_eq!(integer(whole.as_bytes(), start, end), expected, "{text}");
+                assert_eq!(integer::<Base>(whole.as_bytes(), start, end), expected, "{text}");
+                assert_eq!(best(whole.as_bytes(), start, end), Base::plain(whole.as_bytes(), start, end), "{text}");
                 numbers += usize::from(written.is_some());
                 others += usize::from(written.is_none());
             }

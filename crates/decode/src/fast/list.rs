@@ -1,13 +1,13 @@
 //! Flat lists.
 
 use super::digits;
-use super::window;
+use super::simd::{Simd, window};
 
 /// Gives each entry of a list of numbers to `put`, `None` for a null. `text[start..end]` is the list
 /// from its first bracket to what may be its last. `None` if it is no list of numbers and nulls, or
 /// not only; `put` may then have got some of its entries.
 #[inline(always)]
-pub(super) fn numbers(text: &[u8], start: usize, end: usize, mut put: impl FnMut(Option<f64>)) -> Option<()> {
+pub(super) fn numbers<S: Simd>(text: &[u8], start: usize, end: usize, mut put: impl FnMut(Option<f64>)) -> Option<()> {
     // The last bracket's place.
     let last = end.checked_sub(1)?;
     let mut at = blanks(text, start + 1);
@@ -15,8 +15,8 @@ pub(super) fn numbers(text: &[u8], start: usize, end: usize, mut put: impl FnMut
         return Some(());
     }
     loop {
-        let value_end = scalar(text, at)?;
-        match digits::double(text, at, value_end) {
+        let value_end = scalar::<S>(text, at)?;
+        match digits::double::<S>(text, at, value_end) {
             Some(value) => put(Some(value)),
             None if text.get(at..value_end)? == b"null" => put(None),
             None => return None,
@@ -37,7 +37,7 @@ pub(super) fn numbers(text: &[u8], start: usize, end: usize, mut put: impl FnMut
 }
 
 /// Gives the place of each entry of a list of texts without escapes to `put`, which says whether to go on.
-pub(super) fn texts(
+pub(super) fn texts<S: Simd>(
     text: &[u8],
     start: usize,
     end: usize,
@@ -50,7 +50,7 @@ pub(super) fn texts(
     }
     loop {
         (*text.get(at)? == b'"').then_some(())?;
-        let quote = string(text, at + 1)?;
+        let quote = string::<S>(text, at + 1)?;
         (quote < last && put(at + 1, quote)).then_some(())?;
         at = blanks(text, quote + 1);
         match text.get(at)? {
@@ -63,9 +63,9 @@ pub(super) fn texts(
 
 /// Where a number or a literal ends.
 #[inline(always)]
-fn scalar(text: &[u8], mut at: usize) -> Option<usize> {
+fn scalar<S: Simd>(text: &[u8], mut at: usize) -> Option<usize> {
     loop {
-        let stops = window::scalar_stops(window::at(text, at)?);
+        let stops = S::scalar_stops(window(text, at)?);
         if stops != 0 {
             return Some(at + stops.trailing_zeros() as usize);
         }
@@ -74,9 +74,9 @@ fn scalar(text: &[u8], mut at: usize) -> Option<usize> {
 }
 
 /// Where a string of ASCII without escapes ends.
-fn string(text: &[u8], mut at: usize) -> Option<usize> {
+fn string<S: Simd>(text: &[u8], mut at: usize) -> Option<usize> {
     loop {
-        let stops = window::string_stops(window::at(text, at)?);
+        let stops = S::string_stops(window(text, at)?);
         if stops != 0 {
             at += stops.trailing_zeros() as usize;
             return (text[at] == b'"').then_some(at);

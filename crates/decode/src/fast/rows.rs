@@ -3,27 +3,28 @@
 use super::clock::{Accepts, Clock};
 use super::digits;
 use super::plan::Layout;
-use super::scan::{Kind, ROWS, Scanner, Span, Unknown};
+use super::scan::{Found, ROWS, Scanner};
+use super::simd::Simd;
+use super::span::{Kind, Span};
 use crate::builders::Builders;
 use crate::columns::Full;
 use crate::decoder::read::{Code, Reading, TimeReading, not_finite, sentinel};
-use crate::plan::{self, Leaf, NumericStrings, Op, Plan, TextTarget, ValueKind};
+use crate::plan::{self, Leaf, NumericStrings, Op, Plan, Target, TextTarget, ValueKind};
 use crate::time::{Instant, TimeFormat};
 
 /// A message that is left to the general path, by its row in the chunk.
+#[derive(Debug)]
 pub(super) struct Odd(pub(super) usize);
 
 /// Rows of the chunk that is worked on.
-type Rows = std::ops::Range<usize>;
+pub(super) type Rows = std::ops::Range<usize>;
 type Cells = [Span; ROWS];
 type Done = Result<(), Odd>;
 
 /// Messages whose values were found and whose rows are not made yet.
 #[derive(Debug)]
 pub(super) struct Chunk {
-    /// By slot and row.
-    pub(super) spans: Vec<Cells>,
-    pub(super) unknown: Vec<Unknown>,
+    pub(super) found: Found,
     /// The number of rows.
     pub(super) rows: usize,
     /// The index of each row's message.
@@ -82,13 +83,14 @@ pub(super) struct Given<'g> {
 }
 
 impl Given<'_> {
-    fn cells(&self, slot: usize) -> &Cells {
-        &self.chunk.spans[slot]
+    /// Where the values of a slot stand, if a row has one.
+    fn cells(&self, slot: usize) -> Option<&Cells> {
+        self.chunk.found.slot(slot)
     }
 
     /// The text of a span. Spans lie at ASCII characters of text that was checked to be UTF-8, so it
     /// is never refused.
-    #[inline(always)]
+    #[inline]
     fn str(&self, span: Span) -> Option<&str> {
         std::str::from_utf8(self.text.get(span.start()..span.end())?).ok()
     }
@@ -122,37 +124,45 @@ impl Maker {
 
     /// Makes the given rows of a chunk. If a message is one for the general path, all columns are
     /// left uneven and must be cut back.
-    pub(super) fn make(&mut self, given: Given<'_>, builders: &mut Builders, rows: Rows) -> Done {
+    #[inline(always)]
+    pub(super) fn make<S: Simd>(&mut self, given: Given<'_>, builders: &mut Builders, rows: Rows) -> Done {
         self.notes.clear();
         let full = |Full| Odd(rows.start);
         for op in &given.plan.ops {
             let Op::One(leaf) = op else { return Err(Odd(rows.start)) };
-            self.leaf(given, builders, &given.plan.leaves[*leaf], rows.clone())?;
-        }
-        for target in &given.plan.empty {
-            for _ in rows.clone() {
-                builders.null(*target).map_err(full)?;
+            let leaf = &given.plan.leaves[*leaf];
+            match given.cells(leaf.slot) {
+                Some(cells) => self.leaf::<S>(given, builders, leaf, cells, rows.clone())?,
+                None => {
+                    if let Some((_, number)) = leaf.time {
+                        self.times[number][rows.clone()].fill(TimeReading::NONE);
+                    }
+                    for target in &leaf.targets {
+                        builders.nulls(*target, rows.len()).map_err(full)?;
+                    }
+                }
             }
         }
+        for target in &given.plan.empty {
+            builders.nulls(*target, rows.len()).map_err(full)?;
+        }
         if let Some(column) = given.outside_device {
-            self.dictionary(given, builders, column, &given.chunk.devices, rows.clone(), |given, span| {
-                match span.kind() {
-                    Kind::String if given.text[span.start()..span.end()].is_ascii() || given.str(span).is_some() => {
-                        Value::Some(span)
-                    }
-                    _ => Value::Missing(Code::Null),
-                }
-            }, About::Device)?;
+            let column = Target::Dictionary(column);
+            let cells = &given.chunk.devices;
+            self.text::<S, OutsideDevice>(given, builders, column, None, cells, About::Device, rows.clone())?;
         }
         self.event_times(given, builders, rows.clone())?;
         self.extras(given, builders, rows.clone()).map_err(full)?;
         self.qualities(given, builders, rows.clone()).map_err(full)?;
-        let missing = |note: &&Note| !matches!(note.code, Code::ZoneAssumed | Code::Broker | Code::Ingest);
-        self.counts.sentinels += self.notes.iter().filter(missing).count() as u64;
-        self.counts.times_from_broker +=
-            self.notes.iter().filter(|note| matches!(note.code, Code::Broker | Code::Ingest)).count() as u64;
-        let here = |unknown: &&Unknown| rows.contains(&usize::from(unknown.row));
-        self.counts.unknown_fields += given.chunk.unknown.iter().filter(here).count() as u64;
+        for note in &self.notes {
+            match note.code {
+                Code::ZoneAssumed => {}
+                Code::Broker | Code::Ingest => self.counts.times_from_broker += 1,
+                _ => self.counts.sentinels += 1,
+            }
+        }
+        let here = |unknown: &&super::scan::Unknown| rows.contains(&usize::from(unknown.row));
+        self.counts.unknown_fields += given.chunk.found.unknown.iter().filter(here).count() as u64;
         Ok(())
     }
 
@@ -161,98 +171,61 @@ impl Maker {
     }
 
     /// Fills the columns of a leaf.
-    fn leaf(&mut self, given: Given<'_>, builders: &mut Builders, leaf: &Leaf, rows: Rows) -> Done {
-        let cells = given.cells(leaf.slot);
+    #[inline(always)]
+    fn leaf<S: Simd>(
+        &mut self,
+        given: Given<'_>,
+        builders: &mut Builders,
+        leaf: &Leaf,
+        cells: &Cells,
+        rows: Rows,
+    ) -> Done {
+        let about = About::Leaf(leaf.number as u32);
         match &leaf.kind {
             plan::Kind::Float64(column) => {
-                let (values, valid) =
-                    self.numbers(given, leaf, rows.clone(), |given, span| double(given, leaf, span))?;
+                let (values, valid) = self.numbers::<S, Double>(given, leaf, cells, rows.clone())?;
                 builders.float64[*column].extend(&values[..rows.len()], valid);
             }
             plan::Kind::Int64(column) => {
-                let (values, valid) =
-                    self.numbers(given, leaf, rows.clone(), |given, span| integer(given, leaf, span))?;
+                let (values, valid) = self.numbers::<S, Long>(given, leaf, cells, rows.clone())?;
                 builders.int64[*column].extend(&values[..rows.len()], valid);
             }
             plan::Kind::Int32(column) => {
-                let (values, valid) =
-                    self.numbers(given, leaf, rows.clone(), |given, span| match integer(given, leaf, span) {
-                        Value::Some(value) => i32::try_from(value).map_or(Value::Odd, Value::Some),
-                        Value::Missing(code) => Value::Missing(code),
-                        Value::Absent => Value::Absent,
-                        Value::Odd => Value::Odd,
-                    })?;
+                let (values, valid) = self.numbers::<S, Int>(given, leaf, cells, rows.clone())?;
                 builders.int32[*column].extend(&values[..rows.len()], valid);
             }
             plan::Kind::Boolean(column) => {
-                for row in rows {
-                    let span = cells[row];
-                    match boolean(given, leaf, span) {
-                        Value::Some(value) => builders.boolean[*column].push(value),
-                        Value::Absent => builders.boolean[*column].null(),
-                        Value::Missing(code) => {
-                            builders.boolean[*column].null();
-                            self.note(row, About::Leaf(leaf.number as u32), code);
-                        }
-                        Value::Odd => return Err(Odd(row)),
-                    }
+                let (values, valid) = self.numbers::<S, Truth>(given, leaf, cells, rows.clone())?;
+                let column = &mut builders.boolean[*column];
+                for (i, value) in values[..rows.len()].iter().enumerate() {
+                    if valid >> i & 1 == 1 { column.push(*value) } else { column.null() }
                 }
             }
             plan::Kind::Timestamp(column) => {
-                self.read_times(given, leaf, rows.clone())?;
-                let Some((_, number)) = leaf.time else { return Err(Odd(rows.start)) };
+                let (Some((_, number)), rows) = (&leaf.time, rows) else { return Ok(()) };
+                self.read_times::<S>(given, leaf, cells, rows.clone())?;
                 let (mut values, mut valid) = ([0; ROWS], 0);
-                for (i, row) in rows.clone().enumerate() {
-                    match self.times[number][row] {
-                        Reading::Value((time, assumed)) => {
-                            values[i] = time.microseconds();
-                            valid |= 1 << i;
-                            if assumed {
-                                self.note(row, About::Leaf(leaf.number as u32), Code::ZoneAssumed);
-                            }
-                        }
-                        Reading::Missing(code) => {
-                            if cells[row] != Span::ABSENT {
-                                self.note(row, About::Leaf(leaf.number as u32), code);
-                            }
-                        }
+                for (i, reading) in self.times[*number][rows.clone()].iter().enumerate() {
+                    if let Reading::Value((time, _)) = reading {
+                        values[i] = time.microseconds();
+                        valid |= 1 << i;
                     }
                 }
                 builders.timestamp[*column].extend(&values[..rows.len()], valid);
             }
-            plan::Kind::Nothing => {
-                self.read_times(given, leaf, rows.clone())?;
-                let Some((_, number)) = leaf.time else { return Ok(()) };
-                for row in rows {
-                    match self.times[number][row] {
-                        Reading::Value((_, false)) => {}
-                        Reading::Value((_, true)) => {
-                            self.note(row, About::Leaf(leaf.number as u32), Code::ZoneAssumed);
-                        }
-                        Reading::Missing(code) => {
-                            if cells[row] != Span::ABSENT {
-                                self.note(row, About::Leaf(leaf.number as u32), code);
-                            }
-                        }
-                    }
-                }
-            }
+            plan::Kind::Nothing => self.read_times::<S>(given, leaf, cells, rows)?,
             plan::Kind::Text(target) => {
-                self.texts(given, builders, leaf, *target, rows, |given, span| text(given, leaf, span))?;
+                let target = (*target).into();
+                self.text::<S, Plain>(given, builders, target, Some(leaf), cells, about, rows)?;
             }
             plan::Kind::Json(target) => {
-                self.texts(given, builders, leaf, *target, rows, |_, span| match span.kind() {
-                    Kind::Json => Value::Some(span),
-                    Kind::Null => Value::Missing(Code::Null),
-                    Kind::Absent => Value::Absent,
-                    _ => Value::Odd,
-                })?;
+                let target = (*target).into();
+                self.text::<S, AsSent>(given, builders, target, Some(leaf), cells, about, rows)?;
             }
             plan::Kind::Numbers(column) => {
                 for row in rows {
-                    let span = cells[row];
-                    match span.kind() {
-                        Kind::List => self.number_list(given, builders, leaf, *column, span, row)?,
+                    match cells[row].kind() {
+                        Kind::List => self.number_list::<S>(given, builders, leaf, *column, cells[row], row)?,
                         Kind::Absent => builders.numbers[*column].null().map_err(|Full| Odd(row))?,
                         _ => return Err(Odd(row)),
                     }
@@ -260,9 +233,8 @@ impl Maker {
             }
             plan::Kind::Texts(column) => {
                 for row in rows {
-                    let span = cells[row];
-                    match span.kind() {
-                        Kind::List => text_list(given, builders, leaf, *column, span, row)?,
+                    match cells[row].kind() {
+                        Kind::List => text_list::<S>(given, builders, leaf, *column, cells[row], row)?,
                         Kind::Absent => builders.texts[*column].null().map_err(|Full| Odd(row))?,
                         _ => return Err(Odd(row)),
                     }
@@ -270,7 +242,7 @@ impl Maker {
             }
             plan::Kind::Value(kind) => {
                 for row in rows {
-                    self.value(given, builders, leaf, kind, cells[row], row)?;
+                    self.value::<S>(given, builders, leaf, kind, cells[row], row)?;
                 }
             }
             plan::Kind::Pairs(_) => return Err(Odd(rows.start)),
@@ -278,21 +250,20 @@ impl Maker {
         Ok(())
     }
 
-    /// The values of a column of numbers, and which rows have one.
+    /// The values of a column, and which rows have one.
     #[inline(always)]
-    fn numbers<T: Copy + Default>(
+    fn numbers<S: Simd, R: Read>(
         &mut self,
         given: Given<'_>,
         leaf: &Leaf,
+        cells: &Cells,
         rows: Rows,
-        read: impl Fn(Given<'_>, Span) -> Value<T>,
-    ) -> Result<([T; ROWS], u64), Odd> {
-        let cells = given.cells(leaf.slot);
-        let (mut values, mut valid) = ([T::default(); ROWS], 0);
+    ) -> Result<([R::Item; ROWS], u64), Odd> {
+        let (mut values, mut valid) = ([R::Item::default(); ROWS], 0);
         for (i, row) in rows.enumerate() {
-            match read(given, cells[row]) {
+            match R::read::<S>(given, Some(leaf), cells[row & (ROWS - 1)]) {
                 Value::Some(value) => {
-                    values[i] = value;
+                    values[i & (ROWS - 1)] = value;
                     valid |= 1 << i;
                 }
                 Value::Absent => {}
@@ -305,80 +276,84 @@ impl Maker {
 
     /// Fills a column of text.
     #[inline(always)]
-    fn texts(
-        &mut self,
-        given: Given<'_>,
-        builders: &mut Builders,
-        leaf: &Leaf,
-        target: TextTarget,
-        rows: Rows,
-        read: impl Fn(Given<'_>, Span) -> Value<Span>,
-    ) -> Done {
-        let cells = given.cells(leaf.slot);
-        let about = About::Leaf(leaf.number as u32);
-        let column = match target {
-            TextTarget::Dictionary(column) => {
-                return self.dictionary(given, builders, column, cells, rows, read, about);
-            }
-            TextTarget::Utf8(column) => &mut builders.utf8[column],
-        };
-        for row in rows {
-            let done = match read(given, cells[row]) {
-                Value::Some(span) => column.push_part(given.text, span.start(), span.end()),
-                Value::Absent => column.null(),
-                Value::Missing(code) => {
-                    self.note(row, about, code);
-                    column.null()
-                }
-                Value::Odd => return Err(Odd(row)),
-            };
-            done.map_err(|Full| Odd(row))?;
-        }
-        Ok(())
-    }
-
-    #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "one column: where from, where to, how, and its name")]
-    fn dictionary(
+    fn text<S: Simd, R: Read<Item = Place>>(
         &mut self,
         given: Given<'_>,
         builders: &mut Builders,
-        column: usize,
+        target: Target,
+        leaf: Option<&Leaf>,
         cells: &Cells,
-        rows: Rows,
-        read: impl Fn(Given<'_>, Span) -> Value<Span>,
         about: About,
+        rows: Rows,
     ) -> Done {
-        let column = &mut builders.dictionary[column];
-        let (mut keys, mut valid) = ([0; ROWS], 0_u64);
-        for (i, row) in rows.clone().enumerate() {
-            match read(given, cells[row]) {
-                Value::Some(span) => {
-                    keys[i] = column.key(given.text, span.start(), span.end()).map_err(|Full| Odd(row))?;
-                    valid |= 1 << i;
+        match target {
+            Target::Dictionary(column) => {
+                let column = &mut builders.dictionary[column];
+                let (mut keys, mut valid) = ([0; ROWS], 0_u64);
+                for (i, row) in rows.clone().enumerate() {
+                    match R::read::<S>(given, leaf, cells[row & (ROWS - 1)]) {
+                        Value::Some((start, end)) => {
+                            let key = column.key(given.text, start, end).map_err(|Full| Odd(row))?;
+                            keys[i & (ROWS - 1)] = key;
+                            valid |= 1 << i;
+                        }
+                        Value::Absent => {}
+                        Value::Missing(code) => self.note(row, about, code),
+                        Value::Odd => return Err(Odd(row)),
+                    }
                 }
-                Value::Absent => {}
-                Value::Missing(code) => self.note(row, about, code),
-                Value::Odd => return Err(Odd(row)),
+                column.extend(&keys[..rows.len()], valid);
             }
+            Target::Utf8(column) => {
+                let column = &mut builders.utf8[column];
+                let mut valid = 0_u64;
+                for (i, row) in rows.clone().enumerate() {
+                    let (start, end) = match R::read::<S>(given, leaf, cells[row & (ROWS - 1)]) {
+                        Value::Some(place) => {
+                            valid |= 1 << i;
+                            place
+                        }
+                        Value::Absent => (0, 0),
+                        Value::Missing(code) => {
+                            self.note(row, about, code);
+                            (0, 0)
+                        }
+                        Value::Odd => return Err(Odd(row)),
+                    };
+                    column.put_part(given.text, start, end).map_err(|Full| Odd(row))?;
+                }
+                column.extend_validity(valid, rows.len());
+            }
+            _ => return Err(Odd(rows.start)),
         }
-        column.extend(&keys[..rows.len()], valid);
         Ok(())
     }
 
     /// Reads a leaf's times.
-    fn read_times(&mut self, given: Given<'_>, leaf: &Leaf, rows: Rows) -> Done {
+    #[inline(always)]
+    fn read_times<S: Simd>(&mut self, given: Given<'_>, leaf: &Leaf, cells: &Cells, rows: Rows) -> Done {
         let Some((formats, number)) = &leaf.time else { return Ok(()) };
-        let cells = given.cells(leaf.slot);
-        let (clock, times) = (&mut self.clocks[*number], &mut self.times[*number]);
         let accepts = Accepts::of(formats);
         for row in rows {
-            times[row] = match time(given, leaf, formats, accepts, clock, cells[row]) {
-                Value::Some(reading) => Reading::Value(reading),
+            let clock = &mut self.clocks[*number];
+            let span = cells[row & (ROWS - 1)];
+            let about = About::Leaf(leaf.number as u32);
+            let reading = match time::<S>(given, leaf, formats, accepts, clock, span) {
+                Value::Some((time, assumed)) => {
+                    if assumed {
+                        self.note(row, about, Code::ZoneAssumed);
+                    }
+                    Reading::Value((time, assumed))
+                }
                 Value::Absent => TimeReading::NONE,
-                Value::Missing(code) => Reading::Missing(code),
+                Value::Missing(code) => {
+                    self.note(row, about, code);
+                    Reading::Missing(code)
+                }
                 Value::Odd => return Err(Odd(row)),
             };
+            self.times[*number][row & (ROWS - 1)] = reading;
         }
         Ok(())
     }
@@ -431,8 +406,8 @@ impl Maker {
     fn extras(&mut self, given: Given<'_>, builders: &mut Builders, rows: Rows) -> Result<(), Full> {
         let Some(column) = &mut builders.extra else { return Ok(()) };
         // They are in the order of rows, and of the text in each row.
-        let first = given.chunk.unknown.partition_point(|unknown| usize::from(unknown.row) < rows.start);
-        let mut unknown = given.chunk.unknown[first..].iter().peekable();
+        let first = given.chunk.found.unknown.partition_point(|unknown| usize::from(unknown.row) < rows.start);
+        let mut unknown = given.chunk.found.unknown[first..].iter().peekable();
         for row in rows {
             self.extra.clear();
             while let Some(field) = unknown.next_if(|field| usize::from(field.row) == row) {
@@ -485,7 +460,8 @@ impl Maker {
     }
 
     /// A flat list of numbers; each code is noted once.
-    fn number_list(
+    #[inline(always)]
+    fn number_list<S: Simd>(
         &mut self,
         given: Given<'_>,
         builders: &mut Builders,
@@ -496,7 +472,7 @@ impl Maker {
     ) -> Done {
         let list = &mut builders.numbers[column];
         let mut has_null = false;
-        super::list::numbers(given.text, span.start(), span.end(), |value| match value {
+        super::list::numbers::<S>(given.text, span.start(), span.end(), |value| match value {
             Some(value) => list.push(value),
             None => {
                 has_null = true;
@@ -516,7 +492,7 @@ impl Maker {
 
     /// A number, a text or a list, each in its own column.
     #[inline(always)]
-    fn value(
+    fn value<S: Simd>(
         &mut self,
         given: Given<'_>,
         builders: &mut Builders,
@@ -536,7 +512,7 @@ impl Maker {
                 number = Some(f64::from(u8::from(given.text[span.start()] == b't')));
                 text = Some(span);
             }
-            Kind::Number => match digits::double(given.text, span.start(), span.end()) {
+            Kind::Number => match digits::double::<S>(given.text, span.start(), span.end()) {
                 Some(value) if kind.number.is_some() => number = Some(value),
                 Some(_) => text = Some(span),
                 None => return Err(Odd(row)),
@@ -544,7 +520,7 @@ impl Maker {
             Kind::String => {
                 let is_numeric = is_numeric(given, &kind.numeric_strings, row).ok_or(Odd(row))?;
                 let value = if is_numeric && leaf.sentinels.is_empty() {
-                    digits::double(given.text, span.start(), span.end())
+                    digits::double::<S>(given.text, span.start(), span.end())
                 } else {
                     None
                 };
@@ -557,7 +533,7 @@ impl Maker {
                         match code {
                             Some(code) => self.note(row, About::Leaf(leaf.number as u32), code),
                             None => {
-                                number = digits::double(given.text, span.start(), span.end())
+                                number = digits::double::<S>(given.text, span.start(), span.end())
                                     .filter(|_| is_numeric && kind.number.is_some());
                                 if number.is_none() {
                                     text = Some(span);
@@ -571,7 +547,7 @@ impl Maker {
                 let Some(column) = kind.list else { return Err(Odd(row)) };
                 let list = &mut builders.numbers[column];
                 let mut all = true;
-                super::list::numbers(given.text, span.start(), span.end(), |value| match value {
+                super::list::numbers::<S>(given.text, span.start(), span.end(), |value| match value {
                     Some(value) => list.push(value),
                     None => all = false,
                 })
@@ -580,7 +556,7 @@ impl Maker {
                 list.end().map_err(full)?;
                 is_list = true;
             }
-            Kind::Json => return Err(Odd(row)),
+            Kind::Json | Kind::Object => return Err(Odd(row)),
         }
         if let Some(column) = kind.number {
             match number {
@@ -606,35 +582,160 @@ impl Maker {
     }
 }
 
-/// A number as a double, or in a string.
-#[inline(always)]
-fn double(given: Given<'_>, leaf: &Leaf, span: Span) -> Value<f64> {
-    match span.kind() {
-        Kind::Number => digits::double(given.text, span.start(), span.end()).map_or(Value::Odd, Value::Some),
-        Kind::Absent => Value::Absent,
-        _ => in_string(given, leaf, span, digits::double),
+/// Where a text stands.
+type Place = (usize, usize);
+
+/// A way to read values for a column. Types instead of closures, so that all of it is built into the
+/// functions that enable instructions.
+trait Read {
+    type Item: Copy + Default;
+
+    fn read<S: Simd>(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<Self::Item>;
+}
+
+/// Doubles.
+struct Double;
+/// 64-bit integers.
+struct Long;
+/// 32-bit integers.
+struct Int;
+/// Booleans.
+struct Truth;
+/// Texts.
+struct Plain;
+/// Any JSON as it was sent.
+struct AsSent;
+/// The device id of a key or a header.
+struct OutsideDevice;
+
+impl Read for Double {
+    type Item = f64;
+
+    #[inline(always)]
+    fn read<S: Simd>(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<f64> {
+        if span.is(Kind::Number) {
+            return digits::double::<S>(given.text, span.start(), span.end()).map_or(Value::Odd, Value::Some);
+        }
+        match span.kind() {
+            Kind::Absent => Value::Absent,
+            _ => in_string(given, leaf, span, digits::double::<S>),
+        }
     }
 }
 
-#[inline(always)]
-fn integer(given: Given<'_>, leaf: &Leaf, span: Span) -> Value<i64> {
-    match span.kind() {
-        Kind::Number => digits::integer(given.text, span.start(), span.end()).map_or(Value::Odd, Value::Some),
-        Kind::Absent => Value::Absent,
-        _ => in_string(given, leaf, span, digits::integer),
+impl Read for Long {
+    type Item = i64;
+
+    #[inline(always)]
+    fn read<S: Simd>(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<i64> {
+        if span.is(Kind::Number) {
+            return digits::integer::<S>(given.text, span.start(), span.end()).map_or(Value::Odd, Value::Some);
+        }
+        match span.kind() {
+            Kind::Absent => Value::Absent,
+            _ => in_string(given, leaf, span, digits::integer::<S>),
+        }
+    }
+}
+
+impl Read for Int {
+    type Item = i32;
+
+    #[inline(always)]
+    fn read<S: Simd>(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<i32> {
+        match Long::read::<S>(given, leaf, span) {
+            Value::Some(value) => i32::try_from(value).map_or(Value::Odd, Value::Some),
+            Value::Missing(code) => Value::Missing(code),
+            Value::Absent => Value::Absent,
+            Value::Odd => Value::Odd,
+        }
+    }
+}
+
+impl Read for Truth {
+    type Item = bool;
+
+    #[inline(always)]
+    fn read<S: Simd>(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<bool> {
+        match span.kind() {
+            Kind::Boolean => Value::Some(given.text[span.start()] == b't'),
+            Kind::Absent => Value::Absent,
+            Kind::Null => Value::Missing(Code::Null),
+            Kind::String => leaf
+                .zip(given.str(span))
+                .and_then(|(leaf, text)| sentinel(leaf, text))
+                .map_or(Value::Odd, Value::Missing),
+            _ => Value::Odd,
+        }
+    }
+}
+
+impl Read for Plain {
+    type Item = Place;
+
+    #[inline(always)]
+    fn read<S: Simd>(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<Place> {
+        let Some(leaf) = leaf else { return Value::Odd };
+        let place = (span.start(), span.end());
+        if span.is(Kind::String) {
+            return match missing_text(given, leaf, span) {
+                Some(code) => Value::Missing(code),
+                None => Value::Some(place),
+            };
+        }
+        match span.kind() {
+            Kind::Absent => Value::Absent,
+            Kind::Null => Value::Missing(Code::Null),
+            Kind::Boolean if leaf.takes_booleans => Value::Some(place),
+            // Checked as a number of some column would be.
+            Kind::Number
+                if leaf.takes_numbers
+                    && digits::double::<S>(given.text, span.start(), span.end()).is_some() =>
+            {
+                Value::Some(place)
+            }
+            _ => Value::Odd,
+        }
+    }
+}
+
+impl Read for AsSent {
+    type Item = Place;
+
+    #[inline(always)]
+    fn read<S: Simd>(_: Given<'_>, _: Option<&Leaf>, span: Span) -> Value<Place> {
+        match span.kind() {
+            Kind::Json => Value::Some((span.start(), span.end())),
+            Kind::Null => Value::Missing(Code::Null),
+            Kind::Absent => Value::Absent,
+            _ => Value::Odd,
+        }
+    }
+}
+
+impl Read for OutsideDevice {
+    type Item = Place;
+
+    #[inline(always)]
+    fn read<S: Simd>(given: Given<'_>, _: Option<&Leaf>, span: Span) -> Value<Place> {
+        match span.kind() {
+            Kind::String if given.str(span).is_some() => Value::Some((span.start(), span.end())),
+            _ => Value::Missing(Code::Null),
+        }
     }
 }
 
 /// A number in a string, or why there is none.
+#[inline(never)]
 fn in_string<T>(
     given: Given<'_>,
-    leaf: &Leaf,
+    leaf: Option<&Leaf>,
     span: Span,
     read: impl Fn(&[u8], usize, usize) -> Option<T>,
 ) -> Value<T> {
-    match span.kind() {
-        Kind::Null => Value::Missing(Code::Null),
-        Kind::String => {
+    match (span.kind(), leaf) {
+        (Kind::Null, _) => Value::Missing(Code::Null),
+        (Kind::String, Some(leaf)) => {
             let Some(text) = given.str(span) else { return Value::Odd };
             if let Some(code) = sentinel(leaf, text) {
                 return Value::Missing(code);
@@ -648,49 +749,24 @@ fn in_string<T>(
     }
 }
 
-fn boolean(given: Given<'_>, leaf: &Leaf, span: Span) -> Value<bool> {
-    match span.kind() {
-        Kind::Boolean => Value::Some(given.text[span.start()] == b't'),
-        Kind::Null => Value::Missing(Code::Null),
-        Kind::Absent => Value::Absent,
-        Kind::String => given.str(span).and_then(|text| sentinel(leaf, text)).map_or(Value::Odd, Value::Missing),
-        _ => Value::Odd,
-    }
-}
-
-#[inline(always)]
-fn text(given: Given<'_>, leaf: &Leaf, span: Span) -> Value<Span> {
-    match span.kind() {
-        Kind::String => match missing_text(given, leaf, span) {
-            Some(code) => Value::Missing(code),
-            None => Value::Some(span),
-        },
-        Kind::Absent => Value::Absent,
-        Kind::Null => Value::Missing(Code::Null),
-        Kind::Boolean if leaf.takes_booleans => Value::Some(span),
-        // Checked as a number of some column would be.
-        Kind::Number
-            if leaf.takes_numbers && digits::double(given.text, span.start(), span.end()).is_some() =>
-        {
-            Value::Some(span)
-        }
-        _ => Value::Odd,
-    }
-}
-
 /// [`sentinel`] of a span.
 #[inline(always)]
 fn missing_text(given: Given<'_>, leaf: &Leaf, span: Span) -> Option<Code> {
     let len = span.end() - span.start();
-    if leaf.sentinels.is_empty() && len != 0 && len != 11 {
+    if leaf.sentinels.is_empty() & (len != 0) & (len != 11) {
         return None;
     }
+    rare_missing_text(given, leaf, span)
+}
+
+#[inline(never)]
+fn rare_missing_text(given: Given<'_>, leaf: &Leaf, span: Span) -> Option<Code> {
     sentinel(leaf, given.str(span)?)
 }
 
 /// A time, and whether its zone was assumed.
 #[inline(always)]
-fn time(
+fn time<S: Simd>(
     given: Given<'_>,
     leaf: &Leaf,
     formats: &[TimeFormat],
@@ -705,7 +781,7 @@ fn time(
             {
                 return Value::Missing(code);
             }
-            match clock.read(given.text, span.start(), span.end(), accepts, formats) {
+            match clock.read::<S>(given.text, span.start(), span.end(), accepts, formats) {
                 Some(reading) => Value::Some(reading),
                 None => given
                     .str(span)
@@ -714,7 +790,7 @@ fn time(
             }
         }
         Kind::Number => {
-            let plain = digits::plain(given.text, span.start(), span.end()).filter(|plain| plain.fraction == 0);
+            let plain = S::plain(given.text, span.start(), span.end()).filter(|plain| plain.fraction == 0);
             let value = match plain {
                 Some(plain) if plain.negative => Some(-(plain.mantissa as i64)),
                 Some(plain) => Some(plain.mantissa as i64),
@@ -739,7 +815,7 @@ fn is_numeric(given: Given<'_>, numeric: &NumericStrings, row: usize) -> Option<
         NumericStrings::Any(conditions) => conditions,
     };
     for (slot, words) in conditions {
-        let Some(span) = given.chunk.spans.get(*slot).map(|cells| cells[row]) else { continue };
+        let Some(span) = given.cells(*slot).map(|cells| cells[row]) else { continue };
         let text = match span.kind() {
             Kind::String => given.bytes(span),
             Kind::Json => match given.bytes(span) {
@@ -757,7 +833,7 @@ fn is_numeric(given: Given<'_>, numeric: &NumericStrings, row: usize) -> Option<
 }
 
 /// A flat list of texts without doubtful ones.
-fn text_list(
+fn text_list<S: Simd>(
     given: Given<'_>,
     builders: &mut Builders,
     leaf: &Leaf,
@@ -766,7 +842,7 @@ fn text_list(
     row: usize,
 ) -> Done {
     let list = &mut builders.texts[column];
-    super::list::texts(given.text, span.start(), span.end(), |start, end| {
+    super::list::texts::<S>(given.text, span.start(), span.end(), |start, end| {
         let is_plain = missing_text(given, leaf, Span::new(Kind::String, start, end)).is_none();
         is_plain && list.push_part(given.text, start, end).is_ok()
     })

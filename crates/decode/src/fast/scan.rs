@@ -3,83 +3,31 @@
 //! A JSON object is a run of values with text between them: brackets, commas, keys, colons, blanks.
 //! Where a reader is in a message is told by the key whose value it has just read, since that key has
 //! one place in the schema and so a known way of open objects around it. The text that follows the
-//! value therefore leads to the same next key whenever it is the same. So each key ([`Node`])
-//! remembers the texts that followed its value ([`Edge`]) and where they led: a known one is
-//! recognized by one comparison of sixteen bytes, another is read character by character and remembered.
-//! Both ways say the same, since the memory holds only what the reading found.
+//! value therefore leads to the same next key whenever it is the same.
+//!
+//! * Each key ([`Node`]) remembers the texts that followed its value ([`Edge`]) and where they led: a
+//!   known one is recognized by one comparison of sixteen bytes, another is read character by
+//!   character and remembered. Both ways say the same, since the memory holds only what the reading found.
+//! * A whole message that came twice in this way becomes a [`Route`]: its texts one after the other,
+//!   with what was found out about them (that no key came twice, that what is required is there), so
+//!   that the next such message is a run of comparisons. Fields that are optional may be left out of it.
 //!
 //! What is not plain (escapes, fields given twice, empty objects, wrong types) is not judged here: the
 //! message is left to the general path.
 
+mod reader;
+mod route;
+
 use std::collections::HashMap;
 
+use self::reader::Reader;
+use self::route::{Followed, Routes, Trace};
 use super::plan::{Layout, Taken};
-use super::window::{self, Window};
-use crate::syntax;
+use super::simd::{Simd, Window, window};
+use super::span::{Kind, Span};
 
 /// Rows that are worked on together.
 pub(super) const ROWS: usize = 64;
-
-/// What kind of value a span is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub(super) enum Kind {
-    /// What may be a number; not checked yet.
-    Number = 0,
-    /// The characters of a string without escapes.
-    String = 1,
-    /// From `[` to the first `]`; not checked yet.
-    List = 2,
-    Null = 3,
-    Boolean = 4,
-    /// Any JSON, checked, as it was sent.
-    Json = 5,
-    Absent = 7,
-}
-
-/// A value's place in the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
-    start: u32,
-    /// The kind in the upper three bits, the length below them.
-    rest: u32,
-}
-
-const LEN_BITS: u32 = 29;
-/// Longer messages are left to the general path.
-pub(super) const MAX_LEN: usize = 1 << LEN_BITS;
-
-impl Span {
-    pub(super) const ABSENT: Self = Self { start: 0, rest: (Kind::Absent as u32) << LEN_BITS };
-
-    #[inline(always)]
-    pub(super) fn new(kind: Kind, start: usize, end: usize) -> Self {
-        Self { start: start as u32, rest: (kind as u32) << LEN_BITS | (end - start) as u32 }
-    }
-
-    #[inline(always)]
-    pub(super) fn kind(self) -> Kind {
-        match self.rest >> LEN_BITS {
-            0 => Kind::Number,
-            1 => Kind::String,
-            2 => Kind::List,
-            3 => Kind::Null,
-            4 => Kind::Boolean,
-            5 => Kind::Json,
-            _ => Kind::Absent,
-        }
-    }
-
-    #[inline(always)]
-    pub(super) fn start(self) -> usize {
-        self.start as usize
-    }
-
-    #[inline(always)]
-    pub(super) fn end(self) -> usize {
-        self.start as usize + (self.rest & ((1 << LEN_BITS) - 1)) as usize
-    }
-}
 
 /// A field that the schema does not know.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +37,58 @@ pub(super) struct Unknown {
     pub(super) node: u16,
     /// Its value as it was sent.
     pub(super) value: Span,
+}
+
+/// Where the values of up to [`ROWS`] messages stand.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// By slot and row: that of row `r` in slot `s` is at `s * ROWS + r`.
+    cells: Vec<Span>,
+    /// The slots in which a row may have a value.
+    present: Vec<bool>,
+    pub(super) unknown: Vec<Unknown>,
+}
+
+impl Found {
+    pub(super) fn new(slots: usize) -> Self {
+        Self { cells: vec![Span::ABSENT; slots * ROWS], present: vec![false; slots], unknown: Vec::new() }
+    }
+
+    /// The values of a slot, `None` if no row has one.
+    #[inline]
+    pub(super) fn slot(&self, slot: usize) -> Option<&[Span; ROWS]> {
+        if !*self.present.get(slot)? {
+            return None;
+        }
+        self.cells.get(slot * ROWS..)?.first_chunk()
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.unknown.clear();
+        for (slot, present) in self.present.iter_mut().enumerate().filter(|(_, present)| **present) {
+            self.cells[slot * ROWS..][..ROWS].fill(Span::ABSENT);
+            *present = false;
+        }
+    }
+
+    /// Forgets one row, the last.
+    fn forget(&mut self, row: usize) {
+        self.cells.iter_mut().skip(row).step_by(ROWS).for_each(|cell| *cell = Span::ABSENT);
+        while self.unknown.pop_if(|unknown| usize::from(unknown.row) == row).is_some() {}
+    }
+
+    fn put(&mut self, slot: u32, row: usize, span: Span) -> bool {
+        let cell = &mut self.cells[slot as usize * ROWS + row];
+        let is_new = *cell == Span::ABSENT;
+        *cell = span;
+        self.present[slot as usize] = true;
+        is_new
+    }
+
+    fn is_there(&self, slot: u32, row: usize) -> bool {
+        !matches!(self.cells[slot as usize * ROWS + row].kind(), Kind::Absent | Kind::Null)
+    }
 }
 
 /// The most edges that a node remembers.
@@ -105,40 +105,55 @@ const START: u16 = 0;
 /// Not a node: the message is over.
 const END: u16 = u16::MAX;
 
-/// A text that followed a value, and the key that it led to.
-#[derive(Debug, Clone, Copy)]
-struct Edge {
-    literal: [Window; LITERAL / 16],
-    /// Bytes of the first and the second window that do not belong to the literal.
+/// Up to 32 bytes to be compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Literal {
+    windows: [Window; LITERAL / 16],
+    /// The bytes of each window that do not belong to it.
     rest: [u32; LITERAL / 16],
     len: u32,
+}
+
+impl Literal {
+    fn new(text: &[u8]) -> Option<Self> {
+        let mut literal =
+            Self { windows: [[0; 16]; 2], rest: [0; 2], len: u32::try_from(text.len()).ok()? };
+        if text.len() > LITERAL {
+            return None;
+        }
+        for (i, window) in literal.windows.iter_mut().enumerate() {
+            let part = text.get(16 * i..).unwrap_or_default();
+            let len = part.len().min(16);
+            window[..len].copy_from_slice(&part[..len]);
+            literal.rest[i] = 0xffff & !((1 << len) - 1);
+        }
+        Some(literal)
+    }
+
+    /// Whether the text goes on with it at `at`, where `here` is its window.
+    #[inline(always)]
+    fn fits<S: Simd>(&self, here: &Window, text: &[u8], at: usize) -> bool {
+        if S::equal(here, &self.windows[0]) | self.rest[0] != 0xffff {
+            return false;
+        }
+        self.len <= 16
+            || window(text, at + 16).is_some_and(|here| S::equal(here, &self.windows[1]) | self.rest[1] == 0xffff)
+    }
+}
+
+/// What a text between two values led to.
+#[derive(Debug, Clone, Copy)]
+struct Between {
     target: u16,
-    /// How many objects are entered.
+    /// How many objects are entered, and their slots.
     enters: u16,
     entered: [u32; ENTERED],
 }
 
-impl Edge {
-    const NONE: Self = Self {
-        literal: [[0; 16]; LITERAL / 16],
-        rest: [0; LITERAL / 16],
-        // Longer than any text.
-        len: u32::MAX,
-        target: END,
-        enters: 0,
-        entered: [0; ENTERED],
-    };
-
-    #[inline(always)]
-    fn fits(&self, window: &Window, text: &[u8], at: usize) -> bool {
-        if window::equal(window, &self.literal[0]) | self.rest[0] != 0xffff {
-            return false;
-        }
-        self.len <= 16
-            || self.len as usize <= LITERAL
-                && window::at(text, at + 16)
-                    .is_some_and(|window| window::equal(window, &self.literal[1]) | self.rest[1] == 0xffff)
-    }
+#[derive(Debug, Clone, Copy)]
+struct Edge {
+    literal: Literal,
+    between: Between,
 }
 
 /// A key and what followed its value.
@@ -147,7 +162,7 @@ struct Node {
     /// The shape of the object that the key is in.
     shape: u16,
     taken: Taken,
-    edges: [Edge; EDGES],
+    edges: [Option<Edge>; EDGES],
     /// The edge to be forgotten for the next new one.
     oldest: u8,
     /// The key as it was sent, with its second quote, if the schema does not know it.
@@ -156,143 +171,25 @@ struct Node {
 
 impl Node {
     fn new(shape: u16, taken: Taken, unknown: Option<Box<str>>) -> Self {
-        Self { shape, taken, edges: [Edge::NONE; EDGES], oldest: 0, unknown }
+        Self { shape, taken, edges: [None; EDGES], oldest: 0, unknown }
     }
 }
 
-/// What is found in the texts of one pipeline.
+/// What was learned of the messages of one pipeline.
 #[derive(Debug)]
 pub(super) struct Scanner {
     nodes: Vec<Node>,
     unknown: HashMap<(u16, Box<[u8]>), u16>,
-}
-
-/// The message being read.
-struct Reader<'t> {
-    text: &'t [u8],
-    start: usize,
-    end: usize,
-    /// Its bytes are known to be UTF-8, which matters only where they are not ASCII.
-    is_utf8: bool,
-}
-
-/// First bytes of values.
-const FIRST: [u8; 256] = {
-    let mut classes = [OTHER; 256];
-    classes[b'"' as usize] = STRING;
-    classes[b'[' as usize] = LIST;
-    classes[b'-' as usize] = NUMBER;
-    let mut digit = b'0';
-    while digit <= b'9' {
-        classes[digit as usize] = NUMBER;
-        digit += 1;
-    }
-    classes
-};
-const NUMBER: u8 = 0;
-const STRING: u8 = 1;
-const LIST: u8 = 2;
-const OTHER: u8 = 3;
-
-impl Reader<'_> {
-    /// Whether the message is UTF-8, found out at the first byte that is not ASCII.
-    #[cold]
-    fn utf8(&mut self) -> bool {
-        self.is_utf8 =
-            self.is_utf8 || self.text.get(self.start..self.end).is_some_and(|text| std::str::from_utf8(text).is_ok());
-        self.is_utf8
-    }
-
-    /// Where the string ends whose first character is at `at`: the place of its second quote.
-    #[inline(always)]
-    fn string(&mut self, mut at: usize) -> Option<usize> {
-        loop {
-            let stops = window::string_stops(window::at(self.text, at)?);
-            if stops != 0 {
-                at += stops.trailing_zeros() as usize;
-                return if self.text[at] == b'"' { Some(at) } else { self.odd_string(at) };
-            }
-            at += 16;
-            if at > self.end {
-                return None;
-            }
-        }
-    }
-
-    /// The same from a byte that is not ASCII.
-    #[cold]
-    fn odd_string(&mut self, mut at: usize) -> Option<usize> {
-        loop {
-            match *self.text.get(at)? {
-                b'"' => return Some(at),
-                b'\\' | 0..0x20 => return None,
-                0x80.. if at >= self.end || !self.utf8() => return None,
-                _ => at += 1,
-            }
-        }
-    }
-
-    /// Where the number or literal ends that begins at `at`.
-    #[inline(always)]
-    fn scalar(&self, mut at: usize) -> Option<usize> {
-        loop {
-            let stops = window::scalar_stops(window::at(self.text, at)?);
-            if stops != 0 {
-                return Some(at + stops.trailing_zeros() as usize);
-            }
-            at += 16;
-            if at > self.end {
-                return None;
-            }
-        }
-    }
-
-    /// Where the list ends that begins at `at`, if no other is in it: after its bracket.
-    #[inline(always)]
-    fn list(&self, mut at: usize) -> Option<usize> {
-        loop {
-            let ends = window::places(window::at(self.text, at)?, b']');
-            if ends != 0 {
-                return Some(at + ends.trailing_zeros() as usize + 1);
-            }
-            at += 16;
-            if at > self.end {
-                return None;
-            }
-        }
-    }
-
-    fn blanks(&self, mut at: usize) -> usize {
-        while at < self.end && matches!(self.text[at], b' ' | b'\t' | b'\n' | b'\r') {
-            at += 1;
-        }
-        at
-    }
-
-    /// Where any value ends that begins at `at`, having checked it.
-    fn any(&mut self, at: usize, depth: usize) -> Option<usize> {
-        let rest = self.text.get(at..self.end)?;
-        let end = at + syntax::first_value(rest, depth)?;
-        let is_text = self.text[at..end].is_ascii() || self.utf8();
-        is_text.then_some(end)
-    }
-}
-
-/// Text between two values, as it was read.
-struct Between {
-    target: u16,
-    len: usize,
-    enters: u16,
-    entered: [u32; ENTERED],
+    routes: Routes,
+    /// The way of the present message as far as it did not follow a route.
+    way: Vec<Trace>,
 }
 
 impl Scanner {
     pub(super) fn new(layout: &Layout) -> Self {
         let mut nodes = vec![Node::new(0, Taken::Nowhere, None)];
-        for key in &layout.keys {
-            nodes.push(Node::new(key.shape, key.taken, None));
-        }
-        Self { nodes, unknown: HashMap::new() }
+        nodes.extend(layout.keys.iter().map(|key| Node::new(key.shape, key.taken, None)));
+        Self { nodes, unknown: HashMap::new(), routes: Routes::default(), way: Vec::new() }
     }
 
     /// The key of a node that the schema does not know, with its second quote, and its shape.
@@ -301,125 +198,116 @@ impl Scanner {
         (node.unknown.as_deref().unwrap_or("\""), usize::from(node.shape))
     }
 
-    /// Notes where the values of the message in `text[start..end]` stand, in column `row` of `spans`,
-    /// whose entries there must be absent. `false` leaves the message to the general path; the
-    /// entries may then be filled in part.
+    /// Says that a chunk begins, in which no slot is present yet.
+    pub(super) fn begin(&mut self) {
+        self.routes.begin();
+    }
+
+    /// Notes where the values of the message in `text[start..end]` stand, as row `row`. `false` leaves
+    /// the message to the general path, and nothing of it is noted.
     ///
     /// The text must go on behind the message, by what does not matter: nothing counts that would
     /// not count if it ended there, since a message is taken only if its last bracket is its last
     /// byte but blanks.
-    #[inline]
-    pub(super) fn scan(
+    #[inline(always)]
+    pub(super) fn scan<S: Simd>(
         &mut self,
         layout: &Layout,
         text: &[u8],
         (start, end): (usize, usize),
         row: usize,
-        spans: &mut [[Span; ROWS]],
-        unknown: &mut Vec<Unknown>,
+        found: &mut Found,
     ) -> bool {
-        let mut reader = Reader { text, start, end, is_utf8: false };
-        let mut node = START;
-        let mut at = start;
+        let (at, node, steps) = match self.routes.follow::<S>(layout, text, (start, end), row, found) {
+            Followed::Whole => return true,
+            Followed::Part { at, node, steps } => (at, node, steps),
+        };
+        let mut reader = Reader::new(text, start, end);
+        let taken = self.walk::<S>(layout, &mut reader, (at, node, steps), row, found).is_some();
+        if !taken {
+            found.forget(row);
+        }
+        taken
+    }
+
+    /// Goes on key by key, from behind the value of `node` at `at`.
+    #[inline(never)]
+    fn walk<S: Simd>(
+        &mut self,
+        layout: &Layout,
+        reader: &mut Reader<'_>,
+        (mut at, mut node, steps): (usize, u16, usize),
+        row: usize,
+        found: &mut Found,
+    ) -> Option<()> {
+        let text = reader.text;
+        self.way.clear();
         loop {
-            // From the value to the next key's value.
-            let Some(window) = window::at(text, at) else { return false };
-            let here = &self.nodes[usize::from(node)];
-            let known = here.edges.iter().find(|edge| edge.fits(window, text, at));
-            let (target, len) = match known {
-                Some(edge) => {
-                    for slot in &edge.entered[..usize::from(edge.enters)] {
-                        if !enter(&mut spans[*slot as usize][row], at) {
-                            return false;
-                        }
-                    }
-                    (edge.target, edge.len as usize)
-                }
-                None => {
-                    let Some(between) = self.read(layout, &mut reader, node, at) else { return false };
-                    for slot in &between.entered[..usize::from(between.enters)] {
-                        if !enter(&mut spans[*slot as usize][row], at) {
-                            return false;
-                        }
-                    }
-                    (between.target, between.len)
-                }
+            let here = window(text, at)?;
+            let known = self.nodes[usize::from(node)]
+                .edges
+                .iter()
+                .flatten()
+                .find(|edge| edge.literal.fits::<S>(here, text, at))
+                .map(|edge| (edge.between, edge.literal.len as usize));
+            let (between, len) = match known {
+                Some(known) => known,
+                None => self.read::<S>(layout, reader, node, at)?,
             };
+            for slot in &between.entered[..usize::from(between.enters)] {
+                if !found.put(*slot, row, Span::new(Kind::Object, at, at)) {
+                    return None;
+                }
+            }
+            let literal = (at, at + len);
             at += len;
+            let target = between.target;
             if target == END {
+                let same_object = self.nodes[usize::from(node)].shape == 0;
+                self.way.push(Trace { literal, between, taken: Taken::Nowhere, kind: Kind::Absent, same_object });
                 break;
             }
-
-            // The value.
-            node = target;
-            let taken = self.nodes[usize::from(node)].taken;
-            let Some(first) = text.get(at) else { return false };
-            let span = match (FIRST[usize::from(*first)], taken) {
-                (_, Taken::Checked { .. } | Taken::Unknown) => {
-                    let Some(end) = reader.any(at, layout.max_depth) else { return false };
-                    match &text[at..end] {
-                        b"null" => Span::new(Kind::Null, at, end),
-                        _ => Span::new(Kind::Json, at, end),
-                    }
-                }
-                (STRING, _) => {
-                    let Some(end) = reader.string(at + 1) else { return false };
-                    Span::new(Kind::String, at + 1, end)
-                }
-                (NUMBER, _) => {
-                    let Some(end) = reader.scalar(at) else { return false };
-                    Span::new(Kind::Number, at, end)
-                }
-                (LIST, Taken::Value { lists: true, .. }) => {
-                    let Some(end) = reader.list(at) else { return false };
-                    Span::new(Kind::List, at, end)
-                }
-                _ => {
-                    let Some(end) = reader.scalar(at) else { return false };
-                    match &text[at..end] {
-                        b"null" => Span::new(Kind::Null, at, end),
-                        b"true" | b"false" => Span::new(Kind::Boolean, at, end),
-                        _ => return false,
-                    }
-                }
-            };
-            at = span.end() + usize::from(span.kind() == Kind::String);
-            match taken {
-                Taken::Value { slot, .. } | Taken::Checked { slot } => {
-                    let place = &mut spans[slot as usize][row];
-                    if *place != Span::ABSENT {
-                        return false;
-                    }
-                    *place = span;
-                }
+            let taken = self.nodes[usize::from(target)].taken;
+            let span = reader.value::<S>(layout, taken, at)?;
+            let is_new = match taken {
+                Taken::Value { slot, .. } | Taken::Checked { slot } => found.put(slot, row, span),
                 // Only `null` stands for an object.
-                Taken::Object { slot } => {
-                    let place = &mut spans[slot as usize][row];
-                    if *place != Span::ABSENT || span.kind() != Kind::Null {
-                        return false;
-                    }
-                    *place = span;
+                Taken::Object { slot } => span.kind() == Kind::Null && found.put(slot, row, span),
+                Taken::Unknown => {
+                    found.unknown.push(Unknown { row: row as u8, node: target, value: span });
+                    true
                 }
-                Taken::Unknown => unknown.push(Unknown { row: row as u8, node, value: span }),
-                Taken::Nowhere => return false,
+                Taken::Nowhere => false,
+            };
+            if !is_new {
+                return None;
             }
+            let same_object = between.enters == 0
+                && node != START
+                && self.nodes[usize::from(target)].shape == self.nodes[usize::from(node)].shape;
+            self.way.push(Trace { literal, between, taken, kind: span.kind(), same_object });
+            at = span.end() + usize::from(span.kind() == Kind::String);
+            node = target;
         }
-        let is_there = |slot: u32| {
-            let kind = spans[slot as usize][row].kind();
-            kind != Kind::Absent && kind != Kind::Null
-        };
-        let complete = layout
-            .required
-            .iter()
-            .all(|(object, slot)| is_there(*slot) || object.is_some_and(|object| !is_there(object)));
-        complete && at <= end && (at == end || reader.blanks(at) == end)
+        let complete = layout.required.iter().all(|(object, slot)| {
+            found.is_there(*slot, row) || object.is_some_and(|object| !found.is_there(object, row))
+        });
+        (complete && at <= reader.end && (at == reader.end || reader.blanks(at) == reader.end)).then_some(())?;
+        self.routes.learn(layout, text, steps, &self.way);
+        Some(())
     }
 
     /// Reads from the end of a value to the beginning of the next, and remembers it.
     #[inline(never)]
-    fn read(&mut self, layout: &Layout, reader: &mut Reader<'_>, node: u16, from: usize) -> Option<Between> {
+    fn read<S: Simd>(
+        &mut self,
+        layout: &Layout,
+        reader: &mut Reader<'_>,
+        node: u16,
+        from: usize,
+    ) -> Option<(Between, usize)> {
         let mut shape = self.nodes[usize::from(node)].shape;
-        let mut between = Between { target: END, len: 0, enters: 0, entered: [0; ENTERED] };
+        let mut between = Between { target: END, enters: 0, entered: [0; ENTERED] };
         let mut at = reader.blanks(from);
         // Objects are closed until there is a comma.
         if node == START {
@@ -429,9 +317,9 @@ impl Scanner {
                 match reader.text.get(at)? {
                     b',' => break,
                     b'}' if shape == 0 => {
-                        between.len = at + 1 - from;
-                        self.remember(reader.text, node, from, &between);
-                        return Some(between);
+                        let len = at + 1 - from;
+                        self.remember(reader, node, from, len, between);
+                        return Some((between, len));
                     }
                     b'}' => {
                         shape = layout.parents[usize::from(shape)];
@@ -444,7 +332,7 @@ impl Scanner {
         loop {
             at = reader.blanks(at + 1);
             (*reader.text.get(at)? == b'"').then_some(())?;
-            let quote = reader.string(at + 1)?;
+            let quote = reader.string::<S>(at + 1)?;
             let name = reader.text.get(at + 1..quote)?;
             at = reader.blanks(quote + 1);
             (*reader.text.get(at)? == b':').then_some(())?;
@@ -471,9 +359,9 @@ impl Scanner {
             }
         }
         (at < reader.end).then_some(())?;
-        between.len = at - from;
-        self.remember(reader.text, node, from, &between);
-        Some(between)
+        let len = at - from;
+        self.remember(reader, node, from, len, between);
+        Some((between, len))
     }
 
     fn unknown_node(&mut self, shape: u16, name: &[u8]) -> Option<u16> {
@@ -490,33 +378,10 @@ impl Scanner {
         Some(node)
     }
 
-    fn remember(&mut self, text: &[u8], node: u16, from: usize, between: &Between) {
-        let Some(literal) = text.get(from..from + between.len).filter(|literal| literal.len() <= LITERAL) else {
-            return;
-        };
-        let mut edge = Edge {
-            len: between.len as u32,
-            target: between.target,
-            enters: between.enters,
-            entered: between.entered,
-            ..Edge::NONE
-        };
-        for (i, window) in edge.literal.iter_mut().enumerate() {
-            let part = literal.get(16 * i..).unwrap_or_default();
-            let len = part.len().min(16);
-            window[..len].copy_from_slice(&part[..len]);
-            edge.rest[i] = 0xffff & !((1 << len) - 1);
-        }
+    fn remember(&mut self, reader: &Reader<'_>, node: u16, from: usize, len: usize, between: Between) {
+        let Some(literal) = reader.text.get(from..from + len).and_then(Literal::new) else { return };
         let here = &mut self.nodes[usize::from(node)];
-        here.edges[usize::from(here.oldest)] = edge;
+        here.edges[usize::from(here.oldest)] = Some(Edge { literal, between });
         here.oldest = (here.oldest + 1) % EDGES as u8;
     }
-}
-
-/// Marks an object as there; `false` if it was.
-#[inline(always)]
-fn enter(place: &mut Span, at: usize) -> bool {
-    let is_new = *place == Span::ABSENT;
-    *place = Span::new(Kind::Json, at, at);
-    is_new
 }

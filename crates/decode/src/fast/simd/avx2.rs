@@ -1,0 +1,102 @@
+//! What x86-64 processors have since 2013.
+#![allow(unsafe_code, reason = "intrinsics are unsafe where the processor may lack them")]
+
+// SAFETY, of all blocks in this module: the intrinsics work on values and touch no memory; they are
+// unsafe only since they need SSSE3 and SSE4.1. Methods of `Avx2` run only below the functions of
+// `crate::fast::entry` that enable AVX2, which includes both, and those are called only when
+// `Level::best` has found it (or, in tests, the same test was made).
+use std::arch::x86_64::{
+    _mm_and_si128, _mm_cvtsi128_si64, _mm_madd_epi16, _mm_maddubs_epi16, _mm_packus_epi32,
+    _mm_set1_epi8, _mm_set1_epi16, _mm_set1_epi32, _mm_shuffle_epi8, _mm_sub_epi8, _mm_subs_epu8,
+    _mm_testz_si128,
+};
+
+use super::super::digits::{Plain, checked};
+use super::sse2::{Sse2, load};
+use super::{Simd, Window};
+
+/// AVX2, of which only the instructions for sixteen bytes are used: values are short.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::fast) struct Avx2;
+
+/// By the place of the point: where each byte comes from when it is closed up. 16 is no point.
+const CLOSE_UP: [Window; 17] = {
+    let mut tables = [[0x80; 16]; 17];
+    let mut point = 0;
+    while point <= 16 {
+        let mut to = 0;
+        while to < 16 {
+            if point == 16 || to > point {
+                tables[point][to] = to as u8;
+            } else if to > 0 {
+                tables[point][to] = to as u8 - 1;
+            }
+            to += 1;
+        }
+        point += 1;
+    }
+    tables
+};
+
+/// The last bytes of a window, by their count.
+const LAST: [Window; 17] = {
+    let mut masks = [[0; 16]; 17];
+    let mut count = 0;
+    while count <= 16 {
+        let mut place = 16 - count;
+        while place < 16 {
+            masks[count][place] = 0xff;
+            place += 1;
+        }
+        count += 1;
+    }
+    masks
+};
+
+impl Simd for Avx2 {
+    #[inline(always)]
+    fn equal(one: &Window, other: &Window) -> u32 {
+        Sse2::equal(one, other)
+    }
+
+    #[inline(always)]
+    fn string_stops(window: &Window) -> u32 {
+        Sse2::string_stops(window)
+    }
+
+    #[inline(always)]
+    fn scalar_stops(window: &Window) -> u32 {
+        Sse2::scalar_stops(window)
+    }
+
+    #[inline(always)]
+    fn places(window: &Window, byte: u8) -> u32 {
+        Sse2::places(window, byte)
+    }
+
+    /// Digits are joined to pairs, these to fours and those to eights, two eights side by side
+    /// (W. Muła, "SIMD-ized parsing of unsigned integers").
+    #[inline(always)]
+    fn plain(text: &[u8], start: usize, end: usize) -> Option<Plain> {
+        let negative = *text.get(start)? == b'-';
+        let start = start + usize::from(negative);
+        let window: &Window = text.get(end.wrapping_sub(16)..end)?.first_chunk()?;
+        let len = end.wrapping_sub(start);
+        let last = LAST.get(len)?;
+        let point = (Sse2::places(window, b'.') & (0xffff << (16 - len)) | 1 << 16).trailing_zeros() as usize;
+        let close_up = CLOSE_UP.get(point)?;
+        // SAFETY: above.
+        let (are_digits, both) = unsafe {
+            let digits = _mm_sub_epi8(load(window), _mm_set1_epi8(b'0' as i8));
+            let digits = _mm_shuffle_epi8(_mm_and_si128(digits, load(last)), load(close_up));
+            let beyond = _mm_subs_epu8(digits, _mm_set1_epi8(9));
+            let pairs = _mm_maddubs_epi16(digits, _mm_set1_epi16(0x010a));
+            let fours = _mm_madd_epi16(pairs, _mm_set1_epi32(0x0001_0064));
+            let fours = _mm_packus_epi32(fours, fours);
+            let eights = _mm_madd_epi16(fours, _mm_set1_epi32(0x0001_2710));
+            (_mm_testz_si128(beyond, beyond) == 1, _mm_cvtsi128_si64(eights) as u64)
+        };
+        let mantissa = (both & 0xffff_ffff) * 100_000_000 + (both >> 32);
+        checked(text[start], len, point, are_digits, negative, mantissa)
+    }
+}

@@ -1,0 +1,87 @@
+//! Plain code, eight bytes at a time where it pays.
+
+use super::super::digits::{Plain, are_digits, checked, eight};
+use super::{Simd, Window};
+
+/// No special instructions.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(all(target_arch = "x86_64", not(test)), expect(dead_code, reason = "x86-64 has better"))]
+pub(in crate::fast) struct Portable;
+
+#[inline(always)]
+fn bits(window: &Window, is: impl Fn(usize, u8) -> bool) -> u32 {
+    window.iter().enumerate().fold(0, |mask, (i, byte)| mask | u32::from(is(i, *byte)) << i)
+}
+
+impl Simd for Portable {
+    #[inline(always)]
+    fn equal(one: &Window, other: &Window) -> u32 {
+        bits(one, |i, byte| byte == other[i])
+    }
+
+    #[inline(always)]
+    fn string_stops(window: &Window) -> u32 {
+        bits(window, |_, byte| matches!(byte, b'"' | b'\\' | 0..0x20 | 0x80..))
+    }
+
+    #[inline(always)]
+    fn scalar_stops(window: &Window) -> u32 {
+        bits(window, |_, byte| matches!(byte, b',' | b']' | b'}' | 0..0x21 | 0x80..))
+    }
+
+    #[inline(always)]
+    fn places(window: &Window, byte: u8) -> u32 {
+        bits(window, |_, other| byte == other)
+    }
+
+    #[inline(always)]
+    fn plain(text: &[u8], start: usize, end: usize) -> Option<Plain> {
+        swar(text, start, end, Self::places)
+    }
+}
+
+/// The last bytes of a window, by their count.
+const LAST: [u128; 17] = {
+    let mut masks = [0; 17];
+    let mut count = 1;
+    while count <= 16 {
+        masks[count] = u128::MAX << (8 * (16 - count));
+        count += 1;
+    }
+    masks
+};
+
+/// The bytes before a point at this place, and those after it; without a point all are after it.
+const AROUND: [(u128, u128); 17] = {
+    let mut masks = [(0, u128::MAX); 17];
+    let mut place = 0;
+    while place < 16 {
+        let after = if place == 15 { 0 } else { u128::MAX << (8 * (place + 1)) };
+        masks[place] = ((1 << (8 * place)) - 1, after);
+        place += 1;
+    }
+    masks
+};
+
+/// [`Simd::plain`] within two registers of eight bytes.
+#[inline(always)]
+pub(super) fn swar(
+    text: &[u8],
+    start: usize,
+    end: usize,
+    places: impl Fn(&Window, u8) -> u32,
+) -> Option<Plain> {
+    let negative = *text.get(start)? == b'-';
+    let start = start + usize::from(negative);
+    let window: &Window = text.get(end.wrapping_sub(16)..end)?.first_chunk()?;
+    let len = end.wrapping_sub(start);
+    let last = *LAST.get(len)?;
+    let point = (places(window, b'.') & (0xffff << (16 - len)) | 1 << 16).trailing_zeros() as usize;
+    let digits = (u128::from_le_bytes(*window) ^ 0x3030_3030_3030_3030_3030_3030_3030_3030) & last;
+    let (before, after) = AROUND.get(point)?;
+    // The point is closed up: the digits before it move by one.
+    let digits = (digits & before) << 8 | digits & after;
+    let (first, second) = (digits as u64, (digits >> 64) as u64);
+    let mantissa = eight(first) * 100_000_000 + eight(second);
+    checked(text[start], len, point, are_digits(first) & are_digits(second), negative, mantissa)
+}
