@@ -177,12 +177,15 @@ impl Decoder {
     fn by_both_paths(&mut self, program: &Program, raw: &RawBatch, fast: &mut Fast, outcome: &mut Outcomes) {
         let mut index = 0;
         while index < raw.len() {
-            let filled = fast.fill(program, raw, index, self.max_message_bytes);
-            index = filled.index;
-            self.make(program, raw, fast, outcome);
-            if filled.is_odd {
-                self.one(program, raw, index, outcome);
-                index += 1;
+            match fast.fill(program, raw, index, self.max_message_bytes) {
+                Some(next) => {
+                    self.make(program, raw, fast, outcome);
+                    index = next;
+                }
+                None => {
+                    self.one(program, raw, index, outcome);
+                    index += 1;
+                }
             }
         }
         let (unknown_fields, sentinels, times_from_broker) = fast.counts();

@@ -5,6 +5,7 @@
 //! message to the general path ([`crate::decoder`]), at its place in the order; so the fast path
 //! decides nothing by itself, and can only find the same rows sooner.
 
+mod bits;
 mod clock;
 mod digits;
 mod entry;
@@ -53,15 +54,6 @@ pub(crate) struct Fast {
     pub(crate) rows: u64,
 }
 
-/// Where the search stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Filled {
-    /// The first message that is not noted.
-    pub(crate) index: usize,
-    /// The general path must decode it, when what was noted before it is made.
-    pub(crate) is_odd: bool,
-}
-
 /// Where a message and the device id outside of it stand in a text: begin and end.
 type Places = ((usize, usize), Option<(usize, usize)>);
 
@@ -81,32 +73,33 @@ struct Filling<'f> {
 }
 
 impl Filling<'_> {
-    /// Notes messages from the one at `from` on, until the chunk is full or one is not plain.
+    /// Searches messages from the one at `from` on; gives the first that did not go into the chunk.
     #[inline(always)]
-    fn fill<S: Simd>(self, from: usize) -> Filled {
+    fn fill<S: Simd>(self, from: usize) -> usize {
         let Self { layout, scanner, chunk, raw, text, alone, device, max_bytes, end } = self;
-        let mut index = from;
-        while index < end && chunk.rows < ROWS {
-            let row = chunk.rows & (ROWS - 1);
+        let to = end.min(from + ROWS);
+        let mut entered = 0_u64;
+        for (row, index) in (from..to).enumerate() {
+            let row = row & (ROWS - 1);
+            chunk.messages[row] = index as u32;
             let places = match alone {
                 Some(alone) => Some(alone),
                 None => places(raw, device, index),
             };
-            let Some((payload, outside)) = places else { return Filled { index, is_odd: true } };
-            if payload.1 - payload.0 > max_bytes
-                || !scanner.scan::<S>(layout, text, payload, row, &mut chunk.found)
-            {
-                return Filled { index, is_odd: true };
+            let Some((payload, outside)) = places else { continue };
+            if payload.1 - payload.0 <= max_bytes {
+                entered |= 1 << row;
+                scanner.enter(row, payload);
             }
-            chunk.messages[row] = index as u32;
             if *device != DeviceSource::Payload {
                 chunk.devices[row] =
                     outside.map_or(Span::ABSENT, |(start, end)| Span::new(Kind::String, start, end));
             }
-            chunk.rows += 1;
-            index += 1;
         }
-        Filled { index, is_odd: false }
+        chunk.rows = to - from;
+        let all = u64::MAX >> (ROWS - chunk.rows);
+        chunk.odd = (all & !entered) | scanner.scan::<S>(layout, text, entered, &mut chunk.found);
+        to
     }
 }
 
@@ -134,6 +127,7 @@ impl Fast {
             chunk: Chunk {
                 found: Found::new(layout.slots),
                 rows: 0,
+                odd: 0,
                 messages: [0; ROWS],
                 devices: [Span::ABSENT; ROWS],
             },
@@ -147,22 +141,21 @@ impl Fast {
         })
     }
 
-    /// Searches messages from the one at `from` on, as many as go into a chunk.
-    pub(crate) fn fill(&mut self, program: &Program, raw: &RawBatch, from: usize, max_bytes: usize) -> Filled {
-        let odd = Filled { index: from, is_odd: true };
+    /// Searches messages from the one at `from` on, as many as go into a chunk; gives the first that
+    /// did not. `None` leaves the one at `from` to the general path.
+    pub(crate) fn fill(&mut self, program: &Program, raw: &RawBatch, from: usize, max_bytes: usize) -> Option<usize> {
         if self.rest > 0 {
             self.rest -= 1;
-            return odd;
+            return None;
         }
         if raw.bytes().len() >= MAX_TEXT - 3 * PADDING {
-            return odd;
+            return None;
         }
-        self.scanner.begin();
         // Only the last message may lack bytes behind it, so it is searched elsewhere.
         self.in_tail = from + 1 == raw.len();
         let mut alone = None;
         if self.in_tail {
-            let Some((payload, device)) = places(raw, &program.device, from) else { return odd };
+            let (payload, device) = places(raw, &program.device, from)?;
             let tail = &mut self.tail;
             tail.clear();
             let mut copy = |(start, end): (usize, usize)| {
@@ -184,16 +177,16 @@ impl Fast {
             max_bytes,
             end: raw.len() - usize::from(!self.in_tail),
         };
-        let filled = entry::fill(self.level, filling, from);
-        self.credit = (self.credit + (filled.index - from) as i32).min(MAX_CREDIT);
-        if filled.is_odd {
-            self.failed();
-        }
-        filled
+        let next = entry::fill(self.level, filling, from);
+        let odd = self.chunk.odd.count_ones() as i32;
+        self.credit = (self.credit + self.chunk.rows as i32 - odd).min(MAX_CREDIT);
+        self.failed(odd);
+        Some(next)
     }
 
-    fn failed(&mut self) {
-        self.credit -= COST;
+    /// Notes that messages were not plain.
+    fn failed(&mut self, count: i32) {
+        self.credit -= COST * count;
         if self.credit < 0 {
             self.rest = REST;
             self.credit = COST;
@@ -210,7 +203,8 @@ impl Fast {
         from: usize,
     ) -> Option<(usize, u32)> {
         let plan = plan_of(program)?;
-        let mut to = self.chunk.rows;
+        let odd = self.chunk.odd.checked_shr(from as u32).unwrap_or(0);
+        let mut to = self.chunk.rows.min(from + odd.trailing_zeros() as usize);
         let given = Given {
             layout: &self.layout,
             plan,
@@ -235,7 +229,7 @@ impl Fast {
         }
         self.rows += (to - from) as u64;
         if to < self.chunk.rows {
-            self.failed();
+            self.failed(i32::from(self.chunk.odd >> to & 1 == 0));
             return Some((to, self.chunk.messages[to]));
         }
         None

@@ -2,11 +2,11 @@
 
 use super::rows::{Given, Maker, Odd, Rows};
 use super::simd::{Base, Level};
-use super::{Filled, Filling};
+use super::Filling;
 use crate::builders::Builders;
 
 /// [`Filling::fill`].
-pub(super) fn fill(level: Level, filling: Filling<'_>, from: usize) -> Filled {
+pub(super) fn fill(level: Level, filling: Filling<'_>, from: usize) -> usize {
     match level {
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code, reason = "the features are there")]
@@ -53,7 +53,7 @@ mod avx2 {
     use super::*;
 
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-    pub(super) fn fill(filling: Filling<'_>, from: usize) -> Filled {
+    pub(super) fn fill(filling: Filling<'_>, from: usize) -> usize {
         filling.fill::<Avx2>(from)
     }
 

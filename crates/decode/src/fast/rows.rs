@@ -27,6 +27,8 @@ pub(super) struct Chunk {
     pub(super) found: Found,
     /// The number of rows.
     pub(super) rows: usize,
+    /// The rows that are left to the general path.
+    pub(super) odd: u64,
     /// The index of each row's message.
     pub(super) messages: [u32; ROWS],
     /// The device id that came with the key or a header.

@@ -21,9 +21,10 @@ mod route;
 use std::collections::HashMap;
 
 use self::reader::Reader;
-use self::route::{Followed, Routes, Trace};
+use self::route::{Routes, Stray, Trace};
 use super::plan::{Layout, Taken};
-use super::simd::{Simd, Window, window};
+use super::bits;
+use super::simd::{Base, Simd, Window, window};
 use super::span::{Kind, Span};
 
 /// Rows that are worked on together.
@@ -72,10 +73,10 @@ impl Found {
         }
     }
 
-    /// Forgets one row, the last.
+    /// Forgets one row.
     fn forget(&mut self, row: usize) {
         self.cells.iter_mut().skip(row).step_by(ROWS).for_each(|cell| *cell = Span::ABSENT);
-        while self.unknown.pop_if(|unknown| usize::from(unknown.row) == row).is_some() {}
+        self.unknown.retain(|unknown| usize::from(unknown.row) != row);
     }
 
     fn put(&mut self, slot: u32, row: usize, span: Span) -> bool {
@@ -130,7 +131,13 @@ impl Literal {
         Some(literal)
     }
 
-    /// Whether the text goes on with it at `at`, where `here` is its window.
+    /// Whether the text goes on with it at `at`.
+    #[inline(always)]
+    fn is_at<S: Simd>(&self, text: &[u8], at: usize) -> bool {
+        window(text, at).is_some_and(|here| self.fits::<S>(here, text, at))
+    }
+
+    /// The same, where `here` is the window at `at`.
     #[inline(always)]
     fn fits<S: Simd>(&self, here: &Window, text: &[u8], at: usize) -> bool {
         if S::equal(here, &self.windows[0]) | self.rest[0] != 0xffff {
@@ -198,49 +205,44 @@ impl Scanner {
         (node.unknown.as_deref().unwrap_or("\""), usize::from(node.shape))
     }
 
-    /// Says that a chunk begins, in which no slot is present yet.
-    pub(super) fn begin(&mut self) {
-        self.routes.begin();
+    /// Takes a message to be searched, as row `row` of the chunk: its begin and end in the text.
+    #[inline(always)]
+    pub(super) fn enter(&mut self, row: usize, place: (usize, usize)) {
+        self.routes.enter(row, place);
     }
 
-    /// Notes where the values of the message in `text[start..end]` stand, as row `row`. `false` leaves
-    /// the message to the general path, and nothing of it is noted.
+    /// Notes where the values of the messages stand that were entered, by the bits of their rows. Gives
+    /// the bits of those that are left to the general path, of which nothing is noted.
     ///
-    /// The text must go on behind the message, by what does not matter: nothing counts that would
-    /// not count if it ended there, since a message is taken only if its last bracket is its last
+    /// The text must go on behind the messages, by what does not matter: nothing counts that would
+    /// not count if a message ended the text, since it is taken only if its last bracket is its last
     /// byte but blanks.
     #[inline(always)]
-    pub(super) fn scan<S: Simd>(
-        &mut self,
-        layout: &Layout,
-        text: &[u8],
-        (start, end): (usize, usize),
-        row: usize,
-        found: &mut Found,
-    ) -> bool {
-        let (at, node, steps) = match self.routes.follow::<S>(layout, text, (start, end), row, found) {
-            Followed::Whole => return true,
-            Followed::Part { at, node, steps } => (at, node, steps),
-        };
-        let mut reader = Reader::new(text, start, end);
-        let taken = self.walk::<S>(layout, &mut reader, (at, node, steps), row, found).is_some();
-        if !taken {
+    pub(super) fn scan<S: Simd>(&mut self, layout: &Layout, text: &[u8], entered: u64, found: &mut Found) -> u64 {
+        let before = self.routes.last();
+        let mut odd = self.routes.follow::<S>(layout, text, entered, found);
+        while let Some(stray) = self.routes.next_stray() {
+            if self.walk(layout, text, &stray, found).is_none() {
+                odd |= 1 << stray.row;
+                self.routes.lost(&stray);
+            }
+        }
+        let mut forgotten = odd;
+        while let Some(row) = bits::next(&mut forgotten) {
             found.forget(row);
         }
-        taken
+        self.routes.settle(before);
+        // Each row's are in the order of the text.
+        found.unknown.sort_by_key(|unknown| unknown.row);
+        odd
     }
 
     /// Goes on key by key, from behind the value of `node` at `at`.
     #[inline(never)]
-    fn walk<S: Simd>(
-        &mut self,
-        layout: &Layout,
-        reader: &mut Reader<'_>,
-        (mut at, mut node, steps): (usize, u16, usize),
-        row: usize,
-        found: &mut Found,
-    ) -> Option<()> {
-        let text = reader.text;
+    fn walk(&mut self, layout: &Layout, text: &[u8], stray: &Stray, found: &mut Found) -> Option<()> {
+        let Stray { row, mut at, mut node, .. } = *stray;
+        let mut reader = Reader::new(text, at, self.routes.end(row));
+        let reader = &mut reader;
         self.way.clear();
         loop {
             let here = window(text, at)?;
@@ -248,11 +250,11 @@ impl Scanner {
                 .edges
                 .iter()
                 .flatten()
-                .find(|edge| edge.literal.fits::<S>(here, text, at))
+                .find(|edge| edge.literal.fits::<Base>(here, text, at))
                 .map(|edge| (edge.between, edge.literal.len as usize));
             let (between, len) = match known {
                 Some(known) => known,
-                None => self.read::<S>(layout, reader, node, at)?,
+                None => self.read(layout, reader, node, at)?,
             };
             for slot in &between.entered[..usize::from(between.enters)] {
                 if !found.put(*slot, row, Span::new(Kind::Object, at, at)) {
@@ -268,7 +270,7 @@ impl Scanner {
                 break;
             }
             let taken = self.nodes[usize::from(target)].taken;
-            let span = reader.value::<S>(layout, taken, at)?;
+            let span = reader.value::<Base>(layout, taken, at)?;
             let is_new = match taken {
                 Taken::Value { slot, .. } | Taken::Checked { slot } => found.put(slot, row, span),
                 // Only `null` stands for an object.
@@ -293,13 +295,13 @@ impl Scanner {
             found.is_there(*slot, row) || object.is_some_and(|object| !found.is_there(object, row))
         });
         (complete && at <= reader.end && (at == reader.end || reader.blanks(at) == reader.end)).then_some(())?;
-        self.routes.learn(layout, text, steps, &self.way);
+        self.routes.learn(layout, text, stray, &self.way);
         Some(())
     }
 
     /// Reads from the end of a value to the beginning of the next, and remembers it.
     #[inline(never)]
-    fn read<S: Simd>(
+    fn read(
         &mut self,
         layout: &Layout,
         reader: &mut Reader<'_>,
@@ -332,7 +334,7 @@ impl Scanner {
         loop {
             at = reader.blanks(at + 1);
             (*reader.text.get(at)? == b'"').then_some(())?;
-            let quote = reader.string::<S>(at + 1)?;
+            let quote = reader.string::<Base>(at + 1)?;
             let name = reader.text.get(at + 1..quote)?;
             at = reader.blanks(quote + 1);
             (*reader.text.get(at)? == b':').then_some(())?;

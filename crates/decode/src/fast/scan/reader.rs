@@ -1,7 +1,7 @@
 //! Reading a message's values.
 
 use super::super::plan::{Layout, Taken};
-use super::super::simd::{Simd, window};
+use super::super::simd::{Base, Simd, window};
 use super::super::span::{Kind, Span};
 use crate::syntax;
 
@@ -42,6 +42,18 @@ impl<'t> Reader<'t> {
                 return None;
             }
         }
+    }
+
+    /// [`string`](Self::string) where it is not over at once.
+    #[inline(never)]
+    pub(super) fn far_string(&mut self, at: usize) -> Option<usize> {
+        self.string::<Base>(at)
+    }
+
+    /// [`scalar`](Self::scalar) where it is not over at once.
+    #[inline(never)]
+    pub(super) fn far_scalar(&self, at: usize) -> Option<usize> {
+        self.scalar::<Base>(at)
     }
 
     /// The same from a byte that is not ASCII.

@@ -1,0 +1,12 @@
+//! Sets of rows as bits.
+
+/// Takes the lowest bit out of a set.
+#[inline(always)]
+pub(super) fn next(set: &mut u64) -> Option<usize> {
+    if *set == 0 {
+        return None;
+    }
+    let place = set.trailing_zeros() as usize;
+    *set &= *set - 1;
+    Some(place)
+}
