@@ -128,7 +128,7 @@ fn measure(corpus: &Corpus, runs: usize, at_least: Duration) -> anyhow::Result<R
     let raw = Arc::new(raw_batch(corpus)?);
     let mut decoder = Decoder::new(schema.clone(), MAX_MESSAGE);
     let mut general = Decoder::new(schema, MAX_MESSAGE).without_fast_path();
-    let mut pass = |decoder: &mut Decoder| {
+    let pass = |decoder: &mut Decoder| {
         let decoded = decoder.decode(raw.clone());
         if let Some(malformed) = corpus.malformed.or(Some(0).filter(|_| corpus.is_made())) {
             ensure!(decoded.rejects.len() == malformed, "rejected: {} messages", decoded.rejects.len());

@@ -325,6 +325,14 @@ impl NumberLists {
         self.elements.null();
     }
 
+    /// Lets `add` add elements, and gives what it gives.
+    pub(crate) fn extend<T>(&mut self, add: impl FnOnce(&mut Vec<f64>) -> T) -> T {
+        let before = self.elements.values.len();
+        let given = add(&mut self.elements.values);
+        self.elements.valid.append_n_non_nulls(self.elements.values.len() - before);
+        given
+    }
+
     /// Ends a list of the elements pushed since the last end.
     pub(crate) fn end(&mut self) -> Result<(), Full> {
         self.ends.end(self.elements.len(), true)

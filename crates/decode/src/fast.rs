@@ -213,12 +213,13 @@ impl Fast {
             scanner: &self.scanner,
             outside_device: program.outside_device,
             raw,
+            level: self.level,
         };
         let before = builders.rows();
         let counts = self.maker.counts;
         while from < to {
             builders.mark();
-            match entry::make(self.level, &mut self.maker, given, builders, from..to) {
+            match self.maker.make(given, builders, from..to) {
                 Ok(()) => break,
                 Err(Odd(row)) => {
                     builders.truncate(before);

@@ -45,6 +45,11 @@ impl Instant {
         Self::new(seconds, rest as u32 * factor)
     }
 
+    /// The nanoseconds after [`seconds`](Self::seconds).
+    pub(crate) fn subsecond(self) -> u32 {
+        self.nanoseconds
+    }
+
     /// Whole seconds since the epoch, rounded down.
     pub(crate) fn seconds(self) -> i64 {
         self.seconds

@@ -3,7 +3,9 @@
 //! What is not written plainly (an exponent, more than sixteen characters, the wrong characters) is
 //! left to [`crate::number`], which knows the whole grammar.
 
+use super::scan::ROWS;
 use super::simd::Simd;
+use super::span::{Kind, Span};
 use crate::number::{self, Written};
 
 /// The number `mantissa` times ten to the minus `fraction`, up to sixteen digits.
@@ -78,6 +80,52 @@ pub(super) fn checked(
     Some(Plain { negative, mantissa, fraction })
 }
 
+/// With the sign put on without a branch, which keeps that of -0.
+#[inline(always)]
+fn signed(value: f64, negative: bool) -> f64 {
+    f64::from_bits(value.to_bits() | u64::from(negative) << 63)
+}
+
+/// The doubles among up to 64 values, those in strings too if asked for: what is written plainly and
+/// is exact. Gives the bits of those that were found; nothing is said of the others.
+#[inline(always)]
+pub(super) fn doubles<S: Simd>(text: &[u8], spans: &[Span], in_strings: bool, values: &mut [f64; ROWS]) -> u64 {
+    let mut found = 0;
+    for (i, (span, place)) in spans.iter().zip(values.iter_mut()).enumerate() {
+        if !(span.is(Kind::Number) | (in_strings & span.is(Kind::String))) {
+            continue;
+        }
+        if let Some(Plain { negative, mantissa, fraction }) = S::plain(text, span.start(), span.end())
+            && mantissa <= EXACT
+        {
+            *place = signed(mantissa as i64 as f64 / POWERS[fraction as usize & 15], negative);
+            found |= 1 << i;
+        }
+    }
+    found
+}
+
+/// The same of whole numbers.
+#[inline(always)]
+pub(super) fn integers<S: Simd>(text: &[u8], spans: &[Span], values: &mut [i64; ROWS]) -> u64 {
+    let mut found = 0;
+    for (i, (span, place)) in spans.iter().zip(values.iter_mut()).enumerate() {
+        if !span.is(Kind::Number) {
+            continue;
+        }
+        if let Some(Plain { negative, mantissa, fraction: 0 }) = S::plain(text, span.start(), span.end()) {
+            // Sixteen digits fit.
+            let value = mantissa as i64;
+            *place = if negative { -value } else { value };
+            found |= 1 << i;
+        }
+    }
+    found
+}
+
+/// Doubles hold every whole number up to this one exactly.
+const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
+
 /// A number as a double, as [`number::double`] gives it: decimals rounded to the nearest, whole
 /// numbers only if they fit. `None` if it is no number or does not fit.
 #[inline(always)]
@@ -85,10 +133,10 @@ pub(super) fn double<S: Simd>(text: &[u8], start: usize, end: usize) -> Option<f
     match S::plain(text, start, end) {
         // Both are exact, so the one division rounds once (W. Clinger, "How to read floating point
         // numbers accurately", 1990). The sign is put on last, which keeps that of -0.
-        Some(Plain { negative, mantissa, fraction }) if mantissa <= 1 << 53 => {
+        Some(Plain { negative, mantissa, fraction }) if mantissa <= EXACT => {
             // Of 53 bits, so that the sign of its type does not matter.
             let value = mantissa as i64 as f64 / POWERS[fraction as usize & 15];
-            Some(if negative { -value } else { value })
+            Some(signed(value, negative))
         }
         _ => any_double(&text[start..end]),
     }
@@ -131,7 +179,7 @@ fn with_exponent(text: &[u8]) -> Option<f64> {
             _ => {}
         }
     }
-    if digits > 18 || mantissa > 1 << 53 {
+    if digits > 18 || mantissa > EXACT {
         return None;
     }
     let scale = if negative_exponent { -exponent } else { exponent } - fraction;

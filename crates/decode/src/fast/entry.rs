@@ -1,9 +1,9 @@
 //! Where the level is chosen: each function is built once for each, with all that it calls.
 
-use super::rows::{Given, Maker, Odd, Rows};
+use super::scan::ROWS;
 use super::simd::{Base, Level};
-use super::Filling;
-use crate::builders::Builders;
+use super::span::Span;
+use super::{Filling, digits, list};
 
 /// [`Filling::fill`].
 pub(super) fn fill(level: Level, filling: Filling<'_>, from: usize) -> usize {
@@ -17,20 +17,36 @@ pub(super) fn fill(level: Level, filling: Filling<'_>, from: usize) -> usize {
     }
 }
 
-/// [`Maker::make`].
-pub(super) fn make(
-    level: Level,
-    maker: &mut Maker,
-    given: Given<'_>,
-    builders: &mut Builders,
-    rows: Rows,
-) -> Result<(), Odd> {
+/// [`digits::doubles`].
+pub(super) fn doubles(level: Level, text: &[u8], spans: &[Span], in_strings: bool, values: &mut [f64; ROWS]) -> u64 {
     match level {
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code, reason = "the features are there")]
         // SAFETY: as above.
-        Level::Avx2 => unsafe { avx2::make(maker, given, builders, rows) },
-        Level::Base => maker.make::<Base>(given, builders, rows),
+        Level::Avx2 => unsafe { avx2::doubles(text, spans, in_strings, values) },
+        Level::Base => digits::doubles::<Base>(text, spans, in_strings, values),
+    }
+}
+
+/// [`digits::integers`].
+pub(super) fn integers(level: Level, text: &[u8], spans: &[Span], values: &mut [i64; ROWS]) -> u64 {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        #[allow(unsafe_code, reason = "the features are there")]
+        // SAFETY: as above.
+        Level::Avx2 => unsafe { avx2::integers(text, spans, values) },
+        Level::Base => digits::integers::<Base>(text, spans, values),
+    }
+}
+
+/// [`list::numbers`].
+pub(super) fn numbers(level: Level, text: &[u8], start: usize, end: usize, values: &mut Vec<f64>) -> Option<usize> {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        #[allow(unsafe_code, reason = "the features are there")]
+        // SAFETY: as above.
+        Level::Avx2 => unsafe { avx2::numbers(text, start, end, values) },
+        Level::Base => list::numbers::<Base>(text, start, end, values),
     }
 }
 
@@ -58,8 +74,18 @@ mod avx2 {
     }
 
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-    pub(super) fn make(maker: &mut Maker, given: Given<'_>, builders: &mut Builders, rows: Rows) -> Result<(), Odd> {
-        maker.make::<Avx2>(given, builders, rows)
+    pub(super) fn doubles(text: &[u8], spans: &[Span], in_strings: bool, values: &mut [f64; ROWS]) -> u64 {
+        digits::doubles::<Avx2>(text, spans, in_strings, values)
+    }
+
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    pub(super) fn integers(text: &[u8], spans: &[Span], values: &mut [i64; ROWS]) -> u64 {
+        digits::integers::<Avx2>(text, spans, values)
+    }
+
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    pub(super) fn numbers(text: &[u8], start: usize, end: usize, values: &mut Vec<f64>) -> Option<usize> {
+        list::numbers::<Avx2>(text, start, end, values)
     }
 
     #[cfg(test)]

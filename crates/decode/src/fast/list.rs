@@ -3,32 +3,30 @@
 use super::digits;
 use super::simd::{Simd, window};
 
-/// Gives each entry of a list of numbers to `put`, `None` for a null. `text[start..end]` is the list
-/// from its first bracket to what may be its last. `None` if it is no list of numbers and nulls, or
-/// not only; `put` may then have got some of its entries.
+/// Adds the entries of a list of numbers to `values`, as far as they are numbers. `text[start..end]` is
+/// the list from its first bracket to what may be its last. Gives the place of the first entry that
+/// is no plain number, or the end; `None` if it is no list.
 #[inline(always)]
-pub(super) fn numbers<S: Simd>(text: &[u8], start: usize, end: usize, mut put: impl FnMut(Option<f64>)) -> Option<()> {
+pub(super) fn numbers<S: Simd>(text: &[u8], start: usize, end: usize, values: &mut Vec<f64>) -> Option<usize> {
     // The last bracket's place.
     let last = end.checked_sub(1)?;
-    let mut at = blanks(text, start + 1);
-    if at == last {
-        return Some(());
-    }
+    let mut at = start;
     loop {
         let value_end = scalar::<S>(text, at)?;
         match digits::double::<S>(text, at, value_end) {
-            Some(value) => put(Some(value)),
-            None if text.get(at..value_end)? == b"null" => put(None),
-            None => return None,
+            Some(value) => values.push(value),
+            None => return Some(at),
         }
         at = value_end;
-        if text[at] <= b' ' {
+        if *text.get(at)? == b',' {
+            at += 1;
+        } else {
             at = blanks(text, at);
-        }
-        match text.get(at)? {
-            b',' => at += 1,
-            b']' => return (at == last).then_some(()),
-            _ => return None,
+            match text.get(at)? {
+                b',' => at += 1,
+                b']' => return (at == last).then_some(end),
+                _ => return None,
+            }
         }
         if *text.get(at)? <= b' ' {
             at = blanks(text, at);
@@ -85,7 +83,7 @@ fn string<S: Simd>(text: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-fn blanks(text: &[u8], mut at: usize) -> usize {
+pub(super) fn blanks(text: &[u8], mut at: usize) -> usize {
     while matches!(text.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
         at += 1;
     }

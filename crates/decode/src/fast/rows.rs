@@ -1,14 +1,14 @@
 //! From the places of values to columns: one column after the other, for all rows of a chunk.
 
 use super::clock::{Accepts, Clock};
-use super::digits;
+use super::{bits, digits, entry};
 use super::plan::Layout;
 use super::scan::{Found, ROWS, Scanner};
-use super::simd::Simd;
+use super::simd::{Base, Level, Simd as _, window};
 use super::span::{Kind, Span};
 use crate::builders::Builders;
 use crate::columns::Full;
-use crate::decoder::read::{Code, Reading, TimeReading, not_finite, sentinel};
+use crate::decoder::read::{Code, not_finite, sentinel};
 use crate::plan::{self, Leaf, NumericStrings, Op, Plan, Target, TextTarget, ValueKind};
 use crate::time::{Instant, TimeFormat};
 
@@ -41,12 +41,40 @@ pub(super) struct Maker {
     /// For each time of the plan.
     clocks: Vec<Clock>,
     /// For each time of the plan, its value in each row.
-    times: Vec<[TimeReading; ROWS]>,
+    times: Vec<Times>,
     /// What is doubtful about values, in the order of columns.
     notes: Vec<Note>,
     quality: String,
     extra: String,
     pub(super) counts: Counts,
+}
+
+/// The times of a field, by row.
+#[derive(Debug, Clone)]
+struct Times {
+    seconds: [i64; ROWS],
+    nanoseconds: [u32; ROWS],
+    /// The bits of the rows that have one.
+    valid: u64,
+}
+
+impl Times {
+    const NONE: Self = Self { seconds: [0; ROWS], nanoseconds: [0; ROWS], valid: 0 };
+
+    #[inline(always)]
+    fn get(&self, row: usize) -> Option<Instant> {
+        if self.valid >> row & 1 == 0 {
+            return None;
+        }
+        Instant::new(self.seconds[row & (ROWS - 1)], self.nanoseconds[row & (ROWS - 1)])
+    }
+
+    /// Microseconds since the epoch; anything where there is no time.
+    #[inline(always)]
+    fn microseconds(&self, row: usize) -> i64 {
+        let row = row & (ROWS - 1);
+        self.seconds[row] * 1_000_000 + i64::from(self.nanoseconds[row] / 1000)
+    }
 }
 
 /// Counts of the rows that were made.
@@ -82,6 +110,7 @@ pub(super) struct Given<'g> {
     /// Where the device id goes if it comes from outside the payload.
     pub(super) outside_device: Option<usize>,
     pub(super) raw: &'g situs_model::RawBatch,
+    pub(super) level: Level,
 }
 
 impl Given<'_> {
@@ -95,6 +124,14 @@ impl Given<'_> {
     #[inline]
     fn str(&self, span: Span) -> Option<&str> {
         std::str::from_utf8(self.text.get(span.start()..span.end())?).ok()
+    }
+
+    /// Whether a span has up to sixteen bytes, all of them ASCII.
+    #[inline(always)]
+    fn is_short_ascii(&self, span: Span) -> bool {
+        let len = span.end() - span.start();
+        let beyond = window(self.text, span.start()).map_or(0xffff, Base::beyond_ascii);
+        len <= 16 && beyond & ((1 << len) - 1) == 0
     }
 
     #[inline(always)]
@@ -116,7 +153,7 @@ impl Maker {
     pub(super) fn new(plan: &Plan) -> Self {
         Self {
             clocks: (0..plan.times).map(|_| Clock::default()).collect(),
-            times: vec![[TimeReading::NONE; ROWS]; plan.times],
+            times: vec![Times::NONE; plan.times],
             notes: Vec::new(),
             quality: String::new(),
             extra: String::new(),
@@ -127,17 +164,17 @@ impl Maker {
     /// Makes the given rows of a chunk. If a message is one for the general path, all columns are
     /// left uneven and must be cut back.
     #[inline(always)]
-    pub(super) fn make<S: Simd>(&mut self, given: Given<'_>, builders: &mut Builders, rows: Rows) -> Done {
+    pub(super) fn make(&mut self, given: Given<'_>, builders: &mut Builders, rows: Rows) -> Done {
         self.notes.clear();
         let full = |Full| Odd(rows.start);
         for op in &given.plan.ops {
             let Op::One(leaf) = op else { return Err(Odd(rows.start)) };
             let leaf = &given.plan.leaves[*leaf];
             match given.cells(leaf.slot) {
-                Some(cells) => self.leaf::<S>(given, builders, leaf, cells, rows.clone())?,
+                Some(cells) => self.leaf(given, builders, leaf, cells, rows.clone())?,
                 None => {
                     if let Some((_, number)) = leaf.time {
-                        self.times[number][rows.clone()].fill(TimeReading::NONE);
+                        self.times[number].valid = 0;
                     }
                     for target in &leaf.targets {
                         builders.nulls(*target, rows.len()).map_err(full)?;
@@ -151,7 +188,7 @@ impl Maker {
         if let Some(column) = given.outside_device {
             let column = Target::Dictionary(column);
             let cells = &given.chunk.devices;
-            self.text::<S, OutsideDevice>(given, builders, column, None, cells, About::Device, rows.clone())?;
+            self.text::<OutsideDevice>(given, builders, column, None, cells, About::Device, rows.clone())?;
         }
         self.event_times(given, builders, rows.clone())?;
         self.extras(given, builders, rows.clone()).map_err(full)?;
@@ -174,7 +211,7 @@ impl Maker {
 
     /// Fills the columns of a leaf.
     #[inline(always)]
-    fn leaf<S: Simd>(
+    fn leaf(
         &mut self,
         given: Given<'_>,
         builders: &mut Builders,
@@ -185,49 +222,54 @@ impl Maker {
         let about = About::Leaf(leaf.number as u32);
         match &leaf.kind {
             plan::Kind::Float64(column) => {
-                let (values, valid) = self.numbers::<S, Double>(given, leaf, cells, rows.clone())?;
+                let mut values = [0.0; ROWS];
+                let found = entry::doubles(given.level, given.text, &cells[rows.clone()], false, &mut values);
+                let valid = self.rest::<Double>(given, leaf, cells, rows.clone(), &mut values, found)?;
                 builders.float64[*column].extend(&values[..rows.len()], valid);
             }
             plan::Kind::Int64(column) => {
-                let (values, valid) = self.numbers::<S, Long>(given, leaf, cells, rows.clone())?;
+                let mut values = [0; ROWS];
+                let found = entry::integers(given.level, given.text, &cells[rows.clone()], &mut values);
+                let valid = self.rest::<Long>(given, leaf, cells, rows.clone(), &mut values, found)?;
                 builders.int64[*column].extend(&values[..rows.len()], valid);
             }
             plan::Kind::Int32(column) => {
-                let (values, valid) = self.numbers::<S, Int>(given, leaf, cells, rows.clone())?;
+                let mut values = [0; ROWS];
+                let valid = self.rest::<Int>(given, leaf, cells, rows.clone(), &mut values, 0)?;
                 builders.int32[*column].extend(&values[..rows.len()], valid);
             }
             plan::Kind::Boolean(column) => {
-                let (values, valid) = self.numbers::<S, Truth>(given, leaf, cells, rows.clone())?;
+                let mut values = [false; ROWS];
+                let valid = self.rest::<Truth>(given, leaf, cells, rows.clone(), &mut values, 0)?;
                 let column = &mut builders.boolean[*column];
                 for (i, value) in values[..rows.len()].iter().enumerate() {
                     if valid >> i & 1 == 1 { column.push(*value) } else { column.null() }
                 }
             }
             plan::Kind::Timestamp(column) => {
-                let (Some((_, number)), rows) = (&leaf.time, rows) else { return Ok(()) };
-                self.read_times::<S>(given, leaf, cells, rows.clone())?;
-                let (mut values, mut valid) = ([0; ROWS], 0);
-                for (i, reading) in self.times[*number][rows.clone()].iter().enumerate() {
-                    if let Reading::Value((time, _)) = reading {
-                        values[i] = time.microseconds();
-                        valid |= 1 << i;
-                    }
+                let Some((_, number)) = &leaf.time else { return Ok(()) };
+                self.read_times(given, leaf, cells, rows.clone())?;
+                let times = &self.times[*number];
+                let mut values = [0; ROWS];
+                for (value, row) in values.iter_mut().zip(rows.clone()) {
+                    *value = times.microseconds(row);
                 }
+                let valid = times.valid >> rows.start & (u64::MAX >> (ROWS - rows.len()));
                 builders.timestamp[*column].extend(&values[..rows.len()], valid);
             }
-            plan::Kind::Nothing => self.read_times::<S>(given, leaf, cells, rows)?,
+            plan::Kind::Nothing => self.read_times(given, leaf, cells, rows)?,
             plan::Kind::Text(target) => {
                 let target = (*target).into();
-                self.text::<S, Plain>(given, builders, target, Some(leaf), cells, about, rows)?;
+                self.text::<Plain>(given, builders, target, Some(leaf), cells, about, rows)?;
             }
             plan::Kind::Json(target) => {
                 let target = (*target).into();
-                self.text::<S, AsSent>(given, builders, target, Some(leaf), cells, about, rows)?;
+                self.text::<AsSent>(given, builders, target, Some(leaf), cells, about, rows)?;
             }
             plan::Kind::Numbers(column) => {
                 for row in rows {
                     match cells[row].kind() {
-                        Kind::List => self.number_list::<S>(given, builders, leaf, *column, cells[row], row)?,
+                        Kind::List => self.number_list(given, builders, leaf, *column, cells[row], row)?,
                         Kind::Absent => builders.numbers[*column].null().map_err(|Full| Odd(row))?,
                         _ => return Err(Odd(row)),
                     }
@@ -236,15 +278,18 @@ impl Maker {
             plan::Kind::Texts(column) => {
                 for row in rows {
                     match cells[row].kind() {
-                        Kind::List => text_list::<S>(given, builders, leaf, *column, cells[row], row)?,
+                        Kind::List => text_list(given, builders, leaf, *column, cells[row], row)?,
                         Kind::Absent => builders.texts[*column].null().map_err(|Full| Odd(row))?,
                         _ => return Err(Odd(row)),
                     }
                 }
             }
             plan::Kind::Value(kind) => {
-                for row in rows {
-                    self.value::<S>(given, builders, leaf, kind, cells[row], row)?;
+                let mut values = [0.0; ROWS];
+                let found = entry::doubles(given.level, given.text, &cells[rows.clone()], true, &mut values);
+                for (i, row) in rows.enumerate() {
+                    let number = if found >> i & 1 == 1 { Some(values[i]) } else { None };
+                    self.value(given, builders, leaf, kind, cells[row], row, number)?;
                 }
             }
             plan::Kind::Pairs(_) => return Err(Odd(rows.start)),
@@ -252,34 +297,37 @@ impl Maker {
         Ok(())
     }
 
-    /// The values of a column, and which rows have one.
+    /// The values of a column that are not in `found` yet; gives the bits of the rows that have one.
     #[inline(always)]
-    fn numbers<S: Simd, R: Read>(
+    fn rest<R: Read>(
         &mut self,
         given: Given<'_>,
         leaf: &Leaf,
         cells: &Cells,
         rows: Rows,
-    ) -> Result<([R::Item; ROWS], u64), Odd> {
-        let (mut values, mut valid) = ([R::Item::default(); ROWS], 0);
-        for (i, row) in rows.enumerate() {
-            match R::read::<S>(given, Some(leaf), cells[row & (ROWS - 1)]) {
+        values: &mut [R::Item; ROWS],
+        mut found: u64,
+    ) -> Result<u64, Odd> {
+        let mut rest = !found & (u64::MAX >> (ROWS - rows.len()));
+        while let Some(i) = bits::next(&mut rest) {
+            let row = rows.start + i;
+            match R::read(given, Some(leaf), cells[row & (ROWS - 1)]) {
                 Value::Some(value) => {
                     values[i & (ROWS - 1)] = value;
-                    valid |= 1 << i;
+                    found |= 1 << i;
                 }
                 Value::Absent => {}
                 Value::Missing(code) => self.note(row, About::Leaf(leaf.number as u32), code),
                 Value::Odd => return Err(Odd(row)),
             }
         }
-        Ok((values, valid))
+        Ok(found)
     }
 
     /// Fills a column of text.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "one column: where from, where to, how, and its name")]
-    fn text<S: Simd, R: Read<Item = Place>>(
+    fn text<R: Read<Item = Place>>(
         &mut self,
         given: Given<'_>,
         builders: &mut Builders,
@@ -294,7 +342,7 @@ impl Maker {
                 let column = &mut builders.dictionary[column];
                 let (mut keys, mut valid) = ([0; ROWS], 0_u64);
                 for (i, row) in rows.clone().enumerate() {
-                    match R::read::<S>(given, leaf, cells[row & (ROWS - 1)]) {
+                    match R::read(given, leaf, cells[row & (ROWS - 1)]) {
                         Value::Some((start, end)) => {
                             let key = column.key(given.text, start, end).map_err(|Full| Odd(row))?;
                             keys[i & (ROWS - 1)] = key;
@@ -311,7 +359,7 @@ impl Maker {
                 let column = &mut builders.utf8[column];
                 let mut valid = 0_u64;
                 for (i, row) in rows.clone().enumerate() {
-                    let (start, end) = match R::read::<S>(given, leaf, cells[row & (ROWS - 1)]) {
+                    let (start, end) = match R::read(given, leaf, cells[row & (ROWS - 1)]) {
                         Value::Some(place) => {
                             valid |= 1 << i;
                             place
@@ -334,28 +382,26 @@ impl Maker {
 
     /// Reads a leaf's times.
     #[inline(always)]
-    fn read_times<S: Simd>(&mut self, given: Given<'_>, leaf: &Leaf, cells: &Cells, rows: Rows) -> Done {
+    fn read_times(&mut self, given: Given<'_>, leaf: &Leaf, cells: &Cells, rows: Rows) -> Done {
         let Some((formats, number)) = &leaf.time else { return Ok(()) };
         let accepts = Accepts::of(formats);
+        let (clock, times) = (&mut self.clocks[*number], &mut self.times[*number]);
+        times.valid = 0;
+        let about = About::Leaf(leaf.number as u32);
         for row in rows {
-            let clock = &mut self.clocks[*number];
-            let span = cells[row & (ROWS - 1)];
-            let about = About::Leaf(leaf.number as u32);
-            let reading = match time::<S>(given, leaf, formats, accepts, clock, span) {
+            match time(given, leaf, formats, accepts, clock, cells[row & (ROWS - 1)]) {
                 Value::Some((time, assumed)) => {
+                    times.seconds[row & (ROWS - 1)] = time.seconds();
+                    times.nanoseconds[row & (ROWS - 1)] = time.subsecond();
+                    times.valid |= 1 << row;
                     if assumed {
-                        self.note(row, about, Code::ZoneAssumed);
+                        self.notes.push(Note { row: row as u8, about, code: Code::ZoneAssumed });
                     }
-                    Reading::Value((time, assumed))
                 }
-                Value::Absent => TimeReading::NONE,
-                Value::Missing(code) => {
-                    self.note(row, about, code);
-                    Reading::Missing(code)
-                }
+                Value::Absent => {}
+                Value::Missing(code) => self.notes.push(Note { row: row as u8, about, code }),
                 Value::Odd => return Err(Odd(row)),
-            };
-            self.times[*number][row & (ROWS - 1)] = reading;
+            }
         }
         Ok(())
     }
@@ -363,27 +409,31 @@ impl Maker {
     /// The time of each row: that of the best field that has one, else the broker's.
     fn event_times(&mut self, given: Given<'_>, builders: &mut Builders, rows: Rows) -> Done {
         let leaves = &given.plan.event_times;
+        let number = |leaf: usize| given.plan.leaves[leaf].time.as_ref().map(|(_, number)| *number);
         let mut micros = [0; ROWS];
         let mut nanos = [0; ROWS];
         let mut nanos_valid = 0;
-        for (i, row) in rows.clone().enumerate() {
-            let read = leaves.iter().find_map(|(_, leaf)| {
-                let (_, number) = given.plan.leaves[*leaf].time.as_ref()?;
-                match self.times[*number][row] {
-                    Reading::Value((time, _)) => Some(time),
-                    Reading::Missing(_) => None,
+        let best = leaves.first().and_then(|(_, leaf)| number(*leaf)).map(|number| &self.times[number]);
+        let all = u64::MAX >> (ROWS - rows.len());
+        match best {
+            Some(times) if times.valid >> rows.start & all == all && builders.event_time_ns.is_none() => {
+                for (i, row) in rows.clone().enumerate() {
+                    micros[i & (ROWS - 1)] = times.microseconds(row);
                 }
-            });
-            let time = match read {
-                Some(time) => time,
-                None => self.outside_time(given, row)?,
-            };
-            micros[i] = time.microseconds();
-            if builders.event_time_ns.is_some()
-                && let Some(time) = time.nanoseconds()
-            {
-                nanos[i] = time;
-                nanos_valid |= 1 << i;
+            }
+            _ => {
+                for (i, row) in rows.clone().enumerate() {
+                    let read = leaves.iter().find_map(|(_, leaf)| self.times[number(*leaf)?].get(row));
+                    let time = match read {
+                        Some(time) => time,
+                        None => self.outside_time(given, row)?,
+                    };
+                    micros[i] = time.microseconds();
+                    if let Some(time) = time.nanoseconds() {
+                        nanos[i] = time;
+                        nanos_valid |= 1 << i;
+                    }
+                }
             }
         }
         if let Some(column) = &mut builders.event_time_ns {
@@ -463,7 +513,7 @@ impl Maker {
 
     /// A flat list of numbers; each code is noted once.
     #[inline(always)]
-    fn number_list<S: Simd>(
+    fn number_list(
         &mut self,
         given: Given<'_>,
         builders: &mut Builders,
@@ -473,28 +523,39 @@ impl Maker {
         row: usize,
     ) -> Done {
         let list = &mut builders.numbers[column];
-        let mut has_null = false;
-        super::list::numbers::<S>(given.text, span.start(), span.end(), |value| match value {
-            Some(value) => list.push(value),
-            None => {
-                has_null = true;
-                self.counts.sentinels += 1;
+        let mut nulls = 0;
+        let mut at = super::list::blanks(given.text, span.start() + 1);
+        let mut is_over = at + 1 == span.end();
+        while !is_over {
+            let next = list.extend(|values| entry::numbers(given.level, given.text, at, span.end(), values));
+            at = next.ok_or(Odd(row))?;
+            is_over = at == span.end();
+            if !is_over {
+                // A null, or the general path knows.
+                let null = given.text.get(at..at + 4) == Some(b"null");
+                let mut behind = super::list::blanks(given.text, at + 4);
+                is_over = behind + 1 == span.end();
+                if !null || !(is_over || given.text.get(behind) == Some(&b',')) {
+                    return Err(Odd(row));
+                }
+                behind = super::list::blanks(given.text, behind + 1);
                 list.push_null();
+                nulls += 1;
+                at = behind;
             }
-        })
-        .ok_or(Odd(row))?;
+        }
         list.end().map_err(|Full| Odd(row))?;
-        if has_null {
+        if nulls > 0 {
             // Each null counts, and the note below counts as one.
-            self.counts.sentinels -= 1;
+            self.counts.sentinels += nulls - 1;
             self.note(row, About::Leaf(leaf.number as u32), Code::Null);
         }
         Ok(())
     }
 
     /// A number, a text or a list, each in its own column.
-    #[inline(always)]
-    fn value<S: Simd>(
+    #[expect(clippy::too_many_arguments, reason = "one value: where from, where to, and how")]
+    fn value(
         &mut self,
         given: Given<'_>,
         builders: &mut Builders,
@@ -502,8 +563,10 @@ impl Maker {
         kind: &ValueKind,
         span: Span,
         row: usize,
+        plain: Option<f64>,
     ) -> Done {
         let full = |Full| Odd(row);
+        let read = || plain.or_else(|| digits::double::<Base>(given.text, span.start(), span.end()));
         let mut number = None;
         let mut text = None;
         let mut is_list = false;
@@ -514,18 +577,14 @@ impl Maker {
                 number = Some(f64::from(u8::from(given.text[span.start()] == b't')));
                 text = Some(span);
             }
-            Kind::Number => match digits::double::<S>(given.text, span.start(), span.end()) {
+            Kind::Number => match read() {
                 Some(value) if kind.number.is_some() => number = Some(value),
                 Some(_) => text = Some(span),
                 None => return Err(Odd(row)),
             },
             Kind::String => {
                 let is_numeric = is_numeric(given, &kind.numeric_strings, row).ok_or(Odd(row))?;
-                let value = if is_numeric && leaf.sentinels.is_empty() {
-                    digits::double::<S>(given.text, span.start(), span.end())
-                } else {
-                    None
-                };
+                let value = if is_numeric && leaf.sentinels.is_empty() { plain } else { None };
                 match value {
                     Some(value) if kind.number.is_some() => number = Some(value),
                     _ => {
@@ -535,8 +594,7 @@ impl Maker {
                         match code {
                             Some(code) => self.note(row, About::Leaf(leaf.number as u32), code),
                             None => {
-                                number = digits::double::<S>(given.text, span.start(), span.end())
-                                    .filter(|_| is_numeric && kind.number.is_some());
+                                number = if is_numeric && kind.number.is_some() { read() } else { None };
                                 if number.is_none() {
                                     text = Some(span);
                                 }
@@ -548,13 +606,11 @@ impl Maker {
             Kind::List => {
                 let Some(column) = kind.list else { return Err(Odd(row)) };
                 let list = &mut builders.numbers[column];
-                let mut all = true;
-                super::list::numbers::<S>(given.text, span.start(), span.end(), |value| match value {
-                    Some(value) => list.push(value),
-                    None => all = false,
-                })
-                .filter(|()| all)
-                .ok_or(Odd(row))?;
+                let first = super::list::blanks(given.text, span.start() + 1);
+                if first + 1 != span.end() {
+                    let next = list.extend(|values| entry::numbers(given.level, given.text, first, span.end(), values));
+                    next.filter(|next| *next == span.end()).ok_or(Odd(row))?;
+                }
                 list.end().map_err(full)?;
                 is_list = true;
             }
@@ -592,7 +648,7 @@ type Place = (usize, usize);
 trait Read {
     type Item: Copy + Default;
 
-    fn read<S: Simd>(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<Self::Item>;
+    fn read(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<Self::Item>;
 }
 
 /// Doubles.
@@ -614,13 +670,13 @@ impl Read for Double {
     type Item = f64;
 
     #[inline(always)]
-    fn read<S: Simd>(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<f64> {
+    fn read(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<f64> {
         if span.is(Kind::Number) {
-            return digits::double::<S>(given.text, span.start(), span.end()).map_or(Value::Odd, Value::Some);
+            return digits::double::<Base>(given.text, span.start(), span.end()).map_or(Value::Odd, Value::Some);
         }
         match span.kind() {
             Kind::Absent => Value::Absent,
-            _ => in_string(given, leaf, span, digits::double::<S>),
+            _ => in_string(given, leaf, span, digits::double::<Base>),
         }
     }
 }
@@ -629,13 +685,13 @@ impl Read for Long {
     type Item = i64;
 
     #[inline(always)]
-    fn read<S: Simd>(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<i64> {
+    fn read(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<i64> {
         if span.is(Kind::Number) {
-            return digits::integer::<S>(given.text, span.start(), span.end()).map_or(Value::Odd, Value::Some);
+            return digits::integer::<Base>(given.text, span.start(), span.end()).map_or(Value::Odd, Value::Some);
         }
         match span.kind() {
             Kind::Absent => Value::Absent,
-            _ => in_string(given, leaf, span, digits::integer::<S>),
+            _ => in_string(given, leaf, span, digits::integer::<Base>),
         }
     }
 }
@@ -644,8 +700,8 @@ impl Read for Int {
     type Item = i32;
 
     #[inline(always)]
-    fn read<S: Simd>(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<i32> {
-        match Long::read::<S>(given, leaf, span) {
+    fn read(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<i32> {
+        match Long::read(given, leaf, span) {
             Value::Some(value) => i32::try_from(value).map_or(Value::Odd, Value::Some),
             Value::Missing(code) => Value::Missing(code),
             Value::Absent => Value::Absent,
@@ -658,7 +714,7 @@ impl Read for Truth {
     type Item = bool;
 
     #[inline(always)]
-    fn read<S: Simd>(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<bool> {
+    fn read(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<bool> {
         match span.kind() {
             Kind::Boolean => Value::Some(given.text[span.start()] == b't'),
             Kind::Absent => Value::Absent,
@@ -676,7 +732,7 @@ impl Read for Plain {
     type Item = Place;
 
     #[inline(always)]
-    fn read<S: Simd>(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<Place> {
+    fn read(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<Place> {
         let Some(leaf) = leaf else { return Value::Odd };
         let place = (span.start(), span.end());
         if span.is(Kind::String) {
@@ -692,7 +748,7 @@ impl Read for Plain {
             // Checked as a number of some column would be.
             Kind::Number
                 if leaf.takes_numbers
-                    && digits::double::<S>(given.text, span.start(), span.end()).is_some() =>
+                    && digits::double::<Base>(given.text, span.start(), span.end()).is_some() =>
             {
                 Value::Some(place)
             }
@@ -705,7 +761,7 @@ impl Read for AsSent {
     type Item = Place;
 
     #[inline(always)]
-    fn read<S: Simd>(_: Given<'_>, _: Option<&Leaf>, span: Span) -> Value<Place> {
+    fn read(_: Given<'_>, _: Option<&Leaf>, span: Span) -> Value<Place> {
         match span.kind() {
             Kind::Json => Value::Some((span.start(), span.end())),
             Kind::Null => Value::Missing(Code::Null),
@@ -719,9 +775,11 @@ impl Read for OutsideDevice {
     type Item = Place;
 
     #[inline(always)]
-    fn read<S: Simd>(given: Given<'_>, _: Option<&Leaf>, span: Span) -> Value<Place> {
+    fn read(given: Given<'_>, _: Option<&Leaf>, span: Span) -> Value<Place> {
         match span.kind() {
-            Kind::String if given.str(span).is_some() => Value::Some((span.start(), span.end())),
+            Kind::String if given.is_short_ascii(span) || given.str(span).is_some() => {
+                Value::Some((span.start(), span.end()))
+            }
             _ => Value::Missing(Code::Null),
         }
     }
@@ -768,7 +826,7 @@ fn rare_missing_text(given: Given<'_>, leaf: &Leaf, span: Span) -> Option<Code> 
 
 /// A time, and whether its zone was assumed.
 #[inline(always)]
-fn time<S: Simd>(
+fn time(
     given: Given<'_>,
     leaf: &Leaf,
     formats: &[TimeFormat],
@@ -783,7 +841,7 @@ fn time<S: Simd>(
             {
                 return Value::Missing(code);
             }
-            match clock.read::<S>(given.text, span.start(), span.end(), accepts, formats) {
+            match clock.read::<Base>(given.text, span.start(), span.end(), accepts, formats) {
                 Some(reading) => Value::Some(reading),
                 None => given
                     .str(span)
@@ -792,7 +850,7 @@ fn time<S: Simd>(
             }
         }
         Kind::Number => {
-            let plain = S::plain(given.text, span.start(), span.end()).filter(|plain| plain.fraction == 0);
+            let plain = Base::plain(given.text, span.start(), span.end()).filter(|plain| plain.fraction == 0);
             let value = match plain {
                 Some(plain) if plain.negative => Some(-(plain.mantissa as i64)),
                 Some(plain) => Some(plain.mantissa as i64),
@@ -835,7 +893,7 @@ fn is_numeric(given: Given<'_>, numeric: &NumericStrings, row: usize) -> Option<
 }
 
 /// A flat list of texts without doubtful ones.
-fn text_list<S: Simd>(
+fn text_list(
     given: Given<'_>,
     builders: &mut Builders,
     leaf: &Leaf,
@@ -844,7 +902,7 @@ fn text_list<S: Simd>(
     row: usize,
 ) -> Done {
     let list = &mut builders.texts[column];
-    super::list::texts::<S>(given.text, span.start(), span.end(), |start, end| {
+    super::list::texts::<Base>(given.text, span.start(), span.end(), |start, end| {
         let is_plain = missing_text(given, leaf, Span::new(Kind::String, start, end)).is_none();
         is_plain && list.push_part(given.text, start, end).is_ok()
     })

@@ -42,6 +42,9 @@ pub(super) trait Simd {
     /// character, and a byte that is not ASCII.
     fn scalar_stops(window: &Window) -> u32;
 
+    /// What is not ASCII.
+    fn beyond_ascii(window: &Window) -> u32;
+
     /// Where a byte stands.
     fn places(window: &Window, byte: u8) -> u32;
 

@@ -70,6 +70,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn beyond_ascii(window: &Window) -> u32 {
+        Sse2::beyond_ascii(window)
+    }
+
+    #[inline(always)]
     fn places(window: &Window, byte: u8) -> u32 {
         Sse2::places(window, byte)
     }

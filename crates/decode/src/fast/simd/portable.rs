@@ -1,18 +1,22 @@
 //! Plain code, eight bytes at a time where it pays.
 
 use super::super::digits::{Plain, are_digits, checked, eight};
-use super::{Simd, Window};
+#[cfg(any(test, not(target_arch = "x86_64")))]
+use super::Simd;
+use super::Window;
 
 /// No special instructions.
+#[cfg(any(test, not(target_arch = "x86_64")))]
 #[derive(Debug, Clone, Copy)]
-#[cfg_attr(all(target_arch = "x86_64", not(test)), expect(dead_code, reason = "x86-64 has better"))]
 pub(in crate::fast) struct Portable;
 
+#[cfg(any(test, not(target_arch = "x86_64")))]
 #[inline(always)]
 fn bits(window: &Window, is: impl Fn(usize, u8) -> bool) -> u32 {
     window.iter().enumerate().fold(0, |mask, (i, byte)| mask | u32::from(is(i, *byte)) << i)
 }
 
+#[cfg(any(test, not(target_arch = "x86_64")))]
 impl Simd for Portable {
     #[inline(always)]
     fn equal(one: &Window, other: &Window) -> u32 {
@@ -27,6 +31,11 @@ impl Simd for Portable {
     #[inline(always)]
     fn scalar_stops(window: &Window) -> u32 {
         bits(window, |_, byte| matches!(byte, b',' | b']' | b'}' | 0..0x21 | 0x80..))
+    }
+
+    #[inline(always)]
+    fn beyond_ascii(window: &Window) -> u32 {
+        bits(window, |_, byte| byte >= 0x80)
     }
 
     #[inline(always)]

@@ -77,6 +77,11 @@ impl Simd for Sse2 {
     }
 
     #[inline(always)]
+    fn beyond_ascii(window: &Window) -> u32 {
+        bits(load(window))
+    }
+
+    #[inline(always)]
     fn places(window: &Window, byte: u8) -> u32 {
         bits(is(load(window), byte))
     }

@@ -5,6 +5,7 @@ fn agree<One: Simd, Other: Simd>(window: &Window, byte: u8) {
     assert_eq!(One::equal(window, &other), Other::equal(window, &other));
     assert_eq!(One::string_stops(window), Other::string_stops(window), "{window:?}");
     assert_eq!(One::scalar_stops(window), Other::scalar_stops(window), "{window:?}");
+    assert_eq!(One::beyond_ascii(window), Other::beyond_ascii(window));
     for looked_for in [b'.', byte, b'x'] {
         assert_eq!(One::places(window, looked_for), Other::places(window, looked_for));
     }
