@@ -83,7 +83,7 @@ impl Builders {
     }
 
     /// Adds so many nulls.
-    pub(crate) fn nulls(&mut self, target: Target, count: usize) -> Result<(), Full> {
+    pub(crate) fn nulls(&mut self, target: Target, count: usize) {
         match target {
             Target::Float64(at) => self.float64[at].nulls(count),
             Target::Int64(at) => self.int64[at].nulls(count),
@@ -91,11 +91,10 @@ impl Builders {
             Target::Timestamp(at) => self.timestamp[at].nulls(count),
             Target::Dictionary(at) => self.dictionary[at].nulls(count),
             Target::Utf8(at) => self.utf8[at].nulls(count),
-            Target::Boolean(_) | Target::Numbers(_) | Target::Texts(_) => {
-                (0..count).try_for_each(|_| self.null(target))?;
-            }
+            Target::Boolean(at) => self.boolean[at].nulls(count),
+            Target::Numbers(at) => self.numbers[at].nulls(count),
+            Target::Texts(at) => self.texts[at].nulls(count),
         }
-        Ok(())
     }
 
     pub(crate) fn text_null(&mut self, target: TextTarget) -> Result<(), Full> {

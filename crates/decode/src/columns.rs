@@ -116,6 +116,11 @@ impl Bools {
         self.valid.append_null();
     }
 
+    pub(crate) fn nulls(&mut self, count: usize) {
+        self.values.append_n(count, false);
+        self.valid.append_n_nulls(count);
+    }
+
     pub(crate) fn truncate(&mut self, len: usize) {
         if len < self.values.len() {
             self.values.truncate(len);
@@ -290,6 +295,12 @@ impl Ends {
         Ok(())
     }
 
+    fn nulls(&mut self, count: usize) {
+        let end = self.offsets.last().copied().unwrap_or(0);
+        self.offsets.extend(std::iter::repeat_n(end, count));
+        self.valid.append_n_nulls(count);
+    }
+
     /// Cuts to `len` lists; gives the number of elements that they hold.
     fn truncate(&mut self, len: usize) -> usize {
         self.offsets.truncate(len + 1);
@@ -345,6 +356,13 @@ impl NumberLists {
         self.ends.end(self.elements.len(), false)
     }
 
+    /// Nulls, after dropping elements pushed since the last end.
+    pub(crate) fn nulls(&mut self, count: usize) {
+        let len = self.ends.len();
+        self.truncate(len);
+        self.ends.nulls(count);
+    }
+
     pub(crate) fn truncate(&mut self, len: usize) {
         let elements = self.ends.truncate(len);
         self.elements.truncate(elements);
@@ -391,6 +409,13 @@ impl TextLists {
         let len = self.ends.len();
         self.truncate(len);
         self.ends.end(self.elements.texts.len(), false)
+    }
+
+    /// Nulls, after dropping elements pushed since the last end.
+    pub(crate) fn nulls(&mut self, count: usize) {
+        let len = self.ends.len();
+        self.truncate(len);
+        self.ends.nulls(count);
     }
 
     pub(crate) fn truncate(&mut self, len: usize) {

@@ -112,6 +112,42 @@ impl Dictionary {
         self.any(&text[start..end])
     }
 
+    /// The keys of short values that are known already, by start and length in `text`. Gives the bits of
+    /// those that were found; a length of 0 is passed over.
+    #[inline(always)]
+    pub(crate) fn known_keys(
+        &mut self,
+        text: &[u8],
+        values: impl Iterator<Item = (usize, usize)>,
+        keys: &mut [i32; 64],
+    ) -> u64 {
+        let mut found = 0;
+        let mut last = self.last;
+        if self.plain > 0 {
+            return 0;
+        }
+        for (i, ((start, len), key)) in values.zip(keys.iter_mut()).enumerate() {
+            let Some(window) = text.get(start..).and_then(|rest| rest.first_chunk()) else { continue };
+            let word = u128::from_le_bytes(*window) & FIRST.get(len).unwrap_or(&0);
+            if (last.word != word) | (last.len as usize != len) {
+                let mut place = self.home(word, len as u32);
+                last = loop {
+                    let entry = self.table[place];
+                    if (entry.word == word && entry.len as usize == len) || entry.key == EMPTY.key {
+                        break entry;
+                    }
+                    place = (place + 1) & (self.table.len() - 1);
+                };
+            }
+            *key = last.key as i32;
+            found |= u64::from((last.key != EMPTY.key) & (len > 0)) << i;
+        }
+        if last.key != EMPTY.key {
+            self.last = last;
+        }
+        found
+    }
+
     /// Adds a row with a value that [`push`](Self::push) or [`key`](Self::key) gave the key of.
     pub(crate) fn push_key(&mut self, key: i32) {
         self.keys.push(key);

@@ -4,18 +4,9 @@
 //! left to [`crate::number`], which knows the whole grammar.
 
 use super::scan::ROWS;
-use super::simd::Simd;
+use super::simd::{Simd, Window};
 use super::span::{Kind, Span};
 use crate::number::{self, Written};
-
-/// The number `mantissa` times ten to the minus `fraction`, up to sixteen digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Plain {
-    pub(super) negative: bool,
-    pub(super) mantissa: u64,
-    /// Digits after the point; 0 if there is none.
-    pub(super) fraction: u32,
-}
 
 /// The powers of ten that doubles hold exactly.
 const POWERS: [f64; 23] = [
@@ -60,30 +51,62 @@ const POINTS: [[u32; 17]; 2] = {
     points
 };
 
-/// What was found in the sixteen bytes that end with a number, if it is written as JSON writes
-/// numbers. `first` is its first byte behind the sign; the point stands at the place `point`, 16 for none.
-#[inline(always)]
-pub(super) fn checked(
-    first: u8,
-    len: usize,
+/// By the place of the point: what its digits are to be divided by. Doubles hold all of them exactly.
+const DIVISORS: [f64; 17] =
+    [1e15, 1e14, 1e13, 1e12, 1e11, 1e10, 1e9, 1e8, 1e7, 1e6, 1e5, 1e4, 1e3, 1e2, 1e1, 1e0, 1e0];
+
+/// The number of sixteen bytes that end with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Plain {
+    pub(super) negative: bool,
+    pub(super) mantissa: u64,
+    /// The place of the point, 16 for none.
     point: usize,
-    are_digits: bool,
-    negative: bool,
-    mantissa: u64,
-) -> Option<Plain> {
-    let points = POINTS[usize::from(first != b'0')].get(len)?;
-    if !are_digits | (points >> point & 1 == 0) {
-        return None;
-    }
-    // Without a point 16 gives 15 - 16, which the mask makes 0.
-    let fraction = (15_u32.wrapping_sub(point as u32)) & ((point as u32) >> 4).wrapping_sub(1);
-    Some(Plain { negative, mantissa, fraction })
 }
 
-/// With the sign put on without a branch, which keeps that of -0.
+impl Plain {
+    /// The number as a double, if that is exact but for the one division, which rounds once (W. Clinger,
+    /// "How to read floating point numbers accurately", 1990).
+    #[inline(always)]
+    fn double(self) -> Option<f64> {
+        // Of 53 bits, so that the sign of its type does not matter.
+        let value = self.mantissa as i64 as f64 / DIVISORS[self.point];
+        // The sign is put on without a branch, which keeps that of -0.
+        let value = f64::from_bits(value.to_bits() | u64::from(self.negative) << 63);
+        if self.mantissa <= EXACT { Some(value) } else { None }
+    }
+
+    /// The number, if it is whole.
+    #[inline(always)]
+    pub(super) fn integer(self) -> Option<i64> {
+        // Sixteen digits fit.
+        let value = self.mantissa as i64;
+        let sign = -i64::from(self.negative);
+        if self.point == 16 { Some((value ^ sign) - sign) } else { None }
+    }
+}
+
+/// The number that stands in `text[start..end]`, if it has up to sixteen characters, sign and point
+/// among them. `None` says nothing about other numbers.
 #[inline(always)]
-fn signed(value: f64, negative: bool) -> f64 {
-    f64::from_bits(value.to_bits() | u64::from(negative) << 63)
+pub(super) fn plain<S: Simd>(text: &[u8], start: usize, end: usize) -> Option<Plain> {
+    let window: &Window = text.get(end.wrapping_sub(16)..end)?.first_chunk()?;
+    let len = end.wrapping_sub(start);
+    if len.wrapping_sub(1) >= 16 {
+        return None;
+    }
+    let negative = window[(16 - len) & 15] == b'-';
+    let len = len - usize::from(negative);
+    let first = 16 - len;
+    let points = S::places(window, b'.') & (0xffff_u32 << first);
+    let point = (points | 1 << 16).trailing_zeros() as usize;
+    let begins_with_zero = window[first & 15] == b'0';
+    let allowed = POINTS[usize::from(!begins_with_zero)][len];
+    let (are_digits, mantissa) = S::digits(window, len, point);
+    if !are_digits | (allowed >> point & 1 == 0) {
+        return None;
+    }
+    Some(Plain { negative, mantissa, point })
 }
 
 /// The doubles among up to 64 values, those in strings too if asked for: what is written plainly and
@@ -95,10 +118,8 @@ pub(super) fn doubles<S: Simd>(text: &[u8], spans: &[Span], in_strings: bool, va
         if !(span.is(Kind::Number) | (in_strings & span.is(Kind::String))) {
             continue;
         }
-        if let Some(Plain { negative, mantissa, fraction }) = S::plain(text, span.start(), span.end())
-            && mantissa <= EXACT
-        {
-            *place = signed(mantissa as i64 as f64 / POWERS[fraction as usize & 15], negative);
+        if let Some(value) = plain::<S>(text, span.start(), span.end()).and_then(Plain::double) {
+            *place = value;
             found |= 1 << i;
         }
     }
@@ -113,10 +134,8 @@ pub(super) fn integers<S: Simd>(text: &[u8], spans: &[Span], values: &mut [i64; 
         if !span.is(Kind::Number) {
             continue;
         }
-        if let Some(Plain { negative, mantissa, fraction: 0 }) = S::plain(text, span.start(), span.end()) {
-            // Sixteen digits fit.
-            let value = mantissa as i64;
-            *place = if negative { -value } else { value };
+        if let Some(value) = plain::<S>(text, span.start(), span.end()).and_then(Plain::integer) {
+            *place = value;
             found |= 1 << i;
         }
     }
@@ -130,15 +149,9 @@ const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
 /// numbers only if they fit. `None` if it is no number or does not fit.
 #[inline(always)]
 pub(super) fn double<S: Simd>(text: &[u8], start: usize, end: usize) -> Option<f64> {
-    match S::plain(text, start, end) {
-        // Both are exact, so the one division rounds once (W. Clinger, "How to read floating point
-        // numbers accurately", 1990). The sign is put on last, which keeps that of -0.
-        Some(Plain { negative, mantissa, fraction }) if mantissa <= EXACT => {
-            // Of 53 bits, so that the sign of its type does not matter.
-            let value = mantissa as i64 as f64 / POWERS[fraction as usize & 15];
-            Some(signed(value, negative))
-        }
-        _ => any_double(&text[start..end]),
+    match plain::<S>(text, start, end).and_then(Plain::double) {
+        Some(value) => Some(value),
+        None => any_double(&text[start..end]),
     }
 }
 
@@ -192,13 +205,9 @@ fn with_exponent(text: &[u8]) -> Option<f64> {
 /// whole, or does not fit.
 #[inline(always)]
 pub(super) fn integer<S: Simd>(text: &[u8], start: usize, end: usize) -> Option<i64> {
-    match S::plain(text, start, end) {
-        // Sixteen digits fit.
-        Some(Plain { negative, mantissa, fraction: 0 }) => {
-            let value = mantissa as i64;
-            Some(if negative { -value } else { value })
-        }
-        _ => any_integer(&text[start..end]),
+    match plain::<S>(text, start, end).and_then(Plain::integer) {
+        Some(value) => Some(value),
+        None => any_integer(&text[start..end]),
     }
 }
 
@@ -215,7 +224,7 @@ mod tests {
 
     /// By the best instructions of this processor.
     fn best(text: &[u8], start: usize, end: usize) -> Option<Plain> {
-        assert_eq!(Base::plain(text, start, end), Portable::plain(text, start, end));
+        assert_eq!(plain::<Base>(text, start, end), plain::<Portable>(text, start, end));
         super::super::entry::plain(text, start, end)
     }
 
@@ -275,7 +284,7 @@ mod tests {
                 assert_eq!(value.map(f64::to_bits), expected.map(f64::to_bits), "{text}");
                 let expected = written.and_then(|_| number::integer(&text));
                 assert_eq!(integer::<Base>(whole.as_bytes(), start, end), expected, "{text}");
-                assert_eq!(best(whole.as_bytes(), start, end), Base::plain(whole.as_bytes(), start, end), "{text}");
+                assert_eq!(best(whole.as_bytes(), start, end), plain::<Base>(whole.as_bytes(), start, end), "{text}");
                 numbers += usize::from(written.is_some());
                 others += usize::from(written.is_none());
             }

@@ -50,16 +50,15 @@ pub(super) fn numbers(level: Level, text: &[u8], start: usize, end: usize, value
     }
 }
 
-/// [`Simd::plain`](super::simd::Simd::plain) by the best level, for tests.
+/// [`digits::plain`] by the best level, for tests.
 #[cfg(test)]
-pub(super) fn plain(text: &[u8], start: usize, end: usize) -> Option<super::digits::Plain> {
-    use super::simd::Simd as _;
+pub(super) fn plain(text: &[u8], start: usize, end: usize) -> Option<digits::Plain> {
     match Level::best() {
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code, reason = "the features are there")]
         // SAFETY: as above.
         Level::Avx2 => unsafe { avx2::plain(text, start, end) },
-        Level::Base => Base::plain(text, start, end),
+        Level::Base => digits::plain::<Base>(text, start, end),
     }
 }
 
@@ -90,8 +89,7 @@ mod avx2 {
 
     #[cfg(test)]
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-    pub(super) fn plain(text: &[u8], start: usize, end: usize) -> Option<super::super::digits::Plain> {
-        use super::super::simd::Simd as _;
-        Avx2::plain(text, start, end)
+    pub(super) fn plain(text: &[u8], start: usize, end: usize) -> Option<digits::Plain> {
+        digits::plain::<Avx2>(text, start, end)
     }
 }

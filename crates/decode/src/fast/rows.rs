@@ -1,6 +1,7 @@
 //! From the places of values to columns: one column after the other, for all rows of a chunk.
 
 use super::clock::{Accepts, Clock};
+use super::digits::Plain;
 use super::{bits, digits, entry};
 use super::plan::Layout;
 use super::scan::{Found, ROWS, Scanner};
@@ -177,13 +178,13 @@ impl Maker {
                         self.times[number].valid = 0;
                     }
                     for target in &leaf.targets {
-                        builders.nulls(*target, rows.len()).map_err(full)?;
+                        builders.nulls(*target, rows.len());
                     }
                 }
             }
         }
         for target in &given.plan.empty {
-            builders.nulls(*target, rows.len()).map_err(full)?;
+            builders.nulls(*target, rows.len());
         }
         if let Some(column) = given.outside_device {
             let column = Target::Dictionary(column);
@@ -260,7 +261,7 @@ impl Maker {
             plan::Kind::Nothing => self.read_times(given, leaf, cells, rows)?,
             plan::Kind::Text(target) => {
                 let target = (*target).into();
-                self.text::<Plain>(given, builders, target, Some(leaf), cells, about, rows)?;
+                self.text::<Text>(given, builders, target, Some(leaf), cells, about, rows)?;
             }
             plan::Kind::Json(target) => {
                 let target = (*target).into();
@@ -340,12 +341,18 @@ impl Maker {
         match target {
             Target::Dictionary(column) => {
                 let column = &mut builders.dictionary[column];
-                let (mut keys, mut valid) = ([0; ROWS], 0_u64);
-                for (i, row) in rows.clone().enumerate() {
+                let mut keys = [0; ROWS];
+                let mut valid = 0;
+                if R::IS_TEXT && leaf.is_some_and(|leaf| leaf.sentinels.is_empty()) {
+                    let spans = cells[rows.clone()].iter();
+                    valid = column.known_keys(given.text, spans.map(|span| span.short_text()), &mut keys);
+                }
+                let mut rest = !valid & (u64::MAX >> (ROWS - rows.len()));
+                while let Some(i) = bits::next(&mut rest) {
+                    let row = rows.start + i;
                     match R::read(given, leaf, cells[row & (ROWS - 1)]) {
                         Value::Some((start, end)) => {
-                            let key = column.key(given.text, start, end).map_err(|Full| Odd(row))?;
-                            keys[i & (ROWS - 1)] = key;
+                            keys[i & (ROWS - 1)] = column.key(given.text, start, end).map_err(|Full| Odd(row))?;
                             valid |= 1 << i;
                         }
                         Value::Absent => {}
@@ -648,6 +655,9 @@ type Place = (usize, usize);
 trait Read {
     type Item: Copy + Default;
 
+    /// The plain strings are the values, but for those that mean that there is none.
+    const IS_TEXT: bool = false;
+
     fn read(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<Self::Item>;
 }
 
@@ -660,7 +670,7 @@ struct Int;
 /// Booleans.
 struct Truth;
 /// Texts.
-struct Plain;
+struct Text;
 /// Any JSON as it was sent.
 struct AsSent;
 /// The device id of a key or a header.
@@ -728,8 +738,9 @@ impl Read for Truth {
     }
 }
 
-impl Read for Plain {
+impl Read for Text {
     type Item = Place;
+    const IS_TEXT: bool = true;
 
     #[inline(always)]
     fn read(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<Place> {
@@ -850,12 +861,8 @@ fn time(
             }
         }
         Kind::Number => {
-            let plain = Base::plain(given.text, span.start(), span.end()).filter(|plain| plain.fraction == 0);
-            let value = match plain {
-                Some(plain) if plain.negative => Some(-(plain.mantissa as i64)),
-                Some(plain) => Some(plain.mantissa as i64),
-                None => None,
-            };
+            // Decimals are left to the general path, which reads them exactly.
+            let value = digits::plain::<Base>(given.text, span.start(), span.end()).and_then(Plain::integer);
             value
                 .and_then(|value| formats.iter().find_map(|format| format.read_integer(i128::from(value))))
                 .map_or(Value::Odd, |instant| Value::Some((instant, false)))

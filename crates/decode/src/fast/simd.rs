@@ -18,8 +18,6 @@ pub(super) use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 pub(super) use sse2::Sse2;
 
-use super::digits::Plain;
-
 /// Sixteen bytes of a text.
 pub(super) type Window = [u8; 16];
 
@@ -48,9 +46,9 @@ pub(super) trait Simd {
     /// Where a byte stands.
     fn places(window: &Window, byte: u8) -> u32;
 
-    /// The number that stands in `text[start..end]`, if it is one of up to sixteen characters behind
-    /// its sign, with or without a point. `None` says nothing about other numbers.
-    fn plain(text: &[u8], start: usize, end: usize) -> Option<Plain>;
+    /// Whether the last `len` bytes, but for that at `point`, are digits, and the number that they
+    /// write. Without a point it is 16.
+    fn digits(window: &Window, len: usize, point: usize) -> (bool, u64);
 }
 
 /// Which instructions are used.

@@ -65,4 +65,13 @@ impl Span {
     pub(super) fn end(self) -> usize {
         (self.0 >> 32) as usize & (MAX_TEXT - 1)
     }
+
+    /// Start and length of a string that has up to sixteen bytes and means a text without doubt: it is
+    /// neither empty nor as long as `UNAVAILABLE`. Anything else has the length 0.
+    #[inline(always)]
+    pub(super) fn short_text(self) -> (usize, usize) {
+        let len = self.end().wrapping_sub(self.start());
+        let is_plain = self.is(Kind::String) & (len <= 16) & (len != 11);
+        (self.start(), if is_plain { len } else { 0 })
+    }
 }

@@ -11,7 +11,6 @@ use std::arch::x86_64::{
     _mm_testz_si128,
 };
 
-use super::super::digits::{Plain, checked};
 use super::sse2::{Sse2, load};
 use super::{Simd, Window};
 
@@ -82,18 +81,11 @@ impl Simd for Avx2 {
     /// Digits are joined to pairs, these to fours and those to eights, two eights side by side
     /// (W. Muła, "SIMD-ized parsing of unsigned integers").
     #[inline(always)]
-    fn plain(text: &[u8], start: usize, end: usize) -> Option<Plain> {
-        let negative = *text.get(start)? == b'-';
-        let start = start + usize::from(negative);
-        let window: &Window = text.get(end.wrapping_sub(16)..end)?.first_chunk()?;
-        let len = end.wrapping_sub(start);
-        let last = LAST.get(len)?;
-        let point = (Sse2::places(window, b'.') & (0xffff << (16 - len)) | 1 << 16).trailing_zeros() as usize;
-        let close_up = CLOSE_UP.get(point)?;
+    fn digits(window: &Window, len: usize, point: usize) -> (bool, u64) {
         // SAFETY: above.
         let (are_digits, both) = unsafe {
             let digits = _mm_sub_epi8(load(window), _mm_set1_epi8(b'0' as i8));
-            let digits = _mm_shuffle_epi8(_mm_and_si128(digits, load(last)), load(close_up));
+            let digits = _mm_shuffle_epi8(_mm_and_si128(digits, load(&LAST[len])), load(&CLOSE_UP[point]));
             let beyond = _mm_subs_epu8(digits, _mm_set1_epi8(9));
             let pairs = _mm_maddubs_epi16(digits, _mm_set1_epi16(0x010a));
             let fours = _mm_madd_epi16(pairs, _mm_set1_epi32(0x0001_0064));
@@ -101,7 +93,6 @@ impl Simd for Avx2 {
             let eights = _mm_madd_epi16(fours, _mm_set1_epi32(0x0001_2710));
             (_mm_testz_si128(beyond, beyond) == 1, _mm_cvtsi128_si64(eights) as u64)
         };
-        let mantissa = (both & 0xffff_ffff) * 100_000_000 + (both >> 32);
-        checked(text[start], len, point, are_digits, negative, mantissa)
+        (are_digits, (both & 0xffff_ffff) * 100_000_000 + (both >> 32))
     }
 }

@@ -1,6 +1,6 @@
 //! Plain code, eight bytes at a time where it pays.
 
-use super::super::digits::{Plain, are_digits, checked, eight};
+use super::super::digits::{are_digits, eight};
 #[cfg(any(test, not(target_arch = "x86_64")))]
 use super::Simd;
 use super::Window;
@@ -44,8 +44,8 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn plain(text: &[u8], start: usize, end: usize) -> Option<Plain> {
-        swar(text, start, end, Self::places)
+    fn digits(window: &Window, len: usize, point: usize) -> (bool, u64) {
+        swar(window, len, point)
     }
 }
 
@@ -72,25 +72,13 @@ const AROUND: [(u128, u128); 17] = {
     masks
 };
 
-/// [`Simd::plain`] within two registers of eight bytes.
+/// [`Simd::digits`](super::Simd::digits) within two registers of eight bytes.
 #[inline(always)]
-pub(super) fn swar(
-    text: &[u8],
-    start: usize,
-    end: usize,
-    places: impl Fn(&Window, u8) -> u32,
-) -> Option<Plain> {
-    let negative = *text.get(start)? == b'-';
-    let start = start + usize::from(negative);
-    let window: &Window = text.get(end.wrapping_sub(16)..end)?.first_chunk()?;
-    let len = end.wrapping_sub(start);
-    let last = *LAST.get(len)?;
-    let point = (places(window, b'.') & (0xffff << (16 - len)) | 1 << 16).trailing_zeros() as usize;
-    let digits = (u128::from_le_bytes(*window) ^ 0x3030_3030_3030_3030_3030_3030_3030_3030) & last;
-    let (before, after) = AROUND.get(point)?;
+pub(super) fn swar(window: &Window, len: usize, point: usize) -> (bool, u64) {
+    let digits = (u128::from_le_bytes(*window) ^ 0x3030_3030_3030_3030_3030_3030_3030_3030) & LAST[len];
+    let (before, after) = AROUND[point];
     // The point is closed up: the digits before it move by one.
     let digits = (digits & before) << 8 | digits & after;
     let (first, second) = (digits as u64, (digits >> 64) as u64);
-    let mantissa = eight(first) * 100_000_000 + eight(second);
-    checked(text[start], len, point, are_digits(first) & are_digits(second), negative, mantissa)
+    (are_digits(first) & are_digits(second), eight(first) * 100_000_000 + eight(second))
 }

@@ -11,7 +11,6 @@ use std::arch::x86_64::{
     _mm_set1_epi8,
 };
 
-use super::super::digits::Plain;
 use super::{Simd, Window, portable};
 
 /// SSE2.
@@ -87,7 +86,7 @@ impl Simd for Sse2 {
     }
 
     #[inline(always)]
-    fn plain(text: &[u8], start: usize, end: usize) -> Option<Plain> {
-        portable::swar(text, start, end, Self::places)
+    fn digits(window: &Window, len: usize, point: usize) -> (bool, u64) {
+        portable::swar(window, len, point)
     }
 }
