@@ -261,14 +261,18 @@ impl Scanner {
                     return None;
                 }
             }
-            let literal = (at, at + len);
+            let begin = at;
             at += len;
             let target = between.target;
             if target == END {
+                let literal = (begin, at);
                 let same_object = self.nodes[usize::from(node)].shape == 0;
                 self.way.push(Trace { literal, between, taken: Taken::Nowhere, kind: Kind::Absent, same_object });
                 break;
             }
+            // What was remembered may lack blanks that another writer puts here.
+            at = reader.blanks(at);
+            let literal = (begin, at);
             let taken = self.nodes[usize::from(target)].taken;
             let span = reader.value::<Base>(layout, taken, at)?;
             let is_new = match taken {

@@ -108,7 +108,9 @@ impl Step {
         let begins_well = match self.reads {
             Reads::Number => text.get(value).is_some_and(|first| begins_number(*first)),
             Reads::End => value == end,
-            Reads::String | Reads::Other => true,
+            Reads::String => true,
+            // More blanks than the text has are another way to write.
+            Reads::Other => text.get(value).is_some_and(|first| *first > b' '),
         };
         begins_well && self.literal.is_at::<Base>(text, at)
     }
@@ -317,7 +319,7 @@ impl Routes {
                 Reads::Other => {
                     while let Some(row) = bits::next(&mut left) {
                         let at = self.at[row] as usize;
-                        if !step.literal.is_at::<S>(text, at) {
+                        if !step.is_next(text, at, self.ends[row] as usize) {
                             strayed |= 1 << row;
                             continue;
                         }

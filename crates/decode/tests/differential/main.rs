@@ -1,0 +1,100 @@
+//! The fast path, the general path and an oracle on top of `serde_json` agree on every message: on
+//! what is taken, on every value to its last bit, and on every reject, its pointer and its byte.
+
+mod generate;
+#[allow(unreachable_pub, missing_docs, reason = "the fuzz target uses it too")]
+mod support;
+
+use proptest::prelude::*;
+use support::{compare, schemas};
+
+fn check(schema: usize, messages: &[Vec<u8>]) -> u64 {
+    let (name, schema) = &schemas()[schema];
+    let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
+    compare(schema, *name == "flat", &messages)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn messages_of_few_shapes(seed in any::<u64>(), schema in 0..6_usize, count in 1..160_usize, odd in 0..4_usize) {
+        let name = schemas()[schema].0;
+        check(schema, &generate::messages(seed, name, count, [0, 0, 100, 12][odd]));
+    }
+
+    #[test]
+    fn any_bytes(
+        schema in 0..6_usize,
+        messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..20),
+    ) {
+        check(schema, &messages);
+    }
+
+    #[test]
+    fn any_characters_of_json(
+        schema in 0..6_usize,
+        messages in prop::collection::vec("\\{(\"(f1|id|v|device)\":[-0-9.eE\"a\\\\\\[\\], ]{0,12},?){0,3}\\}?", 1..20),
+    ) {
+        let messages: Vec<Vec<u8>> = messages.into_iter().map(String::into_bytes).collect();
+        check(schema, &messages);
+    }
+}
+
+/// What a neighbour leaves open, or closes, is its own affair.
+#[test]
+fn a_hostile_neighbour_changes_nothing() {
+    let good = br#"{"f1":1.5,"i1":7,"t1":"text","d1":"d"}"#.to_vec();
+    let hostile = [
+        r#"{"f1":1.5,"i1":7,"t1":"text"#, r#"{"f1":1.5,"i1":7,"t1":"text\"#, r#"{"f1":1.5,"i1":"#, r#"{"f1":1.5,"i1":-"#,
+        r#"{"f1":1.5,"i1":7"#, r#"{"f1":1.5"#, r#"{"f1":1."#, "{", "}", "],[", "[", r#"{"f1":[1,2"#, r#"{"l1":[1,2"#, r#"{"l1":["#,
+        r#"{"l2":["a"#, r#"{"l2":["a","#, "\"", "\\", r#"{"f1":1.5,"i1":7,"t1":"text","d1":"d""#, r#"{"f1":1.5,"i1":7,"t1":"text","d1":"d"#,
+        r#"{"f1":1.5,"i1":7,"t1":"text","d1":"d"}}"#, r#"{"f1":1.5,"i1":7,"t1":"text","d1":"d"},"#, r#"{"f1":1.5,"i1":7,"t1":"text","d1":"d"}{"#,
+    ];
+    let mut messages = vec![good.clone(); 4];
+    for text in hostile {
+        messages.push(text.as_bytes().to_vec());
+        messages.extend(vec![good.clone(); 6]);
+    }
+    // Half a code point, and nothing.
+    messages.extend([b"{\"t1\":\"\xc3".to_vec(), good.clone(), b"{\"t1\":\"\xe2\x82".to_vec(), good.clone(), Vec::new(), good]);
+    assert!(check(0, &messages) > 300);
+}
+
+/// The fast path is what decodes the messages that machines send: else its tests would test nothing.
+#[test]
+fn messages_of_machines_take_the_fast_path() {
+    for (number, (name, _)) in schemas().iter().enumerate().take(5) {
+        let messages = generate::messages(5, name, 400, 200);
+        let rows = check(number, &messages);
+        assert!(rows > 900, "{name}: {rows} of {}", 3 * messages.len());
+    }
+}
+
+/// The inputs that fuzzing began with, and those that once failed.
+#[test]
+fn seeds_of_the_fuzz_target() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds");
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).expect("the folder of seeds") {
+        let data = std::fs::read(entry.expect("an entry").path()).expect("a file");
+        support::fuzz(&schemas(), &data);
+        files += 1;
+    }
+    assert!(files > 5);
+}
+
+/// Writes the seeds anew: `cargo test -p situs-decode --test differential -- --ignored`.
+#[test]
+#[ignore = "writes files"]
+fn write_seeds() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds");
+    std::fs::create_dir_all(folder).expect("the folder of seeds");
+    for (number, (name, _)) in schemas().iter().enumerate() {
+        for (kind, odd) in [("plain", 0), ("some", 40), ("wild", 6)] {
+            let mut data = vec![number as u8];
+            data.extend(generate::messages(number as u64, name, 8, odd).join(&b'\n'));
+            std::fs::write(format!("{folder}/{name}-{kind}"), data).expect("a file");
+        }
+    }
+}
