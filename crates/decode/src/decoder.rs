@@ -19,7 +19,7 @@ use situs_model::{
 use crate::builders::Builders;
 use crate::decoder::block::Counters;
 use crate::decoder::read::TimeReading;
-use crate::fast::Fast;
+use crate::fast::{Fast, Level, Shortened};
 use crate::plan::{ABSENT, Outcome, Plan, Program, Target};
 use crate::schema::Schema;
 use crate::tape::{BadText, Message, Workspace, push_token};
@@ -47,6 +47,8 @@ pub struct Decoder {
     counters: HashMap<Source, Counters>,
     /// Where the schema allows it and it is wanted.
     fast: Option<Fast>,
+    /// How blocks are read without a tape: the instructions, and the place of the counter in a row.
+    blocks: Option<(Level, Option<usize>)>,
 }
 
 /// What is fixed while one message is decoded.
@@ -96,6 +98,8 @@ struct State {
     taken: Vec<Target>,
     /// The rows of numbers of the present block.
     block_rows: Vec<(u32, i64)>,
+    /// The block of the present message, if it was read without the tape.
+    shortened: Shortened,
     /// The counters after the blocks of the present message.
     pending: Vec<(Option<Box<str>>, i64)>,
     notes: Notes,
@@ -158,13 +162,15 @@ impl Decoder {
         let workspace = Workspace::new(schema.program.max_depth);
         let state = State::new(&schema.program);
         let fast = Fast::new(&schema.program);
-        Self { schema, max_message_bytes, workspace, state, counters: HashMap::new(), fast }
+        let blocks = schema.program.only_block().map(|block| (Level::best(), block.counter));
+        Self { schema, max_message_bytes, workspace, state, counters: HashMap::new(), fast, blocks }
     }
 
     /// The same without the fast path: to compare with.
     #[must_use]
     pub fn without_fast_path(mut self) -> Self {
         self.fast = None;
+        self.blocks = None;
         self
     }
 
@@ -267,6 +273,7 @@ impl Decoder {
         notes: &mut DecodeNotes,
     ) -> Result<Option<Arc<str>>, Refusal> {
         let payload = raw.payload.ok_or((RejectCode::Tombstone, None, None))?;
+        let raw_place = batch.payload_range(index as usize);
         if payload.len() > self.max_message_bytes {
             return Err((RejectCode::TooLarge, None, None));
         }
@@ -290,19 +297,41 @@ impl Decoder {
             budget: MAX_REPEATED + payload.len(),
         };
         let state = &mut self.state;
-        let result = self.workspace.parse(text, |message| {
-            state.message(program, envelope, message).map_err(|fault| {
-                let known = fault.node != ABSENT;
-                let node = fault.node as usize;
-                let mut pointer = known.then(|| message.pointer(node));
-                if let (Some(pointer), Some(field)) = (&mut pointer, &fault.field) {
-                    pointer.push('/');
-                    push_token(pointer, field);
-                }
-                let byte = if known { message.place(node) } else { None };
-                (fault.code, pointer, byte.map(|byte| byte as u64 + skipped))
+        // A block is read by itself where that can be done; whatever is odd about the rest of the
+        // message is found out with the whole of it.
+        let payload_start = raw_place.map_or(0, |range| range.start) + skipped as usize;
+        let place = (payload_start, payload_start + text.len());
+        let mut done = false;
+        if let Some((level, counter)) = self.blocks
+            && state.shortened.find(level, batch.bytes(), place, counter)
+        {
+            let rows = state.builders.rows();
+            let shortened = std::mem::take(&mut state.shortened.text);
+            let taken = self.workspace.parse(&shortened, |message| state.message(program, envelope, message).is_ok());
+            state.shortened.text = shortened;
+            done = taken == Ok(true) && state.shortened.is_used;
+            state.shortened.is_ready = false;
+            if !done {
+                state.builders.truncate(rows);
+            }
+        }
+        let result = if done {
+            Ok(Ok(()))
+        } else {
+            self.workspace.parse(text, |message| {
+                state.message(program, envelope, message).map_err(|fault| {
+                    let known = fault.node != ABSENT;
+                    let node = fault.node as usize;
+                    let mut pointer = known.then(|| message.pointer(node));
+                    if let (Some(pointer), Some(field)) = (&mut pointer, &fault.field) {
+                        pointer.push('/');
+                        push_token(pointer, field);
+                    }
+                    let byte = if known { message.place(node) } else { None };
+                    (fault.code, pointer, byte.map(|byte| byte as u64 + skipped))
+                })
             })
-        });
+        };
         match result {
             Err(BadText { code, byte }) => Err((code, None, byte.map(|byte| byte + skipped))),
             Ok(Err(refusal)) => Err(refusal),
@@ -356,6 +385,7 @@ impl State {
             scratch: String::new(),
             taken: Vec::new(),
             block_rows: Vec::new(),
+            shortened: Shortened::default(),
             pending: Vec::new(),
             notes: Notes::default(),
             rows_of_message: 0,

@@ -10,6 +10,7 @@ mod clock;
 mod digits;
 mod entry;
 mod list;
+mod matrix;
 mod plan;
 mod rows;
 mod scan;
@@ -18,10 +19,13 @@ mod span;
 
 use situs_model::{DeviceSource, RawBatch};
 
+pub(crate) use self::matrix::{Matrix, Shortened};
+pub(crate) use self::simd::Level;
+
 use self::plan::Layout;
 use self::rows::{Chunk, Counts, Given, Maker, Odd};
 use self::scan::{Found, ROWS, Scanner};
-use self::simd::{Level, Simd};
+use self::simd::Simd;
 use self::span::{Kind, MAX_TEXT, Span};
 use crate::builders::Builders;
 use crate::plan::{Outcome, Plan, Program};

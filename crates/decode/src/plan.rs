@@ -36,6 +36,18 @@ pub(crate) struct Program {
     pub(crate) outside_device: Option<usize>,
 }
 
+impl Program {
+    /// The block of the one alternative that has one.
+    pub(crate) fn only_block(&self) -> Option<&Block> {
+        let mut blocks = self.alternatives.iter().filter_map(|alternative| match &alternative.outcome {
+            Outcome::Rows(plan) => plan.block.as_ref(),
+            Outcome::None(_) => None,
+        });
+        let block = blocks.next()?;
+        blocks.next().is_none().then_some(block)
+    }
+}
+
 /// One way in which a message may give rows.
 #[derive(Debug)]
 pub(crate) struct Alternative {

@@ -7,6 +7,7 @@ use situs_model::RejectCode;
 
 use super::read::{self, Reading};
 use super::{Context, State, Step, fault};
+use crate::fast::Matrix;
 use crate::plan::{ABSENT, Block, Kind, Leaf};
 use crate::tape::Message;
 
@@ -49,8 +50,11 @@ pub(super) struct BlockRow<'b> {
     pub(super) block: &'b Block,
     /// A leaf without sentinels of its own, to read samples by.
     pub(super) leaf: &'b Leaf,
-    /// For each row of numbers, where its first entry stands on the tape, and its counter.
+    /// For each row of numbers, where its first entry stands on the tape (or the row's number, if the
+    /// block was read without it), and its counter.
     pub(super) rows: &'b [(u32, i64)],
+    /// The block's numbers, if it was read without the tape.
+    pub(super) matrix: Option<&'b Matrix>,
     /// Position in the row of numbers.
     pub(super) column: usize,
     /// Position among the signals.
@@ -73,23 +77,34 @@ impl State {
         // Taken out for the time, so that rows can be made while it is read.
         let mut rows = std::mem::take(&mut self.block_rows);
         rows.clear();
-        let made = match read_rows(message, block, &leaf, at, &mut rows) {
-            Ok(width) => self.runs(context, message, block, &leaf, &rows, width, at),
-            Err(fault) => Err(fault),
+        let place = message.place(at);
+        let made = if self.shortened.is_at(place) {
+            self.shortened.is_used = true;
+            let matrix = std::mem::take(&mut self.shortened.matrix);
+            rows.extend((0..).zip(matrix.counters.iter().copied()));
+            let made = self.runs(context, message, block, &leaf, (&rows, matrix.width, Some(&matrix)), at);
+            self.shortened.matrix = matrix;
+            made
+        } else {
+            if !self.shortened.is_ready {
+                self.shortened.place = place;
+            }
+            match read_rows(message, block, &leaf, at, &mut rows) {
+                Ok(width) => self.runs(context, message, block, &leaf, (&rows, width, None), at),
+                Err(fault) => Err(fault),
+            }
         };
         self.block_rows = rows;
         made
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one block, all read-only")]
     fn runs(
         &mut self,
         context: &Context<'_>,
         message: &mut Message<'_, '_>,
         block: &Block,
         leaf: &Leaf,
-        rows: &[(u32, i64)],
-        width: usize,
+        (rows, width, matrix): (&[(u32, i64)], usize, Option<&Matrix>),
         at: usize,
     ) -> Step {
         // A row that is there has an entry at the position of the counter.
@@ -118,7 +133,7 @@ impl State {
             let gap = expected.and_then(|expected| first.checked_sub(expected)).filter(|gap| *gap >= 0);
             let columns = (0..width).filter(|column| block.counter != Some(*column));
             for (index, column) in columns.enumerate() {
-                let row = BlockRow { block, leaf, rows: run, column, index, first, gap };
+                let row = BlockRow { block, leaf, rows: run, matrix, column, index, first, gap };
                 self.row(context, message, None, Some(&row))?;
             }
             expected = last.checked_add(1);

@@ -349,6 +349,15 @@ impl State {
                 None => self.builders.int64[at].null(),
             }
         }
+        if let Some(matrix) = row.matrix {
+            // Runs are of rows that follow each other.
+            let first = row.rows.first().map_or(0, |(number, _)| *number as usize);
+            let list = &mut self.builders.numbers[columns.samples];
+            let sample = |number| matrix.values[number * matrix.width + row.column];
+            list.extend(|values| values.extend((first..first + row.rows.len()).map(sample)));
+            list.end()?;
+            return Ok(());
+        }
         let mut codes = Codes::default();
         for (start, _) in row.rows {
             let at = *start as usize + row.column;

@@ -6,7 +6,7 @@
 use super::scan::ROWS;
 use super::simd::{Simd, Window};
 use super::span::{Kind, Span};
-use crate::number::{self, Written};
+use crate::number;
 
 /// The powers of ten that doubles hold exactly.
 const POWERS: [f64; 23] = [
@@ -151,54 +151,60 @@ const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
 pub(super) fn double<S: Simd>(text: &[u8], start: usize, end: usize) -> Option<f64> {
     match plain::<S>(text, start, end).and_then(Plain::double) {
         Some(value) => Some(value),
+        None => other_double::<S>(text, start, end),
+    }
+}
+
+/// The same of a number that is not written plainly.
+#[inline(always)]
+fn other_double<S: Simd>(text: &[u8], start: usize, end: usize) -> Option<f64> {
+    match with_exponent::<S>(text, start, end) {
+        Some(value) => Some(value),
         None => any_double(&text[start..end]),
     }
 }
 
-/// The same of any number.
 #[inline(never)]
 fn any_double(text: &[u8]) -> Option<f64> {
-    let written = number::written(text)?;
-    if written == Written::Decimal
-        && let Some(value) = with_exponent(text)
-    {
-        return Some(value);
-    }
-    number::double(std::str::from_utf8(text).ok()?, written)
+    number::double(std::str::from_utf8(text).ok()?, number::written(text)?)
 }
 
-/// A decimal of few digits and a small exponent, exactly. `text` is a number by the grammar.
-fn with_exponent(text: &[u8]) -> Option<f64> {
-    let (mut mantissa, mut digits, mut fraction, mut exponent) = (0_u64, 0, 0_i32, 0_i32);
-    let mut rest = text.strip_prefix(b"-").unwrap_or(text).iter();
-    let mut after_point = false;
-    for byte in rest.by_ref() {
-        match byte {
-            b'.' => after_point = true,
-            b'e' | b'E' => break,
-            digit => {
-                mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
-                digits += 1;
-                fraction += i32::from(after_point);
-            }
-        }
-    }
-    let mut negative_exponent = false;
-    for byte in rest {
-        match byte {
-            b'-' => negative_exponent = true,
-            b'+' => {}
-            digit if exponent < 1000 => exponent = exponent * 10 + i32::from(digit - b'0'),
-            _ => {}
-        }
-    }
-    if digits > 18 || mantissa > EXACT {
+/// A decimal with an exponent of up to three digits, if one multiplication or division of exact
+/// numbers makes it. `None` says nothing about other numbers.
+#[inline(always)]
+fn with_exponent<S: Simd>(text: &[u8], start: usize, end: usize) -> Option<f64> {
+    let window: &Window = text.get(end.wrapping_sub(16)..end)?.first_chunk()?;
+    let marks = S::places(window, b'e') | S::places(window, b'E');
+    let mark = end - 16 + (marks as usize).checked_ilog2()? as usize;
+    if mark <= start {
         return None;
     }
-    let scale = if negative_exponent { -exponent } else { exponent } - fraction;
+    let (negative, digits) = match text.get(mark + 1..end)? {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() || digits.len() > 3 {
+        return None;
+    }
+    let mut exponent = 0;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        exponent = exponent * 10 + i32::from(digit);
+    }
+    let plain = plain::<S>(text, start, mark)?;
+    let fraction = if plain.point == 16 { 0 } else { 15 - plain.point as i32 };
+    let scale = if negative { -exponent } else { exponent } - fraction;
     let power = POWERS.get(scale.unsigned_abs() as usize)?;
-    let value = if scale < 0 { mantissa as f64 / power } else { mantissa as f64 * power };
-    Some(if text[0] == b'-' { -value } else { value })
+    if plain.mantissa > EXACT {
+        return None;
+    }
+    let mantissa = plain.mantissa as f64;
+    let value = if scale < 0 { mantissa / power } else { mantissa * power };
+    Some(if plain.negative { -value } else { value })
 }
 
 /// A whole number of 64 bits, as [`number::integer`] gives it. `None` if it is no number, or not

@@ -1,5 +1,6 @@
 //! Where the level is chosen: each function is built once for each, with all that it calls.
 
+use super::matrix::Matrix;
 use super::scan::ROWS;
 use super::simd::{Base, Level};
 use super::span::Span;
@@ -50,6 +51,23 @@ pub(super) fn numbers(level: Level, text: &[u8], start: usize, end: usize, value
     }
 }
 
+/// [`Matrix::read`].
+pub(super) fn matrix(
+    level: Level,
+    matrix: &mut Matrix,
+    text: &[u8],
+    start: usize,
+    counter: Option<usize>,
+) -> Option<usize> {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        #[allow(unsafe_code, reason = "the features are there")]
+        // SAFETY: as above.
+        Level::Avx2 => unsafe { avx2::matrix(matrix, text, start, counter) },
+        Level::Base => matrix.read::<Base>(text, start, counter),
+    }
+}
+
 /// [`digits::plain`] by the best level, for tests.
 #[cfg(test)]
 pub(super) fn plain(text: &[u8], start: usize, end: usize) -> Option<digits::Plain> {
@@ -85,6 +103,11 @@ mod avx2 {
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     pub(super) fn numbers(text: &[u8], start: usize, end: usize, values: &mut Vec<f64>) -> Option<usize> {
         list::numbers::<Avx2>(text, start, end, values)
+    }
+
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    pub(super) fn matrix(matrix: &mut Matrix, text: &[u8], start: usize, counter: Option<usize>) -> Option<usize> {
+        matrix.read::<Avx2>(text, start, counter)
     }
 
     #[cfg(test)]

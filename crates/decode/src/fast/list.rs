@@ -61,7 +61,7 @@ pub(super) fn texts<S: Simd>(
 
 /// Where a number or a literal ends.
 #[inline(always)]
-fn scalar<S: Simd>(text: &[u8], mut at: usize) -> Option<usize> {
+pub(super) fn scalar<S: Simd>(text: &[u8], mut at: usize) -> Option<usize> {
     loop {
         let stops = S::scalar_stops(window(text, at)?);
         if stops != 0 {

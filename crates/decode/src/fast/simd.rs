@@ -53,7 +53,7 @@ pub(super) trait Simd {
 
 /// Which instructions are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Level {
+pub(crate) enum Level {
     /// AVX2 and the bit manipulation that came with it (x86-64, since 2013).
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -63,7 +63,7 @@ pub(super) enum Level {
 
 impl Level {
     /// The best that this processor has.
-    pub(super) fn best() -> Self {
+    pub(crate) fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2")
             && std::arch::is_x86_feature_detected!("bmi1")

@@ -61,14 +61,14 @@ fn value(random: &mut Random, key: &str, odd: usize) -> String {
             "b1" => random.one(&["true", "false"]).to_owned(),
             "i1" | "i2" | "line" | "partCount" | "sequence" | "z" => random.below(100_000).to_string(),
             "t1" | "d1" | "id" | "claim" | "kind" | "device" | "execution" | "mode" | "tool" | "dataItemId" | "name"
-            | "type" | "category" | "w" | "program" | "block" | "country" => {
+            | "type" | "category" | "level" | "w" | "program" | "block" | "country" => {
                 format!("\"{}\"", random.one(&["a", "st-cnc-001", "ACTIVE", "SAMPLE", "EVENT", "PART_COUNT", "a longer text, of words"]))
             }
             "l1" | "positions" | "loads" => {
                 format!("[{}]", (0..random.below(5)).map(|_| number(random)).collect::<Vec<_>>().join(","))
             }
             "l2" | "axes" => "[\"X\",\"Y\"]".to_owned(),
-            "t" | "u" | "timestamp" => match random.below(4) {
+            "t" | "u" | "timestamp" => match random.below(if key == "timestamp" { 1 } else { 4 }) + 4 * usize::from(key == "timestamp") {
                 0 => format!("\"{}\"", 1_659_966_694_716_u64 + random.below(1000) as u64),
                 1 => (1_659_966_694_716_u64 + random.below(1000) as u64).to_string(),
                 _ => format!("\"2022-08-0{}T13:51:{:02}.{}Z\"", 1 + random.below(9), random.below(60), random.below(1_000_000)),
