@@ -1,5 +1,6 @@
 //! Which schemas the fast path takes, and what it needs to know of them.
 
+use super::simd::{Window, window};
 use crate::plan::{Kind, Op, Outcome, Plan, Program};
 
 /// What is done with the value of a key.
@@ -21,6 +22,8 @@ pub(super) enum Taken {
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) name: Box<[u8]>,
+    /// Its first sixteen bytes.
+    begin: u128,
     /// The shape of the object it is in.
     pub(super) shape: u16,
     pub(super) slot: u32,
@@ -87,7 +90,7 @@ impl Layout {
         layout.table = vec![NO_KEY; (layout.keys.len() * 4).next_power_of_two()];
         for number in 0..layout.keys.len() {
             let key = &layout.keys[number];
-            let mut place = layout.home(key.shape, &key.name);
+            let mut place = layout.home(key.shape, key.begin, key.name.len());
             while layout.table[place] != NO_KEY {
                 place = (place + 1) & (layout.table.len() - 1);
             }
@@ -128,7 +131,7 @@ impl Layout {
             if key.child.is_some() && matches!(taken, Taken::Checked { .. }) {
                 return None;
             }
-            self.keys.push(Key { name: key.name.as_bytes().into(), shape: own, slot, child: None, taken });
+            self.keys.push(Key { name: key.name.as_bytes().into(), begin: begin(key.name.as_bytes()), shape: own, slot, child: None, taken });
             if let Some(child) = key.child {
                 self.keys[place].child = Some(u16::try_from(self.parents.len()).ok()?);
                 depth = depth.max(1 + self.shape(plan, child, own, Some(slot))?);
@@ -137,33 +140,45 @@ impl Layout {
         Some(depth)
     }
 
-    /// FNV-1a over eight bytes at a time: names come from the schema, so nobody can choose them to collide.
-    fn home(&self, shape: u16, name: &[u8]) -> usize {
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ u64::from(shape) ^ (name.len() as u64) << 16;
-        let mut mix = |word: u64| hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-        let mut rest = name;
-        while let Some((word, after)) = rest.split_first_chunk() {
-            mix(u64::from_le_bytes(*word));
-            rest = after;
-        }
-        mix(rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
-        hash as usize & (self.table.len() - 1)
+    /// Names come from the schema, so nobody can choose them to collide.
+    #[inline(always)]
+    fn home(&self, shape: u16, begin: u128, len: usize) -> usize {
+        let word = begin as u64 ^ ((begin >> 64) as u64).rotate_left(32) ^ (len as u64) << 7 ^ u64::from(shape) << 17;
+        let hash = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (hash >> 40) as usize & (self.table.len() - 1)
     }
 
-    /// The key of this name in a shape.
-    #[inline]
-    pub(super) fn find(&self, shape: u16, name: &[u8]) -> Option<usize> {
-        let mut place = self.home(shape, name);
+    /// The key of the name `text[start..end]` in a shape.
+    #[inline(always)]
+    pub(super) fn find(&self, shape: u16, text: &[u8], start: usize, end: usize) -> Option<usize> {
+        let window: &Window = window(text, start)?;
+        let begin = u128::from_le_bytes(*window) & mask(end - start);
+        let mut place = self.home(shape, begin, end - start);
         loop {
             let number = self.table[place];
             if number == NO_KEY {
                 return None;
             }
             let key = &self.keys[usize::from(number)];
-            if key.shape == shape && *key.name == *name {
+            let same = (key.begin == begin) & (key.name.len() == end - start) & (key.shape == shape);
+            if same && (end - start <= 16 || *key.name == text[start..end]) {
                 return Some(usize::from(number));
             }
             place = (place + 1) & (self.table.len() - 1);
         }
     }
+}
+
+/// The first bytes of sixteen, by their count.
+#[inline(always)]
+fn mask(len: usize) -> u128 {
+    if len >= 16 { u128::MAX } else { (1 << (8 * len)) - 1 }
+}
+
+/// The first sixteen bytes of a name.
+fn begin(name: &[u8]) -> u128 {
+    let mut window = [0; 16];
+    let len = name.len().min(16);
+    window[..len].copy_from_slice(&name[..len]);
+    u128::from_le_bytes(window)
 }

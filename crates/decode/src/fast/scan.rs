@@ -94,6 +94,8 @@ impl Found {
 
 /// The most edges that a node remembers.
 const EDGES: usize = 4;
+/// A node whose edges fit too rarely does without them for so many messages, and then tries again.
+const MISSES: u8 = 64;
 /// Longer texts between values are read anew each time.
 const LITERAL: usize = 32;
 /// More unknown keys than these are not remembered; messages with others go the general way.
@@ -172,13 +174,15 @@ struct Node {
     edges: [Option<Edge>; EDGES],
     /// The edge to be forgotten for the next new one.
     oldest: u8,
+    /// Rises with messages that had no edge here and falls by two with each that had one.
+    misses: u8,
     /// The key as it was sent, with its second quote, if the schema does not know it.
     unknown: Option<Box<str>>,
 }
 
 impl Node {
     fn new(shape: u16, taken: Taken, unknown: Option<Box<str>>) -> Self {
-        Self { shape, taken, edges: [None; EDGES], oldest: 0, unknown }
+        Self { shape, taken, edges: [None; EDGES], oldest: 0, misses: 0, unknown }
     }
 }
 
@@ -246,15 +250,25 @@ impl Scanner {
         self.way.clear();
         loop {
             let here = window(text, at)?;
-            let known = self.nodes[usize::from(node)]
-                .edges
-                .iter()
-                .flatten()
-                .find(|edge| edge.literal.fits::<Base>(here, text, at))
-                .map(|edge| (edge.between, edge.literal.len as usize));
+            let from = &mut self.nodes[usize::from(node)];
+            let mut known = None;
+            if from.misses < MISSES {
+                known = from
+                    .edges
+                    .iter()
+                    .flatten()
+                    .find(|edge| edge.literal.fits::<Base>(here, text, at))
+                    .map(|edge| (edge.between, edge.literal.len as usize));
+            }
             let (between, len) = match known {
-                Some(known) => known,
-                None => self.read(layout, reader, node, at)?,
+                Some(known) => {
+                    from.misses = from.misses.saturating_sub(2);
+                    known
+                }
+                None => {
+                    from.misses = if from.misses < 2 * MISSES { from.misses + 1 } else { MISSES - 1 };
+                    self.read(layout, reader, node, at)?
+                }
             };
             for slot in &between.entered[..usize::from(between.enters)] {
                 if !found.put(*slot, row, Span::new(Kind::Object, at, at)) {
@@ -339,11 +353,11 @@ impl Scanner {
             at = reader.blanks(at + 1);
             (*reader.text.get(at)? == b'"').then_some(())?;
             let quote = reader.string::<Base>(at + 1)?;
-            let name = reader.text.get(at + 1..quote)?;
+            let name = (at + 1, quote);
             at = reader.blanks(quote + 1);
             (*reader.text.get(at)? == b':').then_some(())?;
             at = reader.blanks(at + 1);
-            match layout.find(shape, name) {
+            match layout.find(shape, reader.text, name.0, name.1) {
                 Some(key) => {
                     let is_object = *reader.text.get(at)? == b'{';
                     match layout.keys[key].child {
@@ -359,7 +373,7 @@ impl Scanner {
                     }
                 }
                 None => {
-                    between.target = self.unknown_node(shape, name)?;
+                    between.target = self.unknown_node(shape, reader.text.get(name.0..name.1)?)?;
                     break;
                 }
             }
@@ -385,8 +399,11 @@ impl Scanner {
     }
 
     fn remember(&mut self, reader: &Reader<'_>, node: u16, from: usize, len: usize, between: Between) {
-        let Some(literal) = reader.text.get(from..from + len).and_then(Literal::new) else { return };
         let here = &mut self.nodes[usize::from(node)];
+        if here.misses > MISSES {
+            return;
+        }
+        let Some(literal) = reader.text.get(from..from + len).and_then(Literal::new) else { return };
         here.edges[usize::from(here.oldest)] = Some(Edge { literal, between });
         here.oldest = (here.oldest + 1) % EDGES as u8;
     }

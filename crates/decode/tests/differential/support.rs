@@ -202,7 +202,7 @@ fn flat(payload: &[u8], decoded: &DecodedBatch) {
         .collect();
     let reject = decoded.rejects.first().map(|reject| reject.code);
     // Numbers that no 64 bits hold are refused wherever they stand, and so is depth.
-    if matches!(reject, Some(RejectCode::NumberOutOfRange)) && fields.values().any(|raw| holds_huge(raw.get()))
+    if matches!(reject, Some(RejectCode::NumberOutOfRange)) && holds_huge(text)
         || matches!(reject, Some(RejectCode::TooDeep))
     {
         return;

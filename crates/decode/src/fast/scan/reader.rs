@@ -99,7 +99,16 @@ impl<'t> Reader<'t> {
         }
     }
 
-    pub(super) fn blanks(&self, mut at: usize) -> usize {
+    #[inline(always)]
+    pub(super) fn blanks(&self, at: usize) -> usize {
+        match self.text.get(at) {
+            Some(byte) if *byte > b' ' => at,
+            _ => self.some_blanks(at),
+        }
+    }
+
+    #[inline(never)]
+    fn some_blanks(&self, mut at: usize) -> usize {
         while at < self.end && matches!(self.text[at], b' ' | b'\t' | b'\n' | b'\r') {
             at += 1;
         }
