@@ -117,12 +117,19 @@ impl TimeFormat {
         Instant::from_nanoseconds(number::scaled(text, i64::from(9 - digits), false)?)
     }
 
+    /// [`read_integer`](Self::read_integer) of 64 bits.
+    #[inline]
+    pub(crate) fn read_whole(self, value: i64) -> Option<Instant> {
+        let Self::Epoch(digits) = self else { return None };
+        Instant::from_epoch(value, digits)
+    }
+
     /// Reads a whole number.
     #[inline]
     pub(crate) fn read_integer(self, value: i128) -> Option<Instant> {
         let Self::Epoch(digits) = self else { return None };
         match i64::try_from(value) {
-            Ok(value) => Instant::from_epoch(value, digits),
+            Ok(value) => self.read_whole(value),
             // Both factors are below 2^65 and 2^30.
             Err(_) => Instant::from_nanoseconds(value * 10_i128.pow(9 - digits)),
         }

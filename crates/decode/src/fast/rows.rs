@@ -343,7 +343,7 @@ impl Maker {
                 let column = &mut builders.dictionary[column];
                 let mut keys = [0; ROWS];
                 let mut valid = 0;
-                if R::IS_TEXT && leaf.is_some_and(|leaf| leaf.sentinels.is_empty()) {
+                if R::IS_TEXT && leaf.is_none_or(|leaf| leaf.sentinels.is_empty()) {
                     let spans = cells[rows.clone()].iter();
                     valid = column.known_keys(given.text, spans.map(|span| span.short_text()), &mut keys);
                 }
@@ -395,7 +395,26 @@ impl Maker {
         let (clock, times) = (&mut self.clocks[*number], &mut self.times[*number]);
         times.valid = 0;
         let about = About::Leaf(leaf.number as u32);
-        for row in rows {
+        let mut rest = u64::MAX >> (ROWS - rows.len());
+        let epoch = formats.iter().find(|format| matches!(format, TimeFormat::Epoch(_)));
+        if let Some(epoch) = epoch
+            && cells[rows.start & (ROWS - 1)].is(Kind::Number)
+        {
+            let mut values = [0; ROWS];
+            let mut found = entry::integers(given.level, given.text, &cells[rows.clone()], &mut values);
+            while let Some(i) = bits::next(&mut found) {
+                // Out of its range, another format may hold it.
+                if let Some(time) = epoch.read_whole(values[i & (ROWS - 1)]) {
+                    let row = (rows.start + i) & (ROWS - 1);
+                    times.seconds[row] = time.seconds();
+                    times.nanoseconds[row] = time.subsecond();
+                    times.valid |= 1 << row;
+                    rest &= !(1 << i);
+                }
+            }
+        }
+        while let Some(i) = bits::next(&mut rest) {
+            let row = rows.start + i;
             match time(given, leaf, formats, accepts, clock, cells[row & (ROWS - 1)]) {
                 Value::Some((time, assumed)) => {
                     times.seconds[row & (ROWS - 1)] = time.seconds();
@@ -784,6 +803,8 @@ impl Read for AsSent {
 
 impl Read for OutsideDevice {
     type Item = Place;
+    // What is known came this way, so it is UTF-8.
+    const IS_TEXT: bool = true;
 
     #[inline(always)]
     fn read(given: Given<'_>, _: Option<&Leaf>, span: Span) -> Value<Place> {
@@ -864,7 +885,7 @@ fn time(
             // Decimals are left to the general path, which reads them exactly.
             let value = digits::plain::<Base>(given.text, span.start(), span.end()).and_then(Plain::integer);
             value
-                .and_then(|value| formats.iter().find_map(|format| format.read_integer(i128::from(value))))
+                .and_then(|value| formats.iter().find_map(|format| format.read_whole(value)))
                 .map_or(Value::Odd, |instant| Value::Some((instant, false)))
         }
         Kind::Null => Value::Missing(Code::Null),
