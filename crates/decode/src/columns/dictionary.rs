@@ -222,7 +222,13 @@ impl Dictionary {
     fn any(&mut self, bytes: &[u8]) -> Result<i32, Full> {
         match Self::word(bytes) {
             Some(word) => self.short(word, bytes),
-            None => self.find(self.hash(bytes), bytes, |values, key| values.get(key) == bytes),
+            None => {
+                let last = self.last;
+                if last.len as usize == bytes.len() && self.values.get(last.key as usize) == bytes {
+                    return Ok(last.key as i32);
+                }
+                self.find(self.hash(bytes), bytes, |values, key| values.get(key) == bytes)
+            }
         }
     }
 

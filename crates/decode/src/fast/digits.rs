@@ -3,8 +3,9 @@
 //! What is not written plainly (an exponent, more than sixteen characters, the wrong characters) is
 //! left to [`crate::number`], which knows the whole grammar.
 
+use super::list::scalar;
 use super::scan::ROWS;
-use super::simd::{Simd, Window};
+use super::simd::{Simd, Window, window};
 use super::span::{Kind, Span};
 use crate::number;
 
@@ -31,37 +32,34 @@ pub(super) fn are_digits(bytes: u64) -> bool {
     (bytes.wrapping_add(0x7676_7676_7676_7676) | bytes) & 0x8080_8080_8080_8080 == 0
 }
 
-/// Where a point may stand in the sixteen bytes that end with a number, by its length behind the
-/// sign: as bits, the seventeenth for none. First for a number that begins with a zero, which must
-/// not lead other digits, then for the rest. Neither may begin or end with its point.
+/// Where a point may stand in a number behind its sign, by the number's length: as bits, the
+/// seventeenth for none. First for a number that begins with a zero, which must not lead other
+/// digits, then for the rest. Neither may begin or end with its point.
 const POINTS: [[u32; 17]; 2] = {
     let mut points = [[0; 17]; 2];
     let mut len = 1;
     while len <= 16 {
-        let first = 16 - len;
         points[1][len] = 1 << 16;
-        let mut point = first + 1;
-        while point < 15 {
+        let mut point = 1;
+        while point + 1 < len {
             points[1][len] |= 1 << point;
             point += 1;
         }
-        points[0][len] = points[1][len] & if len == 1 { 1 << 16 } else { 1 << (first + 1) };
+        points[0][len] = points[1][len] & if len == 1 { 1 << 16 } else { 1 << 1 };
         len += 1;
     }
     points
 };
 
-/// By the place of the point: what its digits are to be divided by. Doubles hold all of them exactly.
-const DIVISORS: [f64; 17] =
-    [1e15, 1e14, 1e13, 1e12, 1e11, 1e10, 1e9, 1e8, 1e7, 1e6, 1e5, 1e4, 1e3, 1e2, 1e1, 1e0, 1e0];
-
-/// The number of sixteen bytes that end with it.
+/// A number of up to sixteen characters behind its sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plain {
     pub(super) negative: bool,
     pub(super) mantissa: u64,
-    /// The place of the point, 16 for none.
-    point: usize,
+    /// Digits after the point.
+    fraction: u32,
+    /// There is no point.
+    is_whole: bool,
 }
 
 impl Plain {
@@ -70,43 +68,55 @@ impl Plain {
     #[inline(always)]
     fn double(self) -> Option<f64> {
         // Of 53 bits, so that the sign of its type does not matter.
-        let value = self.mantissa as i64 as f64 / DIVISORS[self.point];
+        let value = self.mantissa as i64 as f64 / POWERS[self.fraction as usize & 15];
         // The sign is put on without a branch, which keeps that of -0.
         let value = f64::from_bits(value.to_bits() | u64::from(self.negative) << 63);
         if self.mantissa <= EXACT { Some(value) } else { None }
     }
 
-    /// The number, if it is whole.
+    /// The number, if it is written as a whole one.
     #[inline(always)]
     pub(super) fn integer(self) -> Option<i64> {
         // Sixteen digits fit.
         let value = self.mantissa as i64;
         let sign = -i64::from(self.negative);
-        if self.point == 16 { Some((value ^ sign) - sign) } else { None }
+        if self.is_whole { Some((value ^ sign) - sign) } else { None }
     }
 }
 
-/// The number that stands in `text[start..end]`, if it has up to sixteen characters, sign and point
-/// among them. `None` says nothing about other numbers.
+/// The number that stands in `text[start..end]`, if it has up to sixteen characters behind its sign and
+/// the text goes on for as long. `None` says nothing about other numbers.
 #[inline(always)]
 pub(super) fn plain<S: Simd>(text: &[u8], start: usize, end: usize) -> Option<Plain> {
-    let window: &Window = text.get(end.wrapping_sub(16)..end)?.first_chunk()?;
-    let len = end.wrapping_sub(start);
-    if len.wrapping_sub(1) >= 16 {
-        return None;
-    }
-    let negative = window[(16 - len) & 15] == b'-';
-    let len = len - usize::from(negative);
-    let first = 16 - len;
-    let points = S::places(window, b'.') & (0xffff_u32 << first);
-    let point = (points | 1 << 16).trailing_zeros() as usize;
-    let begins_with_zero = window[first & 15] == b'0';
-    let allowed = POINTS[usize::from(!begins_with_zero)][len];
-    let (are_digits, mantissa) = S::digits(window, len, point);
+    let negative = *text.get(start)? == b'-';
+    let start = start + usize::from(negative);
+    of_window::<S>(window(text, start)?, end.wrapping_sub(start), negative)
+}
+
+/// The number that begins at `start`, as [`plain`] gives it, and where it ends.
+#[inline(always)]
+pub(super) fn leading<S: Simd>(text: &[u8], start: usize) -> Option<(Plain, usize)> {
+    let negative = *text.get(start)? == b'-';
+    let start = start + usize::from(negative);
+    let window = window(text, start)?;
+    let len = S::scalar_stops(window).trailing_zeros() as usize;
+    Some((of_window::<S>(window, len, negative)?, start + len))
+}
+
+/// The number that the first `len` bytes of a window write.
+#[inline(always)]
+fn of_window<S: Simd>(window: &Window, len: usize, negative: bool) -> Option<Plain> {
+    let allowed = *POINTS[usize::from(window[0] != b'0')].get(len)?;
+    let points = S::places(window, b'.') & ((1 << len) - 1);
+    let point = points.trailing_zeros().min(16);
+    let (are_digits, mantissa) = S::digits(window, len, point as usize);
     if !are_digits | (allowed >> point & 1 == 0) {
         return None;
     }
-    Some(Plain { negative, mantissa, point })
+    let is_whole = point == 16;
+    // Of a whole number, some number below 16 that the mask makes 0.
+    let fraction = (len as u32).wrapping_sub(1 + point) & u32::from(is_whole).wrapping_sub(1);
+    Some(Plain { negative, mantissa, fraction, is_whole })
 }
 
 /// The doubles among up to 64 values, those in strings too if asked for: what is written plainly and
@@ -155,6 +165,18 @@ pub(super) fn double<S: Simd>(text: &[u8], start: usize, end: usize) -> Option<f
     }
 }
 
+/// The double that begins at `start`, and where it ends.
+#[inline(always)]
+pub(super) fn leading_double<S: Simd>(text: &[u8], start: usize) -> Option<(f64, usize)> {
+    if let Some((plain, end)) = leading::<S>(text, start)
+        && let Some(value) = plain.double()
+    {
+        return Some((value, end));
+    }
+    let end = scalar::<S>(text, start)?;
+    Some((other_double::<S>(text, start, end)?, end))
+}
+
 /// The same of a number that is not written plainly.
 #[inline(always)]
 fn other_double<S: Simd>(text: &[u8], start: usize, end: usize) -> Option<f64> {
@@ -196,8 +218,7 @@ fn with_exponent<S: Simd>(text: &[u8], start: usize, end: usize) -> Option<f64> 
         exponent = exponent * 10 + i32::from(digit);
     }
     let plain = plain::<S>(text, start, mark)?;
-    let fraction = if plain.point == 16 { 0 } else { 15 - plain.point as i32 };
-    let scale = if negative { -exponent } else { exponent } - fraction;
+    let scale = if negative { -exponent } else { exponent } - plain.fraction as i32;
     let power = POWERS.get(scale.unsigned_abs() as usize)?;
     if plain.mantissa > EXACT {
         return None;

@@ -12,12 +12,13 @@ pub(super) fn numbers<S: Simd>(text: &[u8], start: usize, end: usize, values: &m
     let last = end.checked_sub(1)?;
     let mut at = start;
     loop {
-        let value_end = scalar::<S>(text, at)?;
-        match digits::double::<S>(text, at, value_end) {
-            Some(value) => values.push(value),
+        match digits::leading_double::<S>(text, at) {
+            Some((value, behind)) => {
+                values.push(value);
+                at = behind;
+            }
             None => return Some(at),
         }
-        at = value_end;
         if *text.get(at)? == b',' {
             at += 1;
         } else {

@@ -53,15 +53,17 @@ impl Matrix {
             self.counters.push(0);
         }
         loop {
-            let end = scalar::<S>(text, at)?;
             if counter == Some(column) {
+                let end = scalar::<S>(text, at)?;
                 self.counters.push(digits::integer::<S>(text, at, end)?);
                 self.values.push(0.0);
+                at = end;
             } else {
-                self.values.push(digits::double::<S>(text, at, end)?);
+                let (value, end) = digits::leading_double::<S>(text, at)?;
+                self.values.push(value);
+                at = end;
             }
             column += 1;
-            at = end;
             if *text.get(at)? <= b' ' {
                 at = blanks(text, at);
             }

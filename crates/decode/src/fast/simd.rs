@@ -46,8 +46,8 @@ pub(super) trait Simd {
     /// Where a byte stands.
     fn places(window: &Window, byte: u8) -> u32;
 
-    /// Whether the last `len` bytes, but for that at `point`, are digits, and the number that they
-    /// write. Without a point it is 16.
+    /// Whether the first `len` bytes, but for that at `point`, are digits, and the number that they
+    /// write. Without a point it is 16. Both are at most 16.
     fn digits(window: &Window, len: usize, point: usize) -> (bool, u64);
 }
 

@@ -6,7 +6,7 @@
 // `crate::fast::entry` that enable AVX2, which includes both, and those are called only when
 // `Level::best` has found it (or, in tests, the same test was made).
 use std::arch::x86_64::{
-    _mm_and_si128, _mm_cvtsi128_si64, _mm_madd_epi16, _mm_maddubs_epi16, _mm_packus_epi32,
+    _mm_cvtsi128_si64, _mm_madd_epi16, _mm_maddubs_epi16, _mm_packus_epi32,
     _mm_set1_epi8, _mm_set1_epi16, _mm_set1_epi32, _mm_shuffle_epi8, _mm_sub_epi8, _mm_subs_epu8,
     _mm_testz_si128,
 };
@@ -18,38 +18,28 @@ use super::{Simd, Window};
 #[derive(Debug, Clone, Copy)]
 pub(in crate::fast) struct Avx2;
 
-/// By the place of the point: where each byte comes from when it is closed up. 16 is no point.
-const CLOSE_UP: [Window; 17] = {
-    let mut tables = [[0x80; 16]; 17];
-    let mut point = 0;
-    while point <= 16 {
-        let mut to = 0;
-        while to < 16 {
-            if point == 16 || to > point {
-                tables[point][to] = to as u8;
-            } else if to > 0 {
-                tables[point][to] = to as u8 - 1;
+/// By a number's length and the place of its point, 16 for none: where each byte comes from when the
+/// last digit goes to the last byte and the point is closed up. The bytes before become zero.
+const ALIGN: [[Window; 17]; 17] = {
+    let mut tables = [[[0x80; 16]; 17]; 17];
+    let mut len = 0;
+    while len <= 16 {
+        let mut point = 0;
+        while point <= 16 {
+            let mut to = 16;
+            let mut from = len;
+            while from > 0 {
+                from -= 1;
+                if from != point {
+                    to -= 1;
+                    tables[len][point][to] = from as u8;
+                }
             }
-            to += 1;
+            point += 1;
         }
-        point += 1;
+        len += 1;
     }
     tables
-};
-
-/// The last bytes of a window, by their count.
-const LAST: [Window; 17] = {
-    let mut masks = [[0; 16]; 17];
-    let mut count = 0;
-    while count <= 16 {
-        let mut place = 16 - count;
-        while place < 16 {
-            masks[count][place] = 0xff;
-            place += 1;
-        }
-        count += 1;
-    }
-    masks
 };
 
 impl Simd for Avx2 {
@@ -85,7 +75,7 @@ impl Simd for Avx2 {
         // SAFETY: above.
         let (are_digits, both) = unsafe {
             let digits = _mm_sub_epi8(load(window), _mm_set1_epi8(b'0' as i8));
-            let digits = _mm_shuffle_epi8(_mm_and_si128(digits, load(&LAST[len])), load(&CLOSE_UP[point]));
+            let digits = _mm_shuffle_epi8(digits, load(&ALIGN[len][point]));
             let beyond = _mm_subs_epu8(digits, _mm_set1_epi8(9));
             let pairs = _mm_maddubs_epi16(digits, _mm_set1_epi16(0x010a));
             let fours = _mm_madd_epi16(pairs, _mm_set1_epi32(0x0001_0064));

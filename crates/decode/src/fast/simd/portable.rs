@@ -75,8 +75,10 @@ const AROUND: [(u128, u128); 17] = {
 /// [`Simd::digits`](super::Simd::digits) within two registers of eight bytes.
 #[inline(always)]
 pub(super) fn swar(window: &Window, len: usize, point: usize) -> (bool, u64) {
-    let digits = (u128::from_le_bytes(*window) ^ 0x3030_3030_3030_3030_3030_3030_3030_3030) & LAST[len];
-    let (before, after) = AROUND[point];
+    let digits = u128::from_le_bytes(*window) ^ 0x3030_3030_3030_3030_3030_3030_3030_3030;
+    // The last digit goes to the last byte.
+    let digits = digits.checked_shl(8 * (16 - len as u32)).unwrap_or(0) & LAST[len];
+    let (before, after) = AROUND[if point == 16 { 16 } else { point + 16 - len }];
     // The point is closed up: the digits before it move by one.
     let digits = (digits & before) << 8 | digits & after;
     let (first, second) = (digits as u64, (digits >> 64) as u64);
