@@ -66,7 +66,11 @@ impl Corpus {
         Ok(Self {
             name: file.file_name().map_or_else(shown, |name| name.to_string_lossy().into_owned()),
             schema: schema.to_owned(),
-            device: if compiled.device_column().is_some() { DeviceSource::Payload } else { DeviceSource::Key },
+            device: if compiled.device_column().is_some() {
+                DeviceSource::Payload
+            } else {
+                DeviceSource::Key
+            },
             messages,
             malformed: None,
         })

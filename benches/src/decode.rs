@@ -102,8 +102,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let (runs, at_least) = if options.quick { (QUICK_RUNS, QUICK_RUN) } else { (RUNS, RUN) };
     for corpus in corpora {
-        let result =
-            measure(&corpus, runs, at_least).with_context(|| format!("corpus {}", corpus.name))?;
+        let result = measure(&corpus, runs, at_least).with_context(|| format!("corpus {}", corpus.name))?;
         result.print(&corpus, options.json);
     }
     Ok(())
@@ -291,7 +290,8 @@ mod tests {
     fn messages_cost_no_allocation() {
         for corpus in Corpus::all() {
             let result = measure(&corpus, 1, Duration::ZERO).unwrap();
-            if ["state", "value", "reading", "shapes", "observation", "state-lists"].contains(&&*corpus.name) {
+            if ["state", "value", "reading", "shapes", "observation", "state-lists"].contains(&&*corpus.name)
+            {
                 let columns = corpus.compiled().unwrap().arrow_schema().fields().len() as u64;
                 assert!(result.allocations < 10 * columns, "{}: {}", corpus.name, result.allocations);
                 assert!(result.fast_share > 0.99, "{}: {}", corpus.name, result.fast_share);

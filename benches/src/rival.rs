@@ -97,7 +97,11 @@ pub(crate) struct Tape {
 
 impl Tape {
     pub(crate) fn new() -> Self {
-        Self { buffers: simd_json::Buffers::new(4096), scratch: Vec::new(), tape: simd_json::Tape(Vec::new()) }
+        Self {
+            buffers: simd_json::Buffers::new(4096),
+            scratch: Vec::new(),
+            tape: simd_json::Tape(Vec::new()),
+        }
     }
 
     /// Fills the tape with a message; gives the number of its nodes.

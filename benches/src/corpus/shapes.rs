@@ -44,9 +44,18 @@ impl Corpus {
     pub(super) fn reading() -> Self {
         Self::made("reading", "benches/schemas/reading.json", DeviceSource::Payload, |out, random, index| {
             let (sensor, time) = (1 + index % 40, time(index * 7, 3));
-            write!(out, r#"{{"sensor":"vib-{sensor:04}","ts":"{time}Z","rms":{:.4},"#, random.percent() / 9.0)?;
+            write!(
+                out,
+                r#"{{"sensor":"vib-{sensor:04}","ts":"{time}Z","rms":{:.4},"#,
+                random.percent() / 9.0
+            )?;
             write!(out, r#""peak":{:.3},"temperature":{:.1},"#, random.percent(), 20.0 + random.percent())?;
-            write!(out, r#""rpm":{},"state":"RUNNING","good":{}}}"#, random.below(12_000), random.below(50) > 0)
+            write!(
+                out,
+                r#""rpm":{},"state":"RUNNING","good":{}}}"#,
+                random.below(12_000),
+                random.below(50) > 0
+            )
         })
     }
 
@@ -117,11 +126,7 @@ impl Corpus {
         Self::made("state-lists", STATE, DeviceSource::Payload, |out, random, index| {
             let (device, time) = (1 + index % 20, time(index * 50, 3));
             write!(out, r#"{{"device":"st-cnc-{device:03}","timestamp":"{time}Z","country":"DE","#)?;
-            write!(
-                out,
-                r#""execution":"ACTIVE","mode":"AUTOMATIC","program":"O{}","#,
-                1000 + index / 997
-            )?;
+            write!(out, r#""execution":"ACTIVE","mode":"AUTOMATIC","program":"O{}","#, 1000 + index / 997)?;
             write!(out, r#""line":{},"axes":["X","Y","Z"],"#, random.below(4_000) * 10)?;
             let [x, y, z] = [random.millis(), random.millis(), random.millis()];
             write!(out, r#""positions":[{x:.3},{y:.3},{z:.3}],"#)?;
@@ -142,34 +147,39 @@ impl Corpus {
 
     /// MTConnect entities as the agent sends them, about 180 bytes; results are text.
     pub(super) fn observation() -> Self {
-        Self::made("observation", "schemas/cnc.observation/v1.json", DeviceSource::Key, |out, random, index| {
-            let (id, kind, category) = [
-                ("Lp1LPathPos", "PATH_POSITION", "SAMPLE"),
-                ("LZ1actw", "POSITION", "SAMPLE"),
-                ("LZ1actm", "POSITION", "SAMPLE"),
-                ("LX1actw", "POSITION", "SAMPLE"),
-                ("Lp1Fact", "PATH_FEEDRATE", "SAMPLE"),
-                ("LS1speed", "ROTARY_VELOCITY", "SAMPLE"),
-                ("LX1load", "LOAD", "SAMPLE"),
-                ("Lp1BlockNumber", "LINE_NUMBER", "EVENT"),
-            ][random.below(8)];
-            let sub_type =
-                if kind == "LOAD" || kind == "LINE_NUMBER" { "" } else { r#""subType":"ACTUAL","# };
-            let time = time(index * 4, 3);
-            write!(
-                out,
-                r#"{{"dataItemId":"{id}","name":"{}","type":"{kind}",{sub_type}"category":"{category}","#,
-                &id[1..]
-            )?;
-            write!(out, r#""timestamp":"{time}{:04}Z","result":""#, random.below(10_000))?;
-            match kind {
-                "PATH_POSITION" => write!(out, "{:.3} 0 {:.4}", random.millis(), random.millis())?,
-                "LOAD" | "LINE_NUMBER" => write!(out, "{}", random.below(150))?,
-                "ROTARY_VELOCITY" => write!(out, "{}", random.below(12_000))?,
-                _ => write!(out, "{:.4}", random.millis())?,
-            }
-            write!(out, r#"","sequence":{index}}}"#)
-        })
+        Self::made(
+            "observation",
+            "schemas/cnc.observation/v1.json",
+            DeviceSource::Key,
+            |out, random, index| {
+                let (id, kind, category) = [
+                    ("Lp1LPathPos", "PATH_POSITION", "SAMPLE"),
+                    ("LZ1actw", "POSITION", "SAMPLE"),
+                    ("LZ1actm", "POSITION", "SAMPLE"),
+                    ("LX1actw", "POSITION", "SAMPLE"),
+                    ("Lp1Fact", "PATH_FEEDRATE", "SAMPLE"),
+                    ("LS1speed", "ROTARY_VELOCITY", "SAMPLE"),
+                    ("LX1load", "LOAD", "SAMPLE"),
+                    ("Lp1BlockNumber", "LINE_NUMBER", "EVENT"),
+                ][random.below(8)];
+                let sub_type =
+                    if kind == "LOAD" || kind == "LINE_NUMBER" { "" } else { r#""subType":"ACTUAL","# };
+                let time = time(index * 4, 3);
+                write!(
+                    out,
+                    r#"{{"dataItemId":"{id}","name":"{}","type":"{kind}",{sub_type}"category":"{category}","#,
+                    &id[1..]
+                )?;
+                write!(out, r#""timestamp":"{time}{:04}Z","result":""#, random.below(10_000))?;
+                match kind {
+                    "PATH_POSITION" => write!(out, "{:.3} 0 {:.4}", random.millis(), random.millis())?,
+                    "LOAD" | "LINE_NUMBER" => write!(out, "{}", random.below(150))?,
+                    "ROTARY_VELOCITY" => write!(out, "{}", random.below(12_000))?,
+                    _ => write!(out, "{:.4}", random.millis())?,
+                }
+                write!(out, r#"","sequence":{index}}}"#)
+            },
+        )
     }
 
     /// Row-major blocks of 61 numbers at 500 Hz, about 30 kB.

@@ -116,6 +116,12 @@ impl Bools {
         self.valid.append_null();
     }
 
+    /// Adds rows; those whose bit in `valid` is not set are null.
+    pub(crate) fn extend(&mut self, values: &[bool], valid: u64) {
+        self.values.append_slice(values);
+        append_bits(&mut self.valid, valid, values.len());
+    }
+
     pub(crate) fn nulls(&mut self, count: usize) {
         self.values.append_n(count, false);
         self.valid.append_n_nulls(count);

@@ -307,7 +307,8 @@ impl Decoder {
         {
             let rows = state.builders.rows();
             let shortened = std::mem::take(&mut state.shortened.text);
-            let taken = self.workspace.parse(&shortened, |message| state.message(program, envelope, message).is_ok());
+            let taken =
+                self.workspace.parse(&shortened, |message| state.message(program, envelope, message).is_ok());
             state.shortened.text = shortened;
             done = taken == Ok(true) && state.shortened.is_used;
             state.shortened.is_ready = false;

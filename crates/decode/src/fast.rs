@@ -147,7 +147,13 @@ impl Fast {
 
     /// Searches messages from the one at `from` on, as many as go into a chunk; gives the first that
     /// did not. `None` leaves the one at `from` to the general path.
-    pub(crate) fn fill(&mut self, program: &Program, raw: &RawBatch, from: usize, max_bytes: usize) -> Option<usize> {
+    pub(crate) fn fill(
+        &mut self,
+        program: &Program,
+        raw: &RawBatch,
+        from: usize,
+        max_bytes: usize,
+    ) -> Option<usize> {
         if self.rest > 0 {
             self.rest -= 1;
             return None;

@@ -33,7 +33,8 @@ fn a_dictionary_holds_each_value_once_and_forgets_what_was_taken_back() {
     column.push("v5").unwrap();
     let second = column.finish().unwrap();
     assert_eq!(dictionary(&second), (vec![Some("v5")], 100));
-    let values = |array: &ArrayRef| array.as_dictionary::<Int32Type>().values().as_string::<i32>().values().as_ptr();
+    let values =
+        |array: &ArrayRef| array.as_dictionary::<Int32Type>().values().as_string::<i32>().values().as_ptr();
     assert_eq!(values(&first), values(&second));
     column.push("new").unwrap();
     assert_eq!(dictionary(&column.finish().unwrap()), (vec![Some("new")], 101));

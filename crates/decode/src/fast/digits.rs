@@ -122,7 +122,12 @@ fn of_window<S: Simd>(window: &Window, len: usize, negative: bool) -> Option<Pla
 /// The doubles among up to 64 values, those in strings too if asked for: what is written plainly and
 /// is exact. Gives the bits of those that were found; nothing is said of the others.
 #[inline(always)]
-pub(super) fn doubles<S: Simd>(text: &[u8], spans: &[Span], in_strings: bool, values: &mut [f64; ROWS]) -> u64 {
+pub(super) fn doubles<S: Simd>(
+    text: &[u8],
+    spans: &[Span],
+    in_strings: bool,
+    values: &mut [f64; ROWS],
+) -> u64 {
     let mut found = 0;
     for (i, (span, place)) in spans.iter().zip(values.iter_mut()).enumerate() {
         if !(span.is(Kind::Number) | (in_strings & span.is(Kind::String))) {
@@ -263,11 +268,48 @@ mod tests {
             (state >> 33) % bound
         };
         let fixed = [
-            "0", "-0", "0.0", "-0.0", "00", "01", "-01", "1.", ".1", "-.1", "-", "", "1..2", "1.2.3", "0.1", "1e5",
-            "1E+5", "1e", "1e+", "9007199254740991", "9007199254740992", "9007199254740993", "9999999999999999",
-            "900719925474099.3", "18446744073709551615", "18446744073709551616", "-9223372036854775808",
-            "9223372036854775807", "9223372036854775808", "1e400", "5e-324", "1e22", "1e23", "123456789012345678",
-            "0.1000000000000000055511151231257827021181583404541015625", "1/2", "1:2", "+1", " 1", "1 ", "nan", "\u{e9}1",
+            "0",
+            "-0",
+            "0.0",
+            "-0.0",
+            "00",
+            "01",
+            "-01",
+            "1.",
+            ".1",
+            "-.1",
+            "-",
+            "",
+            "1..2",
+            "1.2.3",
+            "0.1",
+            "1e5",
+            "1E+5",
+            "1e",
+            "1e+",
+            "9007199254740991",
+            "9007199254740992",
+            "9007199254740993",
+            "9999999999999999",
+            "900719925474099.3",
+            "18446744073709551615",
+            "18446744073709551616",
+            "-9223372036854775808",
+            "9223372036854775807",
+            "9223372036854775808",
+            "1e400",
+            "5e-324",
+            "1e22",
+            "1e23",
+            "123456789012345678",
+            "0.1000000000000000055511151231257827021181583404541015625",
+            "1/2",
+            "1:2",
+            "+1",
+            " 1",
+            "1 ",
+            "nan",
+            "\u{e9}1",
         ];
         let random = (0..60_000).map(move |_| {
             let digits = |count: u64, below: &mut dyn FnMut(u64) -> u64| -> String {
@@ -311,7 +353,11 @@ mod tests {
                 assert_eq!(value.map(f64::to_bits), expected.map(f64::to_bits), "{text}");
                 let expected = written.and_then(|_| number::integer(&text));
                 assert_eq!(integer::<Base>(whole.as_bytes(), start, end), expected, "{text}");
-                assert_eq!(best(whole.as_bytes(), start, end), plain::<Base>(whole.as_bytes(), start, end), "{text}");
+                assert_eq!(
+                    best(whole.as_bytes(), start, end),
+                    plain::<Base>(whole.as_bytes(), start, end),
+                    "{text}"
+                );
                 numbers += usize::from(written.is_some());
                 others += usize::from(written.is_none());
             }

@@ -19,7 +19,13 @@ pub(super) fn fill(level: Level, filling: Filling<'_>, from: usize) -> usize {
 }
 
 /// [`digits::doubles`].
-pub(super) fn doubles(level: Level, text: &[u8], spans: &[Span], in_strings: bool, values: &mut [f64; ROWS]) -> u64 {
+pub(super) fn doubles(
+    level: Level,
+    text: &[u8],
+    spans: &[Span],
+    in_strings: bool,
+    values: &mut [f64; ROWS],
+) -> u64 {
     match level {
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code, reason = "the features are there")]
@@ -41,7 +47,13 @@ pub(super) fn integers(level: Level, text: &[u8], spans: &[Span], values: &mut [
 }
 
 /// [`list::numbers`].
-pub(super) fn numbers(level: Level, text: &[u8], start: usize, end: usize, values: &mut Vec<f64>) -> Option<usize> {
+pub(super) fn numbers(
+    level: Level,
+    text: &[u8],
+    start: usize,
+    end: usize,
+    values: &mut Vec<f64>,
+) -> Option<usize> {
     match level {
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code, reason = "the features are there")]
@@ -106,7 +118,12 @@ mod avx2 {
     }
 
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-    pub(super) fn matrix(matrix: &mut Matrix, text: &[u8], start: usize, counter: Option<usize>) -> Option<usize> {
+    pub(super) fn matrix(
+        matrix: &mut Matrix,
+        text: &[u8],
+        start: usize,
+        counter: Option<usize>,
+    ) -> Option<usize> {
         matrix.read::<Avx2>(text, start, counter)
     }
 

@@ -7,7 +7,12 @@ use super::simd::{Simd, window};
 /// the list from its first bracket to what may be its last. Gives the place of the first entry that
 /// is no plain number, or the end; `None` if it is no list.
 #[inline(always)]
-pub(super) fn numbers<S: Simd>(text: &[u8], start: usize, end: usize, values: &mut Vec<f64>) -> Option<usize> {
+pub(super) fn numbers<S: Simd>(
+    text: &[u8],
+    start: usize,
+    end: usize,
+    values: &mut Vec<f64>,
+) -> Option<usize> {
     // The last bracket's place.
     let last = end.checked_sub(1)?;
     let mut at = start;

@@ -20,7 +20,12 @@ impl Matrix {
     /// `counter` of each row is its counter. `None` if there is anything but rows of one length, at
     /// least one, of numbers that doubles hold, or if the text does not go on a bit behind the block.
     #[inline(always)]
-    pub(super) fn read<S: Simd>(&mut self, text: &[u8], start: usize, counter: Option<usize>) -> Option<usize> {
+    pub(super) fn read<S: Simd>(
+        &mut self,
+        text: &[u8],
+        start: usize,
+        counter: Option<usize>,
+    ) -> Option<usize> {
         self.values.clear();
         self.counters.clear();
         let mut at = blanks(text, start + 1);

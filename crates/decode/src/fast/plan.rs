@@ -131,7 +131,14 @@ impl Layout {
             if key.child.is_some() && matches!(taken, Taken::Checked { .. }) {
                 return None;
             }
-            self.keys.push(Key { name: key.name.as_bytes().into(), begin: begin(key.name.as_bytes()), shape: own, slot, child: None, taken });
+            self.keys.push(Key {
+                name: key.name.as_bytes().into(),
+                begin: begin(key.name.as_bytes()),
+                shape: own,
+                slot,
+                child: None,
+                taken,
+            });
             if let Some(child) = key.child {
                 self.keys[place].child = Some(u16::try_from(self.parents.len()).ok()?);
                 depth = depth.max(1 + self.shape(plan, child, own, Some(slot))?);
@@ -143,7 +150,10 @@ impl Layout {
     /// Names come from the schema, so nobody can choose them to collide.
     #[inline(always)]
     fn home(&self, shape: u16, begin: u128, len: usize) -> usize {
-        let word = begin as u64 ^ ((begin >> 64) as u64).rotate_left(32) ^ (len as u64) << 7 ^ u64::from(shape) << 17;
+        let word = begin as u64
+            ^ ((begin >> 64) as u64).rotate_left(32)
+            ^ (len as u64) << 7
+            ^ u64::from(shape) << 17;
         let hash = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (hash >> 40) as usize & (self.table.len() - 1)
     }

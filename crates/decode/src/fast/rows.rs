@@ -2,13 +2,13 @@
 
 use super::clock::{Accepts, Clock};
 use super::digits::Plain;
-use super::{bits, digits, entry};
 use super::plan::Layout;
 use super::scan::{Found, ROWS, Scanner};
 use super::simd::{Base, Level, Simd as _, window};
 use super::span::{Kind, Span};
+use super::{bits, digits, entry};
 use crate::builders::Builders;
-use crate::columns::Full;
+use crate::columns::{Full, NumberLists};
 use crate::decoder::read::{Code, not_finite, sentinel};
 use crate::plan::{self, Leaf, NumericStrings, Op, Plan, Target, TextTarget, ValueKind};
 use crate::time::{Instant, TimeFormat};
@@ -242,10 +242,7 @@ impl Maker {
             plan::Kind::Boolean(column) => {
                 let mut values = [false; ROWS];
                 let valid = self.rest::<Truth>(given, leaf, cells, rows.clone(), &mut values, 0)?;
-                let column = &mut builders.boolean[*column];
-                for (i, value) in values[..rows.len()].iter().enumerate() {
-                    if valid >> i & 1 == 1 { column.push(*value) } else { column.null() }
-                }
+                builders.boolean[*column].extend(&values[..rows.len()], valid);
             }
             plan::Kind::Timestamp(column) => {
                 let Some((_, number)) = &leaf.time else { return Ok(()) };
@@ -286,12 +283,7 @@ impl Maker {
                 }
             }
             plan::Kind::Value(kind) => {
-                let mut values = [0.0; ROWS];
-                let found = entry::doubles(given.level, given.text, &cells[rows.clone()], true, &mut values);
-                for (i, row) in rows.enumerate() {
-                    let number = if found >> i & 1 == 1 { Some(values[i]) } else { None };
-                    self.value(given, builders, leaf, kind, cells[row], row, number)?;
-                }
+                self.values(given, builders, leaf, kind, cells, rows)?;
             }
             plan::Kind::Pairs(_) => return Err(Odd(rows.start)),
         }
@@ -352,7 +344,8 @@ impl Maker {
                     let row = rows.start + i;
                     match R::read(given, leaf, cells[row & (ROWS - 1)]) {
                         Value::Some((start, end)) => {
-                            keys[i & (ROWS - 1)] = column.key(given.text, start, end).map_err(|Full| Odd(row))?;
+                            keys[i & (ROWS - 1)] =
+                                column.key(given.text, start, end).map_err(|Full| Odd(row))?;
                             valid |= 1 << i;
                         }
                         Value::Absent => {}
@@ -472,10 +465,11 @@ impl Maker {
     #[cold]
     fn outside_time(&mut self, given: Given<'_>, row: usize) -> Result<Instant, Odd> {
         let broker = given.raw.broker_time_ms(given.chunk.messages[row] as usize);
-        let (time, code) = match broker.and_then(|ms| ms.checked_mul(1000)).and_then(Instant::from_microseconds) {
-            Some(time) => (Some(time), Code::Broker),
-            None => (Instant::from_microseconds(given.raw.received_us()), Code::Ingest),
-        };
+        let (time, code) =
+            match broker.and_then(|ms| ms.checked_mul(1000)).and_then(Instant::from_microseconds) {
+                Some(time) => (Some(time), Code::Broker),
+                None => (Instant::from_microseconds(given.raw.received_us()), Code::Ingest),
+            };
         self.note(row, About::EventTime, code);
         time.ok_or(Odd(row))
     }
@@ -483,8 +477,13 @@ impl Maker {
     /// Unknown fields, each row's as one JSON object.
     fn extras(&mut self, given: Given<'_>, builders: &mut Builders, rows: Rows) -> Result<(), Full> {
         let Some(column) = &mut builders.extra else { return Ok(()) };
+        if given.chunk.found.unknown.is_empty() {
+            column.nulls(rows.len());
+            return Ok(());
+        }
         // They are in the order of rows, and of the text in each row.
-        let first = given.chunk.found.unknown.partition_point(|unknown| usize::from(unknown.row) < rows.start);
+        let first =
+            given.chunk.found.unknown.partition_point(|unknown| usize::from(unknown.row) < rows.start);
         let mut unknown = given.chunk.found.unknown[first..].iter().peekable();
         for row in rows {
             self.extra.clear();
@@ -579,91 +578,151 @@ impl Maker {
         Ok(())
     }
 
-    /// A number, a text or a list, each in its own column.
-    #[expect(clippy::too_many_arguments, reason = "one value: where from, where to, and how")]
-    fn value(
+    /// Numbers, texts and lists of one field, each in its own column.
+    fn values(
         &mut self,
         given: Given<'_>,
         builders: &mut Builders,
         leaf: &Leaf,
         kind: &ValueKind,
-        span: Span,
-        row: usize,
-        plain: Option<f64>,
+        cells: &Cells,
+        rows: Rows,
     ) -> Done {
-        let full = |Full| Odd(row);
-        let read = || plain.or_else(|| digits::double::<Base>(given.text, span.start(), span.end()));
-        let mut number = None;
-        let mut text = None;
-        let mut is_list = false;
-        match span.kind() {
-            Kind::Absent => {}
-            Kind::Null => self.note(row, About::Leaf(leaf.number as u32), Code::Null),
-            Kind::Boolean => {
-                number = Some(f64::from(u8::from(given.text[span.start()] == b't')));
-                text = Some(span);
+        let full = |Full| Odd(rows.start);
+        let mut doubles = [0.0; ROWS];
+        let plain = entry::doubles(given.level, given.text, &cells[rows.clone()], true, &mut doubles);
+        let mut numbers = 0_u64;
+        let mut texts = [Span::ABSENT; ROWS];
+        let mut lists = 0;
+        for (i, row) in rows.clone().enumerate() {
+            let span = cells[row];
+            let plain = if plain >> i & 1 == 1 { Some(doubles[i]) } else { None };
+            match value(given, leaf, kind, span, row, plain) {
+                Valued::Number(value) => {
+                    doubles[i] = value;
+                    numbers |= 1 << i;
+                }
+                Valued::Text => texts[i] = span,
+                Valued::Truth(value) => {
+                    doubles[i] = f64::from(u8::from(value));
+                    numbers |= 1 << i;
+                    texts[i] = span;
+                }
+                Valued::List => lists += 1,
+                Valued::Absent => {}
+                Valued::Missing(code) => self.note(row, About::Leaf(leaf.number as u32), code),
+                Valued::Odd => return Err(Odd(row)),
             }
-            Kind::Number => match read() {
-                Some(value) if kind.number.is_some() => number = Some(value),
-                Some(_) => text = Some(span),
-                None => return Err(Odd(row)),
-            },
-            Kind::String => {
-                let is_numeric = is_numeric(given, &kind.numeric_strings, row).ok_or(Odd(row))?;
-                let value = if is_numeric && leaf.sentinels.is_empty() { plain } else { None };
-                match value {
-                    Some(value) if kind.number.is_some() => number = Some(value),
-                    _ => {
-                        let string = given.str(span).ok_or(Odd(row))?;
-                        let code = sentinel(leaf, string)
-                            .or_else(|| if is_numeric { not_finite(string) } else { None });
-                        match code {
-                            Some(code) => self.note(row, About::Leaf(leaf.number as u32), code),
-                            None => {
-                                number = if is_numeric && kind.number.is_some() { read() } else { None };
-                                if number.is_none() {
-                                    text = Some(span);
-                                }
-                            }
+        }
+        if let Some(column) = kind.number {
+            builders.float64[column].extend(&doubles[..rows.len()], numbers);
+        }
+        match kind.list {
+            Some(column) if lists == 0 => builders.numbers[column].nulls(rows.len()),
+            Some(column) => {
+                for row in rows.clone() {
+                    if cells[row].is(Kind::List) {
+                        let list = &mut builders.numbers[column];
+                        if !plain_list(given, list, cells[row]) {
+                            return Err(Odd(row));
                         }
+                        list.end().map_err(full)?;
+                    } else {
+                        builders.numbers[column].null().map_err(full)?;
                     }
                 }
             }
-            Kind::List => {
-                let Some(column) = kind.list else { return Err(Odd(row)) };
-                let list = &mut builders.numbers[column];
-                let first = super::list::blanks(given.text, span.start() + 1);
-                if first + 1 != span.end() {
-                    let next = list.extend(|values| entry::numbers(given.level, given.text, first, span.end(), values));
-                    next.filter(|next| *next == span.end()).ok_or(Odd(row))?;
+            None => {}
+        }
+        for span in &texts[..rows.len()] {
+            match (*span == Span::ABSENT, kind.text) {
+                (true, target) => builders.text_null(target).map_err(full)?,
+                (false, TextTarget::Utf8(column)) => {
+                    builders.utf8[column].push_part(given.text, span.start(), span.end()).map_err(full)?;
                 }
-                list.end().map_err(full)?;
-                is_list = true;
-            }
-            Kind::Json | Kind::Object => return Err(Odd(row)),
-        }
-        if let Some(column) = kind.number {
-            match number {
-                Some(value) => builders.float64[column].push(value),
-                None => builders.float64[column].null(),
-            }
-        }
-        if let (Some(column), false) = (kind.list, is_list) {
-            builders.numbers[column].null().map_err(full)?;
-        }
-        match (text, kind.text) {
-            (None, target) => builders.text_null(target).map_err(full)?,
-            (Some(span), TextTarget::Utf8(column)) => {
-                builders.utf8[column].push_part(given.text, span.start(), span.end()).map_err(full)?;
-            }
-            (Some(span), TextTarget::Dictionary(column)) => {
-                let column = &mut builders.dictionary[column];
-                let key = column.key(given.text, span.start(), span.end()).map_err(full)?;
-                column.push_key(key);
+                (false, TextTarget::Dictionary(column)) => {
+                    let column = &mut builders.dictionary[column];
+                    let key = column.key(given.text, span.start(), span.end()).map_err(full)?;
+                    column.push_key(key);
+                }
             }
         }
         Ok(())
     }
+}
+
+/// What a value is that may be a number or a text.
+enum Valued {
+    Number(f64),
+    /// As it is written.
+    Text,
+    /// A number and a text.
+    Truth(bool),
+    /// Perhaps a list of numbers; not read yet.
+    List,
+    Absent,
+    Missing(Code),
+    Odd,
+}
+
+/// What a value is; `plain` is the number that it is if it is written plainly.
+#[inline(always)]
+fn value(
+    given: Given<'_>,
+    leaf: &Leaf,
+    kind: &ValueKind,
+    span: Span,
+    row: usize,
+    plain: Option<f64>,
+) -> Valued {
+    let read = || plain.or_else(|| digits::double::<Base>(given.text, span.start(), span.end()));
+    match span.kind() {
+        Kind::Absent => Valued::Absent,
+        Kind::Null => Valued::Missing(Code::Null),
+        Kind::Boolean => Valued::Truth(given.text[span.start()] == b't'),
+        Kind::Number => match read() {
+            Some(value) if kind.number.is_some() => Valued::Number(value),
+            Some(_) => Valued::Text,
+            None => Valued::Odd,
+        },
+        Kind::String => {
+            let Some(is_numeric) = is_numeric(given, &kind.numeric_strings, row) else { return Valued::Odd };
+            // Sentinels that are numbers come first.
+            if let Some(value) = plain
+                && is_numeric
+                && kind.number.is_some()
+                && leaf.sentinels.is_empty()
+            {
+                return Valued::Number(value);
+            }
+            let Some(text) = given.str(span) else { return Valued::Odd };
+            if let Some(code) = sentinel(leaf, text) {
+                return Valued::Missing(code);
+            }
+            if !is_numeric {
+                return Valued::Text;
+            }
+            if let Some(code) = not_finite(text) {
+                return Valued::Missing(code);
+            }
+            match read() {
+                Some(value) if kind.number.is_some() => Valued::Number(value),
+                _ => Valued::Text,
+            }
+        }
+        Kind::List if kind.list.is_some() => Valued::List,
+        Kind::List | Kind::Json | Kind::Object => Valued::Odd,
+    }
+}
+
+/// Adds a list of numbers; `false` if it is anything else, and then some may have been added.
+fn plain_list(given: Given<'_>, list: &mut NumberLists, span: Span) -> bool {
+    let first = super::list::blanks(given.text, span.start() + 1);
+    if first + 1 == span.end() {
+        return true;
+    }
+    list.extend(|values| entry::numbers(given.level, given.text, first, span.end(), values))
+        == Some(span.end())
 }
 
 /// Where a text stands.
@@ -701,7 +760,8 @@ impl Read for Double {
     #[inline(always)]
     fn read(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<f64> {
         if span.is(Kind::Number) {
-            return digits::double::<Base>(given.text, span.start(), span.end()).map_or(Value::Odd, Value::Some);
+            return digits::double::<Base>(given.text, span.start(), span.end())
+                .map_or(Value::Odd, Value::Some);
         }
         match span.kind() {
             Kind::Absent => Value::Absent,
@@ -716,7 +776,8 @@ impl Read for Long {
     #[inline(always)]
     fn read(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<i64> {
         if span.is(Kind::Number) {
-            return digits::integer::<Base>(given.text, span.start(), span.end()).map_or(Value::Odd, Value::Some);
+            return digits::integer::<Base>(given.text, span.start(), span.end())
+                .map_or(Value::Odd, Value::Some);
         }
         match span.kind() {
             Kind::Absent => Value::Absent,

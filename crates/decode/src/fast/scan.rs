@@ -22,8 +22,8 @@ use std::collections::HashMap;
 
 use self::reader::Reader;
 use self::route::{Routes, Stray, Trace};
-use super::plan::{Layout, Taken};
 use super::bits;
+use super::plan::{Layout, Taken};
 use super::simd::{Base, Simd, Window, window};
 use super::span::{Kind, Span};
 
@@ -119,8 +119,7 @@ struct Literal {
 
 impl Literal {
     fn new(text: &[u8]) -> Option<Self> {
-        let mut literal =
-            Self { windows: [[0; 16]; 2], rest: [0; 2], len: u32::try_from(text.len()).ok()? };
+        let mut literal = Self { windows: [[0; 16]; 2], rest: [0; 2], len: u32::try_from(text.len()).ok()? };
         if text.len() > LITERAL {
             return None;
         }
@@ -146,7 +145,8 @@ impl Literal {
             return false;
         }
         self.len <= 16
-            || window(text, at + 16).is_some_and(|here| S::equal(here, &self.windows[1]) | self.rest[1] == 0xffff)
+            || window(text, at + 16)
+                .is_some_and(|here| S::equal(here, &self.windows[1]) | self.rest[1] == 0xffff)
     }
 }
 
@@ -222,7 +222,13 @@ impl Scanner {
     /// not count if a message ended the text, since it is taken only if its last bracket is its last
     /// byte but blanks.
     #[inline(always)]
-    pub(super) fn scan<S: Simd>(&mut self, layout: &Layout, text: &[u8], entered: u64, found: &mut Found) -> u64 {
+    pub(super) fn scan<S: Simd>(
+        &mut self,
+        layout: &Layout,
+        text: &[u8],
+        entered: u64,
+        found: &mut Found,
+    ) -> u64 {
         let before = self.routes.last();
         let mut odd = self.routes.follow::<S>(layout, text, entered, found);
         while let Some(stray) = self.routes.next_stray() {
@@ -281,7 +287,13 @@ impl Scanner {
             if target == END {
                 let literal = (begin, at);
                 let same_object = self.nodes[usize::from(node)].shape == 0;
-                self.way.push(Trace { literal, between, taken: Taken::Nowhere, kind: Kind::Absent, same_object });
+                self.way.push(Trace {
+                    literal,
+                    between,
+                    taken: Taken::Nowhere,
+                    kind: Kind::Absent,
+                    same_object,
+                });
                 break;
             }
             // What was remembered may lack blanks that another writer puts here.
@@ -312,7 +324,8 @@ impl Scanner {
         let complete = layout.required.iter().all(|(object, slot)| {
             found.is_there(*slot, row) || object.is_some_and(|object| !found.is_there(object, row))
         });
-        (complete && at <= reader.end && (at == reader.end || reader.blanks(at) == reader.end)).then_some(())?;
+        (complete && at <= reader.end && (at == reader.end || reader.blanks(at) == reader.end))
+            .then_some(())?;
         self.routes.learn(layout, text, stray, &self.way);
         Some(())
     }

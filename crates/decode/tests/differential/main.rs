@@ -46,10 +46,29 @@ proptest! {
 fn a_hostile_neighbour_changes_nothing() {
     let good = br#"{"f1":1.5,"i1":7,"t1":"text","d1":"d"}"#.to_vec();
     let hostile = [
-        r#"{"f1":1.5,"i1":7,"t1":"text"#, r#"{"f1":1.5,"i1":7,"t1":"text\"#, r#"{"f1":1.5,"i1":"#, r#"{"f1":1.5,"i1":-"#,
-        r#"{"f1":1.5,"i1":7"#, r#"{"f1":1.5"#, r#"{"f1":1."#, "{", "}", "],[", "[", r#"{"f1":[1,2"#, r#"{"l1":[1,2"#, r#"{"l1":["#,
-        r#"{"l2":["a"#, r#"{"l2":["a","#, "\"", "\\", r#"{"f1":1.5,"i1":7,"t1":"text","d1":"d""#, r#"{"f1":1.5,"i1":7,"t1":"text","d1":"d"#,
-        r#"{"f1":1.5,"i1":7,"t1":"text","d1":"d"}}"#, r#"{"f1":1.5,"i1":7,"t1":"text","d1":"d"},"#, r#"{"f1":1.5,"i1":7,"t1":"text","d1":"d"}{"#,
+        r#"{"f1":1.5,"i1":7,"t1":"text"#,
+        r#"{"f1":1.5,"i1":7,"t1":"text\"#,
+        r#"{"f1":1.5,"i1":"#,
+        r#"{"f1":1.5,"i1":-"#,
+        r#"{"f1":1.5,"i1":7"#,
+        r#"{"f1":1.5"#,
+        r#"{"f1":1."#,
+        "{",
+        "}",
+        "],[",
+        "[",
+        r#"{"f1":[1,2"#,
+        r#"{"l1":[1,2"#,
+        r#"{"l1":["#,
+        r#"{"l2":["a"#,
+        r#"{"l2":["a","#,
+        "\"",
+        "\\",
+        r#"{"f1":1.5,"i1":7,"t1":"text","d1":"d""#,
+        r#"{"f1":1.5,"i1":7,"t1":"text","d1":"d"#,
+        r#"{"f1":1.5,"i1":7,"t1":"text","d1":"d"}}"#,
+        r#"{"f1":1.5,"i1":7,"t1":"text","d1":"d"},"#,
+        r#"{"f1":1.5,"i1":7,"t1":"text","d1":"d"}{"#,
     ];
     let mut messages = vec![good.clone(); 4];
     for text in hostile {
@@ -57,7 +76,14 @@ fn a_hostile_neighbour_changes_nothing() {
         messages.extend(vec![good.clone(); 6]);
     }
     // Half a code point, and nothing.
-    messages.extend([b"{\"t1\":\"\xc3".to_vec(), good.clone(), b"{\"t1\":\"\xe2\x82".to_vec(), good.clone(), Vec::new(), good]);
+    messages.extend([
+        b"{\"t1\":\"\xc3".to_vec(),
+        good.clone(),
+        b"{\"t1\":\"\xe2\x82".to_vec(),
+        good.clone(),
+        Vec::new(),
+        good,
+    ]);
     assert!(check(0, &messages) > 300);
 }
 

@@ -61,7 +61,9 @@ pub fn schemas() -> Vec<(&'static str, Arc<Schema>)> {
         let path = format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"));
         // The fuzz target's manifest lies one folder deeper.
         let deeper = path.replace("/fuzz/../../", "/fuzz/../../../");
-        std::fs::read_to_string(&path).or_else(|_| std::fs::read_to_string(deeper)).expect("a schema of this repository")
+        std::fs::read_to_string(&path)
+            .or_else(|_| std::fs::read_to_string(deeper))
+            .expect("a schema of this repository")
     };
     let header = DeviceSource::Header("dev".to_owned());
     let all = [
@@ -150,7 +152,10 @@ fn same_as_alone(decoded: &DecodedBatch, index: u32, alone: &DecodedBatch) {
         let without_gap = |batch: &RecordBatch| -> Vec<_> {
             let fields = batch.schema();
             let columns = fields.fields().iter().zip(batch.columns());
-            columns.filter(|(field, _)| field.name() != "gap_before").map(|(_, column)| column.to_data()).collect()
+            columns
+                .filter(|(field, _)| field.name() != "gap_before")
+                .map(|(_, column)| column.to_data())
+                .collect()
         };
         assert_eq!(without_gap(&decoded.rows.slice(first, rows)), without_gap(&alone.rows));
     }
@@ -223,7 +228,10 @@ fn flat(payload: &[u8], decoded: &DecodedBatch) {
 fn holds_huge(text: &str) -> bool {
     let (mut in_string, mut escaped, mut word) = (false, false, String::new());
     let is_huge = |word: &str| {
-        !word.is_empty() && !word.contains(['.', 'e', 'E']) && word.parse::<u64>().is_err() && word.parse::<i64>().is_err()
+        !word.is_empty()
+            && !word.contains(['.', 'e', 'E'])
+            && word.parse::<u64>().is_err()
+            && word.parse::<i64>().is_err()
     };
     for c in text.chars() {
         if in_string {
@@ -294,7 +302,8 @@ fn double(text: &str) -> Option<u64> {
         return Some((-0.0_f64).to_bits());
     }
     let value: i128 = text.parse().ok()?;
-    let fits = (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&value) && (value as f64) as i128 == value;
+    let fits =
+        (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&value) && (value as f64) as i128 == value;
     fits.then_some((value as f64).to_bits())
 }
 

@@ -362,7 +362,13 @@ impl Routes {
     /// Finds out how messages go on that left a route before the step at `place`: on another route
     /// that began in the same way, on this one without some steps, or on none.
     #[inline(never)]
-    fn branch(&mut self, text: &[u8], steps: &[Step], (number, place, node): (u8, usize, u16), mut rows: u64) {
+    fn branch(
+        &mut self,
+        text: &[u8],
+        steps: &[Step],
+        (number, place, node): (u8, usize, u16),
+        mut rows: u64,
+    ) {
         self.deviated = true;
         let first = self.convoys.len();
         while let Some(row) = bits::next(&mut rows) {
@@ -415,7 +421,8 @@ impl Routes {
             self.taken[stray.row] = stray.route;
             return;
         }
-        let begun = self.routes.get(usize::from(stray.route)).and_then(|route| route.steps.get(..stray.steps));
+        let begun =
+            self.routes.get(usize::from(stray.route)).and_then(|route| route.steps.get(..stray.steps));
         let begun = begun.unwrap_or_default();
         let begun_hash = begun.last().map_or(0, |step| step.hash);
         let hash = way.iter().fold(begun_hash, |hash, trace| trace.hash(hash));
@@ -443,7 +450,8 @@ impl Routes {
         let new = self.routes.len() as u8;
         let mut branches = Vec::new();
         for (number, route) in self.routes.iter_mut().enumerate() {
-            let same = route.steps.iter().zip(&steps).take_while(|(one, other)| one.hash == other.hash).count();
+            let same =
+                route.steps.iter().zip(&steps).take_while(|(one, other)| one.hash == other.hash).count();
             route.branches.push((same, new));
             branches.push((same, number as u8));
         }

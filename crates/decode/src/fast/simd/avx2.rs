@@ -6,9 +6,8 @@
 // `crate::fast::entry` that enable AVX2, which includes both, and those are called only when
 // `Level::best` has found it (or, in tests, the same test was made).
 use std::arch::x86_64::{
-    _mm_cvtsi128_si64, _mm_madd_epi16, _mm_maddubs_epi16, _mm_packus_epi32,
-    _mm_set1_epi8, _mm_set1_epi16, _mm_set1_epi32, _mm_shuffle_epi8, _mm_sub_epi8, _mm_subs_epu8,
-    _mm_testz_si128,
+    _mm_cvtsi128_si64, _mm_madd_epi16, _mm_maddubs_epi16, _mm_packus_epi32, _mm_set1_epi8, _mm_set1_epi16,
+    _mm_set1_epi32, _mm_shuffle_epi8, _mm_sub_epi8, _mm_subs_epu8, _mm_testz_si128,
 };
 
 use super::sse2::{Sse2, load};
