@@ -13,7 +13,7 @@ use super::{Full, MAX_OFFSET, Texts, append_bits, validity};
 
 /// More values than these, or more bytes of them, are not kept for the next batch.
 const KEPT_VALUES: usize = 4096;
-const KEPT_BYTES: usize = 256 << 10;
+const KEPT_BYTES: usize = 64 << 10;
 
 /// So many batches are built plainly after one in which most rows had a value of their own.
 const PLAIN_BATCHES: u32 = 15;
@@ -50,7 +50,7 @@ const FIRST: [u128; 17] = {
 ///
 /// # Memory
 /// Values are kept from batch to batch while they are few, so that a batch without new ones shares
-/// those of the batch before it: up to 4096 values and 256 KiB. Beyond, the dictionary begins anew
+/// those of the batch before it: up to 4096 values and 64 KiB. Beyond, the dictionary begins anew
 /// with each batch; and if most rows had a value of their own, the next batches do not look for equal
 /// values at all, which makes it a plain column with keys that count up.
 #[derive(Debug)]
