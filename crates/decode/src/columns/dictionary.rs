@@ -119,7 +119,7 @@ impl Dictionary {
         &mut self,
         text: &[u8],
         values: impl Iterator<Item = (usize, usize)>,
-        keys: &mut [i32; 64],
+        keys: &mut [i32],
     ) -> u64 {
         let mut found = 0;
         let mut last = self.last;

@@ -10,3 +10,9 @@ pub(super) fn next(set: &mut u64) -> Option<usize> {
     *set &= *set - 1;
     Some(place)
 }
+
+/// The lowest `count` bits; there must be one at least.
+#[inline(always)]
+pub(super) fn first(count: usize) -> u64 {
+    u64::MAX >> (64 - count)
+}

@@ -246,7 +246,7 @@ impl Maker {
                 for (value, row) in values.iter_mut().zip(rows.clone()) {
                     *value = times.microseconds(row);
                 }
-                let valid = times.valid >> rows.start & (u64::MAX >> (ROWS - rows.len()));
+                let valid = times.valid >> rows.start & (bits::first(rows.len()));
                 builders.timestamp[*column].extend(&values[..rows.len()], valid);
             }
             plan::Kind::Nothing => self.read_times(given, leaf, cells, rows)?,
@@ -295,7 +295,7 @@ impl Maker {
         values: &mut [R::Item; ROWS],
         mut found: u64,
     ) -> Result<u64, Odd> {
-        let mut rest = !found & (u64::MAX >> (ROWS - rows.len()));
+        let mut rest = !found & (bits::first(rows.len()));
         while let Some(i) = bits::next(&mut rest) {
             let row = rows.start + i;
             match R::read(given, Some(leaf), cells[row & (ROWS - 1)]) {
@@ -333,7 +333,7 @@ impl Maker {
                     let spans = cells[rows.clone()].iter();
                     valid = column.known_keys(given.text, spans.map(|span| span.short_text()), &mut keys);
                 }
-                let mut rest = !valid & (u64::MAX >> (ROWS - rows.len()));
+                let mut rest = !valid & (bits::first(rows.len()));
                 while let Some(i) = bits::next(&mut rest) {
                     let row = rows.start + i;
                     match R::read(given, leaf, cells[row & (ROWS - 1)]) {
@@ -382,7 +382,7 @@ impl Maker {
         let (clock, times) = (&mut self.clocks[*number], &mut self.times[*number]);
         times.valid = 0;
         let about = About::Leaf(leaf.number as u32);
-        let mut rest = u64::MAX >> (ROWS - rows.len());
+        let mut rest = bits::first(rows.len());
         let epoch = formats.iter().find(|format| matches!(format, TimeFormat::Epoch(_)));
         if let Some(epoch) = epoch
             && cells[rows.start & (ROWS - 1)].is(Kind::Number)
@@ -427,7 +427,7 @@ impl Maker {
         let mut nanos = [0; ROWS];
         let mut nanos_valid = 0;
         let best = leaves.first().and_then(|(_, leaf)| number(*leaf)).map(|number| &self.times[number]);
-        let all = u64::MAX >> (ROWS - rows.len());
+        let all = bits::first(rows.len());
         match best {
             Some(times) if times.valid >> rows.start & all == all && builders.event_time_ns.is_none() => {
                 for (i, row) in rows.clone().enumerate() {
