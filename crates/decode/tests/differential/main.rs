@@ -110,6 +110,53 @@ fn seeds_of_the_fuzz_target() {
     assert!(files > 5);
 }
 
+/// Each line of the tables in docs/json.md, by both paths and after messages from which the fast path
+/// has learned.
+#[test]
+fn what_the_documentation_says_of_json() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/json.md");
+    let text = std::fs::read_to_string(path).expect("docs/json.md");
+    let schema = r#"{"type": "object", "properties": {
+        "n": {"type": "number"}, "i": {"type": "integer"}, "s": {"type": "string"},
+        "l": {"type": "array", "items": {"type": "number"}}
+    }}"#;
+    let schema =
+        situs_decode::Schema::parse("t", schema, &situs_model::DeviceSource::Payload).expect("a schema");
+    let schema = std::sync::Arc::new(schema);
+    let mut lines = 0;
+    for line in text.lines() {
+        let Some(rest) = line.strip_prefix("| `") else { continue };
+        let (message, rest) = rest.rsplit_once("` |").expect("a table");
+        let cells: Vec<&str> = rest.split('|').map(str::trim).collect();
+        let message = bytes_of(message);
+        support::compare(
+            &schema,
+            false,
+            &[br#"{"n":1,"s":"a"}"#, br#"{"x":1,"n":1}"#, br#"{"i":7}"#, &message],
+        );
+        let (reject, value) = support::outcome(&schema, &message);
+        assert_eq!(reject.as_deref().unwrap_or("taken"), cells[0], "{line}");
+        if let Some(expected) = cells.get(1).filter(|cell| reject.is_none() && !cell.is_empty()) {
+            assert_eq!(value.as_deref(), Some(*expected), "{line}");
+        }
+        lines += 1;
+    }
+    assert!(lines > 80, "{lines}");
+}
+
+/// `<hh>` is a byte.
+fn bytes_of(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('<') {
+        bytes.extend(rest[..at].bytes());
+        bytes.push(u8::from_str_radix(&rest[at + 1..at + 3], 16).expect("a byte"));
+        rest = &rest[at + 4..];
+    }
+    bytes.extend(rest.bytes());
+    bytes
+}
+
 /// Writes the seeds anew: `cargo test -p situs-decode --test differential -- --ignored`.
 #[test]
 #[ignore = "writes files"]

@@ -351,6 +351,20 @@ fn cell(array: &dyn Array, row: usize) -> Cell {
     }
 }
 
+/// What becomes of one message: the code of its reject, and its number, be it in `n` or in `i`.
+pub fn outcome(schema: &Arc<Schema>, message: &[u8]) -> (Option<String>, Option<String>) {
+    let decoded = Decoder::new(schema.clone(), 1 << 20).decode(batch(&[(0, message)]));
+    let reject = decoded.rejects.first().map(|reject| reject.code.as_str().to_owned());
+    let column =
+        |name: &str| decoded.rows.column_by_name(name).filter(|column| column.len() > column.null_count());
+    let value = match (column("n"), column("i")) {
+        (Some(n), _) => Some(format!("{:?}", n.as_primitive::<Float64Type>().value(0))),
+        (_, Some(i)) => Some(i.as_primitive::<Int64Type>().value(0).to_string()),
+        _ => None,
+    };
+    (reject, value.map(|value| value.strip_suffix(".0").map_or(value.clone(), str::to_owned)))
+}
+
 /// An input of the fuzz target: the schema's number, then messages, one a line.
 pub fn fuzz(schemas: &[(&'static str, Arc<Schema>)], data: &[u8]) {
     let Some((schema, text)) = data.split_first() else { return };
