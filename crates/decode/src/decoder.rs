@@ -240,6 +240,8 @@ impl Decoder {
         let Outcomes { rejects, notes } = outcome;
         let finished = self.state.builders.finish(schema.arrow_schema(), &schema.program, &raw);
         self.workspace.shrink();
+        self.state.shortened.shrink();
+        self.fast.iter_mut().for_each(Fast::shrink);
         match finished {
             Ok((rows, message_of_row)) => DecodedBatch { raw, rows, message_of_row, rejects, notes },
             // Only a bug in the builders leads here. The messages are kept: all of them are rejects.

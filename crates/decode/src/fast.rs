@@ -29,6 +29,7 @@ use self::simd::Simd;
 use self::span::{Kind, MAX_TEXT, Span};
 use crate::builders::Builders;
 use crate::plan::{Outcome, Plan, Program};
+use crate::tape::KEEP;
 
 /// The search looks at up to so many bytes behind what it reads.
 const PADDING: usize = 64;
@@ -83,10 +84,12 @@ impl Filling<'_> {
         let Self { layout, scanner, chunk, raw, text, alone, device, max_bytes, end } = self;
         let to = end.min(from + ROWS);
         let mut entered = 0_u64;
-        if alone.is_none() && to > from {
-            let begin = raw.payload_range(from).map_or(0, |range| range.start);
-            let behind = raw.payload_range(to - 1).map_or(begin, |range| range.end);
-            touch(&text[begin..behind.max(begin)]);
+        if alone.is_none() {
+            let first = (from..to).find_map(|index| raw.payload_range(index));
+            let last = (from..to).rev().find_map(|index| raw.payload_range(index));
+            if let (Some(first), Some(last)) = (first, last) {
+                touch(&text[first.start..last.end]);
+            }
         }
         for (row, index) in (from..to).enumerate() {
             let row = row & (ROWS - 1);
@@ -266,6 +269,15 @@ impl Fast {
             self.chunk.rows = 0;
             self.chunk.found.clear();
         }
+    }
+
+    /// Gives back what a large message has left.
+    pub(crate) fn shrink(&mut self) {
+        if self.tail.capacity() > KEEP {
+            self.tail = Vec::new();
+        }
+        self.chunk.found.shrink();
+        self.scanner.shrink();
     }
 
     /// What was counted since the last call: unknown fields, sentinels, times from the broker.

@@ -37,14 +37,18 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// The block of the one alternative that has one.
+    /// The block of the one alternative that has one, if nothing else reads it.
     pub(crate) fn only_block(&self) -> Option<&Block> {
-        let mut blocks = self.alternatives.iter().filter_map(|alternative| match &alternative.outcome {
-            Outcome::Rows(plan) => plan.block.as_ref(),
+        let mut plans = self.alternatives.iter().filter_map(|alternative| match &alternative.outcome {
+            Outcome::Rows(plan) => Some((plan, plan.block.as_ref()?)),
             Outcome::None(_) => None,
         });
-        let block = blocks.next()?;
-        blocks.next().is_none().then_some(block)
+        let (plan, block) = plans.next()?;
+        // A column that reads what holds the block needs it as it was sent.
+        let is_read = |leaf: &Leaf| {
+            !leaf.scalar_only && plan.levels.iter().any(|level| level.container == Some(leaf.slot))
+        };
+        (plans.next().is_none() && !plan.leaves.iter().any(is_read)).then_some(block)
     }
 }
 

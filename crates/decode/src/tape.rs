@@ -7,7 +7,7 @@ use crate::syntax;
 
 /// Buffers larger than this are given back after a batch, in bytes; a large message is rare, and
 /// its tape takes up to 24 bytes per byte of text.
-const KEEP: usize = 4 << 20;
+pub(crate) const KEEP: usize = 4 << 20;
 
 /// What parsing needs, reused from message to message.
 pub(crate) struct Workspace {

@@ -139,8 +139,9 @@ impl Dictionary {
                     place = (place + 1) & (self.table.len() - 1);
                 };
             }
-            *key = last.key as i32;
-            found |= u64::from((last.key != EMPTY.key) & (len > 0)) << i;
+            let is_known = (last.key != EMPTY.key) & (len > 0);
+            *key = if is_known { last.key as i32 } else { 0 };
+            found |= u64::from(is_known) << i;
         }
         if last.key != EMPTY.key {
             self.last = last;

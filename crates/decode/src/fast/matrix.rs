@@ -3,6 +3,7 @@
 use super::digits;
 use super::list::{blanks, scalar};
 use super::simd::Simd;
+use crate::tape::KEEP;
 
 /// A block as it was read.
 #[derive(Debug, Default)]
@@ -123,6 +124,8 @@ impl Shortened {
             self.tail.extend_from_slice(&[b' '; super::PADDING]);
             text = &self.tail;
         }
+        // No number leads the search further than this.
+        text = &text[..end + super::PADDING];
         let block = start + place;
         if block >= end || text[block] != b'[' {
             return false;
@@ -140,6 +143,13 @@ impl Shortened {
         self.is_ready = true;
         self.is_used = false;
         true
+    }
+
+    /// Gives back what a large message has left.
+    pub(crate) fn shrink(&mut self) {
+        if self.tail.capacity() + self.text.capacity() + 8 * self.matrix.values.capacity() > KEEP {
+            *self = Self { place: self.place, ..Self::default() };
+        }
     }
 
     /// Whether the block at this place of the shortened text is the one that was read.

@@ -7,7 +7,7 @@ use crate::plan::{Kind, Op, Outcome, Plan, Program};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {
     /// A field: a scalar, or a flat list where its column holds one.
-    Value { slot: u32, lists: bool },
+    Value { slot: u32, lists: bool, has_child: bool },
     /// A field that takes any JSON, or whose value nobody looks at.
     Checked { slot: u32 },
     /// The schema reads an object here, so that a value can only be null.
@@ -16,6 +16,14 @@ pub(super) enum Taken {
     Unknown,
     /// Before the first key there is no value.
     Nowhere,
+}
+
+impl Taken {
+    /// Whether a value that begins so is an object of the schema, whose keys come next.
+    #[inline(always)]
+    pub(super) fn is_entered(self, first: u8) -> bool {
+        matches!(self, Self::Object { .. } | Self::Value { has_child: true, .. }) && first == b'{'
+    }
 }
 
 /// A key of the schema.
@@ -99,6 +107,19 @@ impl Layout {
         Some(layout)
     }
 
+    /// The scanner's node of a key.
+    pub(super) fn node(key: usize) -> u16 {
+        // There are fewer keys than half of these numbers.
+        key as u16 + 1
+    }
+
+    /// Whether a node's value is an object of the schema, by its first byte.
+    #[inline(always)]
+    pub(super) fn is_entered(&self, node: u16, first: impl FnOnce() -> Option<u8>) -> bool {
+        let key = usize::from(node).checked_sub(1).and_then(|key| self.keys.get(key));
+        key.is_some_and(|key| key.child.is_some() && first().is_some_and(|first| key.taken.is_entered(first)))
+    }
+
     /// Adds a shape and those below it; gives the number of objects that are open in the deepest.
     fn shape(&mut self, plan: &Plan, number: usize, parent: u16, object: Option<u32>) -> Option<usize> {
         let shape = plan.shapes.get(number)?;
@@ -121,12 +142,17 @@ impl Layout {
                 [] | [Kind::Json(_)] => Taken::Checked { slot },
                 [kind] => Taken::Value {
                     slot,
+                    has_child: key.child.is_some(),
                     lists: key.child.is_none()
                         && matches!(kind, Kind::Numbers(_) | Kind::Texts(_) | Kind::Value(_)),
                 },
                 // Several fields read the same value.
                 _ => return None,
             };
+            // Such a list is one level deeper than its object.
+            if matches!(taken, Taken::Value { lists: true, .. }) {
+                depth = depth.max(2);
+            }
             // Text of any form beside an object of the schema: which of them it is, the general path knows.
             if key.child.is_some() && matches!(taken, Taken::Checked { .. }) {
                 return None;

@@ -79,6 +79,13 @@ impl Found {
         self.unknown.retain(|unknown| usize::from(unknown.row) != row);
     }
 
+    /// Gives back what a large message has left.
+    pub(super) fn shrink(&mut self) {
+        if self.unknown.capacity() > KEPT {
+            self.unknown = Vec::new();
+        }
+    }
+
     fn put(&mut self, slot: u32, row: usize, span: Span) -> bool {
         let cell = &mut self.cells[slot as usize * ROWS + row];
         let is_new = *cell == Span::ABSENT;
@@ -92,6 +99,8 @@ impl Found {
     }
 }
 
+/// More entries than these are not kept from batch to batch.
+const KEPT: usize = 1 << 16;
 /// The most edges that a node remembers.
 const EDGES: usize = 4;
 /// A node whose edges fit too rarely does without them for so many messages, and then tries again.
@@ -100,6 +109,8 @@ const MISSES: u8 = 64;
 const LITERAL: usize = 32;
 /// More unknown keys than these are not remembered; messages with others go the general way.
 const UNKNOWN_KEYS: usize = 256;
+/// Nor are longer ones.
+const UNKNOWN_NAME: usize = 256;
 /// Objects that one edge may enter.
 const ENTERED: usize = 4;
 
@@ -247,12 +258,19 @@ impl Scanner {
         odd
     }
 
+    /// Gives back what a large message has left.
+    pub(super) fn shrink(&mut self) {
+        if self.way.capacity() > KEPT {
+            self.way = Vec::new();
+        }
+    }
+
     /// Goes on key by key, from behind the value of `node` at `at`.
     #[inline(never)]
     fn walk(&mut self, layout: &Layout, text: &[u8], stray: &Stray, found: &mut Found) -> Option<()> {
         let Stray { row, mut at, mut node, .. } = *stray;
-        let mut reader = Reader::new(text, at, self.routes.end(row));
-        let reader = &mut reader;
+        let reader = Reader::new(text, self.routes.end(row));
+        let reader = &reader;
         self.way.clear();
         loop {
             let here = window(text, at)?;
@@ -263,7 +281,12 @@ impl Scanner {
                     .edges
                     .iter()
                     .flatten()
-                    .find(|edge| edge.literal.fits::<Base>(here, text, at))
+                    .find(|edge| {
+                        edge.literal.fits::<Base>(here, text, at)
+                            && !layout.is_entered(edge.between.target, || {
+                                text.get(reader.blanks(at + edge.literal.len as usize)).copied()
+                            })
+                    })
                     .map(|edge| (edge.between, edge.literal.len as usize));
             }
             let (between, len) = match known {
@@ -335,7 +358,7 @@ impl Scanner {
     fn read(
         &mut self,
         layout: &Layout,
-        reader: &mut Reader<'_>,
+        reader: &Reader<'_>,
         node: u16,
         from: usize,
     ) -> Option<(Between, usize)> {
@@ -380,7 +403,7 @@ impl Scanner {
                             shape = child;
                         }
                         _ => {
-                            between.target = key as u16 + 1;
+                            between.target = Layout::node(key);
                             break;
                         }
                     }
@@ -401,7 +424,7 @@ impl Scanner {
         if let Some(node) = self.unknown.get(&(shape, Box::from(name))) {
             return Some(*node);
         }
-        if self.unknown.len() >= UNKNOWN_KEYS {
+        if self.unknown.len() >= UNKNOWN_KEYS || name.len() > UNKNOWN_NAME {
             return None;
         }
         let node = u16::try_from(self.nodes.len()).ok().filter(|node| *node != END)?;

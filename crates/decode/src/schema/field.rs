@@ -64,7 +64,17 @@ impl<'d> Annotations<'d> {
         Some(Self {
             column,
             source: match map.optional("source") {
-                Some(source) => Some(pointer(doc, source, doc.text(source, "`source`")?)?),
+                Some(source) => {
+                    let text = doc.text(source, "`source`")?;
+                    if text.is_empty() {
+                        doc.report(
+                            source,
+                            "an empty `source` is the object itself; it must lead to a field in it",
+                        );
+                        return None;
+                    }
+                    Some(pointer(doc, source, text)?)
+                }
                 None => None,
             },
             arrow: map.optional_word("arrow", Arrow::WORDS),

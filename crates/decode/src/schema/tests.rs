@@ -160,6 +160,7 @@ fn fields_that_say_too_little_or_too_much() {
         (r#""a": {"type": "string", "x-situs": {"column": "_x"}}"#, "`_x` is a column that Situs adds"),
         (r#""a": {"type": "string", "x-situs": {"column": "9x"}}"#, "`9x` is no name for a column"),
         (r#""a": {"type": "string", "x-situs": {"source": "x/y"}}"#, "`x/y` is no pointer"),
+        (r#""a": {"type": "string", "x-situs": {"source": ""}}"#, "an empty `source` is the object itself"),
         (r#""a": {"type": "string", "x-situs": {"rank": 1}}"#, "`rank` belongs to the role `event-time`"),
         (r#""a": {"x-situs": {"value": {"number": "n"}}}"#, "`value` needs a key `text`"),
         (

@@ -110,6 +110,58 @@ fn seeds_of_the_fuzz_target() {
     assert!(files > 5);
 }
 
+/// Schemas and messages in which the two paths once differed, or the fast one lost itself.
+#[test]
+fn what_reviews_have_found() {
+    let compare = |schema: &str, messages: &[&str]| {
+        let schema =
+            situs_decode::Schema::parse("t", schema, &situs_model::DeviceSource::Payload).expect("a schema");
+        let messages: Vec<&[u8]> = messages.iter().map(|message| message.as_bytes()).collect();
+        support::compare(&std::sync::Arc::new(schema), false, &messages)
+    };
+    // Lists are a level of their own.
+    let shallow = r#"{"type":"object","x-situs":{"max-depth":1},"properties":{"l":{"type":"array","items":{"type":"number"}}}}"#;
+    compare(shallow, &[r#"{"l":[1]}"#, r#"{"l":null}"#]);
+    let deeper = r#"{"type":"object","x-situs":{"max-depth":2},"properties":{"p":{"type":"object","properties":{"l":{"type":"array","items":{"type":"number"}}}}}}"#;
+    compare(deeper, &[r#"{"p":{"l":[1]}}"#, r#"{"p":{"l":null}}"#]);
+    // A column that reads a block's container gets it as it was sent.
+    let raw = r#"{"type":"object","x-situs":{"rows":[{"at":"/HFData","block":{"counter":0,"columns":{"samples":"s"}}}]},"properties":{
+        "HFData":{"type":"array","items":{"type":"array","items":{"type":"number"}},"x-situs":{"column":false}},
+        "raw":{"x-situs":{"source":"/HFData","arrow":"json"}}}}"#;
+    compare(raw, &[r#"{"HFData":[[1,2],[2,3]]}"#; 3]);
+    // One null in the place of an object does not spoil the others.
+    let nested = r#"{"type":"object","properties":{"id":{"type":"string"},"pos":{"type":"object","properties":{"x":{"type":"number"}}}}}"#;
+    let mut messages = vec![r#"{"id":"a","pos":null}"#];
+    messages.extend([r#"{"id":"b","pos":{"x":1.5}}"#, r#"{"id":"b","pos": {"x":1.5}}"#].repeat(40));
+    assert_eq!(compare(nested, &messages), 3 * 81);
+    // Nanoseconds have nineteen digits.
+    let nanoseconds = r#"{"type":"object","properties":{"t":{"type":"integer","x-situs":{"role":"event-time","time":["epoch-ns"]}}}}"#;
+    assert_eq!(compare(nanoseconds, &[r#"{"t":1659966694716123456}"#; 20]), 60);
+    // Keys that nobody knows may be long, and many.
+    let long = format!("{{\"{}\":1,\"id\":\"a\"}}", "k".repeat(1000));
+    let many = format!("{{{}\"id\":\"a\"}}", "\"x\":1,".repeat(3000));
+    compare(nested, &[&long, &many, &long, &many]);
+}
+
+/// A message that goes on and on costs what it weighs, whoever comes after it.
+#[test]
+fn nothing_is_quadratic() {
+    let schemas = schemas();
+    let waveform = &schemas[5].1;
+    let good = br#"{"HFData":[[1,2.5],[2,3.5]]}"#.to_vec();
+    let endless = format!("{{\"HFData\":[[{}", "1".repeat(230)).into_bytes();
+    let mut messages = vec![good];
+    messages.extend(vec![endless; 16_000]);
+    let accents: String = (0..200).map(|i| format!("\"k{i}\":\"é\",")).collect();
+    let accents = format!("{{{accents}\"f1\":1.5,\"t1\":\"{}\"}}", "x".repeat(500_000)).into_bytes();
+    let start = std::time::Instant::now();
+    for (schema, messages) in [(waveform, &messages), (&schemas[0].1, &vec![accents; 8])] {
+        support::decode(schema, messages);
+    }
+    // A second in debug builds; quadratic work took minutes.
+    assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
 /// Each line of the tables in docs/json.md, by both paths and after messages from which the fast path
 /// has learned.
 #[test]

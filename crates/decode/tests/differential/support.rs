@@ -351,6 +351,12 @@ fn cell(array: &dyn Array, row: usize) -> Cell {
     }
 }
 
+/// Decodes a batch by both paths together.
+pub fn decode(schema: &Arc<Schema>, messages: &[Vec<u8>]) -> DecodedBatch {
+    let messages: Vec<(i64, &[u8])> = (0..).zip(messages.iter().map(Vec::as_slice)).collect();
+    Decoder::new(schema.clone(), 1 << 20).decode(batch(&messages))
+}
+
 /// What becomes of one message: the code of its reject, and its number, be it in `n` or in `i`.
 pub fn outcome(schema: &Arc<Schema>, message: &[u8]) -> (Option<String>, Option<String>) {
     let decoded = Decoder::new(schema.clone(), 1 << 20).decode(batch(&[(0, message)]));

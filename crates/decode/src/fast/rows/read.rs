@@ -3,9 +3,10 @@
 use super::Given;
 use crate::decoder::read::{Code, not_finite, sentinel};
 use crate::fast::clock::{Accepts, Clock};
-use crate::fast::digits::{self, Plain};
+use crate::fast::digits;
 use crate::fast::simd::Base;
 use crate::fast::span::{Kind, Span};
+use crate::number::{self, Written};
 use crate::plan::Leaf;
 use crate::time::{Instant, TimeFormat};
 
@@ -237,7 +238,9 @@ pub(super) fn time(
         }
         Kind::Number => {
             // Decimals are left to the general path, which reads them exactly.
-            let value = digits::plain::<Base>(given.text, span.start(), span.end()).and_then(Plain::integer);
+            let text = given.str(span).unwrap_or_default();
+            let is_whole = number::written(text.as_bytes()) == Some(Written::Whole);
+            let value = if is_whole { text.parse().ok() } else { None };
             value
                 .and_then(|value| formats.iter().find_map(|format| format.read_whole(value)))
                 .map_or(Value::Odd, |instant| Value::Some((instant, false)))

@@ -8,29 +8,18 @@ use crate::syntax;
 /// The message being read.
 pub(super) struct Reader<'t> {
     pub(super) text: &'t [u8],
-    start: usize,
     pub(super) end: usize,
-    /// Its bytes are known to be UTF-8, which matters only where they are not ASCII.
-    is_utf8: bool,
 }
 
 impl<'t> Reader<'t> {
     #[inline(always)]
-    pub(super) fn new(text: &'t [u8], start: usize, end: usize) -> Self {
-        Self { text, start, end, is_utf8: false }
-    }
-
-    /// Whether the message is UTF-8, found out at the first byte that is not ASCII.
-    #[cold]
-    fn utf8(&mut self) -> bool {
-        let message = self.text.get(self.start..self.end);
-        self.is_utf8 = self.is_utf8 || message.is_some_and(|text| std::str::from_utf8(text).is_ok());
-        self.is_utf8
+    pub(super) fn new(text: &'t [u8], end: usize) -> Self {
+        Self { text, end }
     }
 
     /// Where the string ends whose first character is at `at`: the place of its second quote.
     #[inline(always)]
-    pub(super) fn string<S: Simd>(&mut self, mut at: usize) -> Option<usize> {
+    pub(super) fn string<S: Simd>(&self, mut at: usize) -> Option<usize> {
         loop {
             let stops = S::string_stops(window(self.text, at)?);
             if stops != 0 {
@@ -46,7 +35,7 @@ impl<'t> Reader<'t> {
 
     /// [`string`](Self::string) where it is not over at once.
     #[inline(never)]
-    pub(super) fn far_string(&mut self, at: usize) -> Option<usize> {
+    pub(super) fn far_string(&self, at: usize) -> Option<usize> {
         self.string::<Base>(at)
     }
 
@@ -58,15 +47,18 @@ impl<'t> Reader<'t> {
 
     /// The same from a byte that is not ASCII.
     #[cold]
-    fn odd_string(&mut self, mut at: usize) -> Option<usize> {
+    fn odd_string(&self, from: usize) -> Option<usize> {
+        let mut at = from;
         loop {
             match *self.text.get(at)? {
-                b'"' => return Some(at),
+                b'"' => break,
                 b'\\' | 0..0x20 => return None,
-                0x80.. if at >= self.end || !self.utf8() => return None,
+                _ if at >= self.end => return None,
                 _ => at += 1,
             }
         }
+        // What comes before is ASCII.
+        std::str::from_utf8(&self.text[from..at]).is_ok().then_some(at)
     }
 
     /// Where the number or literal ends that begins at `at`.
@@ -116,16 +108,15 @@ impl<'t> Reader<'t> {
     }
 
     /// Where any value ends that begins at `at`, having checked it.
-    fn any(&mut self, at: usize, depth: usize) -> Option<usize> {
+    fn any(&self, at: usize, depth: usize) -> Option<usize> {
         let rest = self.text.get(at..self.end)?;
         let end = at + syntax::first_value(rest, depth)?;
-        let is_text = self.text[at..end].is_ascii() || self.utf8();
-        is_text.then_some(end)
+        std::str::from_utf8(&self.text[at..end]).is_ok().then_some(end)
     }
 
     /// The value that begins at `at`, as far as it is plain. Strings come without their quotes.
     #[inline(always)]
-    pub(super) fn value<S: Simd>(&mut self, layout: &Layout, taken: Taken, at: usize) -> Option<Span> {
+    pub(super) fn value<S: Simd>(&self, layout: &Layout, taken: Taken, at: usize) -> Option<Span> {
         let lists = match taken {
             Taken::Checked { .. } | Taken::Unknown => {
                 let end = self.any(at, layout.max_depth)?;

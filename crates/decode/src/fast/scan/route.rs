@@ -16,6 +16,8 @@ const STRAYED: u32 = 4096;
 const ONCE: usize = 256;
 /// How many steps may be left out at one place.
 const SKIPS: usize = 3;
+/// Longer ways are not learned: keys that the schema does not know may come any number of times.
+const STEPS: usize = 1024;
 /// No route.
 const NONE: u8 = u8::MAX;
 
@@ -109,8 +111,11 @@ impl Step {
             Reads::Number => text.get(value).is_some_and(|first| begins_number(*first)),
             Reads::End => value == end,
             Reads::String => true,
-            // More blanks than the text has are another way to write.
-            Reads::Other => text.get(value).is_some_and(|first| *first > b' '),
+            // More blanks than the text has are another way to write, and an object where the schema has
+            // one is entered by another step.
+            Reads::Other => {
+                text.get(value).is_some_and(|first| *first > b' ' && !self.taken.is_entered(*first))
+            }
         };
         begins_well && self.literal.is_at::<Base>(text, at)
     }
@@ -276,7 +281,7 @@ impl Routes {
                         let mut end = value + stops.trailing_zeros() as usize;
                         // Thirty-two zeros, if nothing stops it here.
                         if stops == 0 || text[end] != b'"' {
-                            let mut reader = Reader::new(text, at, self.ends[row] as usize);
+                            let reader = Reader::new(text, self.ends[row] as usize);
                             match reader.far_string(value) {
                                 Some(quote) => end = quote,
                                 None => {
@@ -303,7 +308,7 @@ impl Routes {
                         let stops = window(text, value).map_or(0, S::scalar_stops);
                         let mut end = value + stops.trailing_zeros() as usize;
                         if stops == 0 {
-                            let reader = Reader::new(text, at, self.ends[row] as usize);
+                            let reader = Reader::new(text, self.ends[row] as usize);
                             match reader.far_scalar(value) {
                                 Some(stop) => end = stop,
                                 None => {
@@ -323,10 +328,8 @@ impl Routes {
                             strayed |= 1 << row;
                             continue;
                         }
-                        // A message's own beginning is not known here, and matters only to its UTF-8,
-                        // which may as well be checked from here on.
-                        let mut reader = Reader::new(text, at, self.ends[row] as usize);
-                        match other_value::<S>(layout, &mut reader, step, at + len, row, found) {
+                        let reader = Reader::new(text, self.ends[row] as usize);
+                        match other_value::<S>(layout, &reader, step, at + len, row, found) {
                             Some(behind) => self.at[row] = behind as u32,
                             None => odd |= 1 << row,
                         }
@@ -424,6 +427,9 @@ impl Routes {
         let begun =
             self.routes.get(usize::from(stray.route)).and_then(|route| route.steps.get(..stray.steps));
         let begun = begun.unwrap_or_default();
+        if begun.len() + way.len() > STEPS {
+            return;
+        }
         let begun_hash = begun.last().map_or(0, |step| step.hash);
         let hash = way.iter().fold(begun_hash, |hash, trace| trace.hash(hash));
         if let Some(known) = self.routes.iter().position(|route| route.hash == hash) {
@@ -504,7 +510,7 @@ fn without_some(steps: &[Step], place: usize, text: &[u8], at: usize, end: usize
 #[inline(never)]
 fn other_value<S: Simd>(
     layout: &Layout,
-    reader: &mut Reader<'_>,
+    reader: &Reader<'_>,
     step: &Step,
     at: usize,
     row: usize,
