@@ -1,6 +1,10 @@
 //! Benchmarks of Situs. `benches/README.md` says what each measures, in which units and against whom.
 
-#![allow(clippy::print_stdout, reason = "results go to standard output")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "results go to standard output, and what a rival cannot read beside it"
+)]
 
 mod allocations;
 mod corpus;
