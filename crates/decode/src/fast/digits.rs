@@ -311,7 +311,9 @@ mod tests {
             "nan",
             "\u{e9}1",
         ];
-        let random = (0..60_000).map(move |_| {
+        // Miri takes its time.
+        let count = if cfg!(miri) { 200 } else { 60_000 };
+        let random = (0..count).map(move |_| {
             let digits = |count: u64, below: &mut dyn FnMut(u64) -> u64| -> String {
                 (0..count).map(|_| char::from(b'0' + below(10) as u8)).collect()
             };
@@ -362,6 +364,6 @@ mod tests {
                 others += usize::from(written.is_none());
             }
         }
-        assert!(numbers > 50_000 && others > 20_000, "{numbers} {others}");
+        assert!(cfg!(miri) || numbers > 50_000 && others > 20_000, "{numbers} {others}");
     }
 }
