@@ -53,15 +53,43 @@ impl TimeReading {
     pub(crate) const NONE: Self = Self::Missing(Code::Null);
 }
 
+/// What sources write where they have no value.
+const UNAVAILABLE: &str = "UNAVAILABLE";
+
+/// Whether a text of this length may mean that there is no value, whatever the field.
+#[inline(always)]
+pub(crate) const fn may_be_missing(len: usize) -> bool {
+    (len == 0) | (len == UNAVAILABLE.len())
+}
+
 /// Whether a text means that there is no value, wherever it stands.
 pub(crate) fn sentinel(leaf: &Leaf, text: &str) -> Option<Code> {
     match text.len() {
         0 => Some(Code::Empty),
-        11 if text == "UNAVAILABLE" => Some(Code::Unavailable),
+        len if may_be_missing(len) && text == UNAVAILABLE => Some(Code::Unavailable),
         _ if !leaf.sentinels.is_empty() && leaf.sentinels.iter().any(|known| **known == *text) => {
             Some(Code::Sentinel)
         }
         _ => None,
+    }
+}
+
+/// Adds a note to a row's quality.
+pub(crate) fn add_note(quality: &mut String, name: &str, code: Code) {
+    if !quality.is_empty() {
+        quality.push(';');
+    }
+    quality.push_str(name);
+    quality.push(':');
+    quality.push_str(code.word());
+}
+
+/// The time of a row whose source gives none: the broker's, else that at which the message was taken.
+pub(crate) fn outside_time(broker_ms: Option<i64>, received_us: i64) -> (Option<Instant>, Code) {
+    let broker = broker_ms.and_then(|ms| ms.checked_mul(1000)).and_then(Instant::from_microseconds);
+    match broker {
+        Some(time) => (Some(time), Code::Broker),
+        None => (Instant::from_microseconds(received_us), Code::Ingest),
     }
 }
 

@@ -155,12 +155,7 @@ impl State {
 
     /// Notes the quality of a value that is missing or doubtful.
     pub(super) fn note(&mut self, name: &str, code: Code) {
-        if !self.quality.is_empty() {
-            self.quality.push(';');
-        }
-        self.quality.push_str(name);
-        self.quality.push(':');
-        self.quality.push_str(code.word());
+        read::add_note(&mut self.quality, name, code);
     }
 
     /// Notes a missing value and counts it.
@@ -276,13 +271,10 @@ impl State {
             }
         }
         self.notes.times_from_broker += 1;
-        let broker = context.envelope.raw.broker_time_ms.and_then(|ms| ms.checked_mul(1000));
-        if let Some(time) = broker.and_then(Instant::from_microseconds) {
-            self.note("event_time", Code::Broker);
-            return Ok(time);
-        }
-        self.note("event_time", Code::Ingest);
-        match Instant::from_microseconds(context.envelope.received_us) {
+        let envelope = &context.envelope;
+        let (time, code) = read::outside_time(envelope.raw.broker_time_ms, envelope.received_us);
+        self.note("event_time", code);
+        match time {
             Some(time) => Ok(time),
             None => fault(RejectCode::BadTime, 0),
         }

@@ -54,8 +54,8 @@ const POINTS: [[u32; 17]; 2] = {
 /// A number of up to sixteen characters behind its sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plain {
-    pub(super) negative: bool,
-    pub(super) mantissa: u64,
+    negative: bool,
+    mantissa: u64,
     /// Digits after the point.
     fraction: u32,
     /// There is no point.
@@ -76,7 +76,7 @@ impl Plain {
 
     /// The number, if it is written as a whole one.
     #[inline(always)]
-    pub(super) fn integer(self) -> Option<i64> {
+    fn integer(self) -> Option<i64> {
         // Sixteen digits fit.
         let value = self.mantissa as i64;
         let sign = -i64::from(self.negative);
@@ -95,7 +95,7 @@ pub(super) fn plain<S: Simd>(text: &[u8], start: usize, end: usize) -> Option<Pl
 
 /// The number that begins at `start`, as [`plain`] gives it, and where it ends.
 #[inline(always)]
-pub(super) fn leading<S: Simd>(text: &[u8], start: usize) -> Option<(Plain, usize)> {
+fn leading<S: Simd>(text: &[u8], start: usize) -> Option<(Plain, usize)> {
     let negative = *text.get(start)? == b'-';
     let start = start + usize::from(negative);
     let window = window(text, start)?;

@@ -12,7 +12,7 @@ use super::span::{Kind, Span};
 use super::{bits, entry};
 use crate::builders::Builders;
 use crate::columns::Full;
-use crate::decoder::read::Code;
+use crate::decoder::read::{Code, add_note, outside_time};
 use crate::plan::{self, Leaf, Op, Plan, Target};
 use crate::time::{Instant, TimeFormat};
 
@@ -71,6 +71,14 @@ impl Times {
             return None;
         }
         Instant::new(self.seconds[row & (ROWS - 1)], self.nanoseconds[row & (ROWS - 1)])
+    }
+
+    #[inline(always)]
+    fn put(&mut self, row: usize, time: Instant) {
+        let row = row & (ROWS - 1);
+        self.seconds[row] = time.seconds();
+        self.nanoseconds[row] = time.subsecond();
+        self.valid |= 1 << row;
     }
 
     /// Microseconds since the epoch; anything where there is no time.
@@ -246,7 +254,7 @@ impl Maker {
                 for (value, row) in values.iter_mut().zip(rows.clone()) {
                     *value = times.microseconds(row);
                 }
-                let valid = times.valid >> rows.start & (bits::first(rows.len()));
+                let valid = times.valid >> rows.start & bits::first(rows.len());
                 builders.timestamp[*column].extend(&values[..rows.len()], valid);
             }
             plan::Kind::Nothing => self.read_times(given, leaf, cells, rows)?,
@@ -295,7 +303,7 @@ impl Maker {
         values: &mut [R::Item; ROWS],
         mut found: u64,
     ) -> Result<u64, Odd> {
-        let mut rest = !found & (bits::first(rows.len()));
+        let mut rest = !found & bits::first(rows.len());
         while let Some(i) = bits::next(&mut rest) {
             let row = rows.start + i;
             match R::read(given, Some(leaf), cells[row & (ROWS - 1)]) {
@@ -333,7 +341,7 @@ impl Maker {
                     let spans = cells[rows.clone()].iter();
                     valid = column.known_keys(given.text, spans.map(|span| span.short_text()), &mut keys);
                 }
-                let mut rest = !valid & (bits::first(rows.len()));
+                let mut rest = !valid & bits::first(rows.len());
                 while let Some(i) = bits::next(&mut rest) {
                     let row = rows.start + i;
                     match R::read(given, leaf, cells[row & (ROWS - 1)]) {
@@ -392,10 +400,7 @@ impl Maker {
             while let Some(i) = bits::next(&mut found) {
                 // Out of its range, another format may hold it.
                 if let Some(time) = epoch.read_whole(values[i & (ROWS - 1)]) {
-                    let row = (rows.start + i) & (ROWS - 1);
-                    times.seconds[row] = time.seconds();
-                    times.nanoseconds[row] = time.subsecond();
-                    times.valid |= 1 << row;
+                    times.put(rows.start + i, time);
                     rest &= !(1 << i);
                 }
             }
@@ -404,9 +409,7 @@ impl Maker {
             let row = rows.start + i;
             match time(given, leaf, formats, accepts, clock, cells[row & (ROWS - 1)]) {
                 Value::Some((time, assumed)) => {
-                    times.seconds[row & (ROWS - 1)] = time.seconds();
-                    times.nanoseconds[row & (ROWS - 1)] = time.subsecond();
-                    times.valid |= 1 << row;
+                    times.put(row, time);
                     if assumed {
                         self.notes.push(Note { row: row as u8, about, code: Code::ZoneAssumed });
                     }
@@ -458,12 +461,8 @@ impl Maker {
 
     #[cold]
     fn outside_time(&mut self, given: Given<'_>, row: usize) -> Result<Instant, Odd> {
-        let broker = given.raw.broker_time_ms(given.chunk.messages[row] as usize);
-        let (time, code) =
-            match broker.and_then(|ms| ms.checked_mul(1000)).and_then(Instant::from_microseconds) {
-                Some(time) => (Some(time), Code::Broker),
-                None => (Instant::from_microseconds(given.raw.received_us()), Code::Ingest),
-            };
+        let broker_ms = given.raw.broker_time_ms(given.chunk.messages[row] as usize);
+        let (time, code) = outside_time(broker_ms, given.raw.received_us());
         self.note(row, About::EventTime, code);
         time.ok_or(Odd(row))
     }
@@ -510,16 +509,12 @@ impl Maker {
         for row in rows {
             self.quality.clear();
             while let Some(note) = notes.next_if(|note| usize::from(note.row) == row) {
-                if !self.quality.is_empty() {
-                    self.quality.push(';');
-                }
-                self.quality.push_str(match note.about {
+                let name = match note.about {
                     About::Leaf(leaf) => &given.plan.leaves[leaf as usize].name,
                     About::Device => "device",
                     About::EventTime => "event_time",
-                });
-                self.quality.push(':');
-                self.quality.push_str(note.code.word());
+                };
+                add_note(&mut self.quality, name, note.code);
             }
             if self.quality.is_empty() {
                 builders.quality.null();

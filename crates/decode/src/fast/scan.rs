@@ -421,10 +421,13 @@ impl Scanner {
     }
 
     fn unknown_node(&mut self, shape: u16, name: &[u8]) -> Option<u16> {
+        if name.len() > UNKNOWN_NAME {
+            return None;
+        }
         if let Some(node) = self.unknown.get(&(shape, Box::from(name))) {
             return Some(*node);
         }
-        if self.unknown.len() >= UNKNOWN_KEYS || name.len() > UNKNOWN_NAME {
+        if self.unknown.len() >= UNKNOWN_KEYS {
             return None;
         }
         let node = u16::try_from(self.nodes.len()).ok().filter(|node| *node != END)?;

@@ -1,5 +1,7 @@
 //! Where values stand.
 
+use crate::decoder::read::may_be_missing;
+
 /// What kind of value a span is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -66,12 +68,12 @@ impl Span {
         (self.0 >> 32) as usize & (MAX_TEXT - 1)
     }
 
-    /// Start and length of a string that has up to sixteen bytes and means a text without doubt: it is
-    /// neither empty nor as long as `UNAVAILABLE`. Anything else has the length 0.
+    /// Start and length of a string that has up to sixteen bytes and means a text without doubt. Anything
+    /// else has the length 0.
     #[inline(always)]
     pub(super) fn short_text(self) -> (usize, usize) {
         let len = self.end().wrapping_sub(self.start());
-        let is_plain = self.is(Kind::String) & (len <= 16) & (len != 11);
+        let is_plain = self.is(Kind::String) & (len <= 16) & !may_be_missing(len);
         (self.start(), if is_plain { len } else { 0 })
     }
 }

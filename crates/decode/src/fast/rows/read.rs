@@ -1,12 +1,12 @@
 //! Values, one by one.
 
 use super::Given;
-use crate::decoder::read::{Code, not_finite, sentinel};
+use crate::decoder::read::{Code, may_be_missing, not_finite, sentinel};
 use crate::fast::clock::{Accepts, Clock};
 use crate::fast::digits;
 use crate::fast::simd::Base;
 use crate::fast::span::{Kind, Span};
-use crate::number::{self, Written};
+use crate::number::{Written, written};
 use crate::plan::Leaf;
 use crate::time::{Instant, TimeFormat};
 
@@ -22,8 +22,7 @@ pub(super) enum Value<T> {
 /// Where a text stands.
 pub(super) type Place = (usize, usize);
 
-/// A way to read values for a column. Types instead of closures, so that all of it is built into the
-/// functions that enable instructions.
+/// A way to read values for a column.
 pub(super) trait Read {
     type Item: Copy + Default;
 
@@ -53,14 +52,7 @@ impl Read for Double {
 
     #[inline(always)]
     fn read(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<f64> {
-        if span.is(Kind::Number) {
-            return digits::double::<Base>(given.text, span.start(), span.end())
-                .map_or(Value::Odd, Value::Some);
-        }
-        match span.kind() {
-            Kind::Absent => Value::Absent,
-            _ => in_string(given, leaf, span, digits::double::<Base>),
-        }
+        number(given, leaf, span, digits::double::<Base>)
     }
 }
 
@@ -69,14 +61,7 @@ impl Read for Long {
 
     #[inline(always)]
     fn read(given: Given<'_>, leaf: Option<&Leaf>, span: Span) -> Value<i64> {
-        if span.is(Kind::Number) {
-            return digits::integer::<Base>(given.text, span.start(), span.end())
-                .map_or(Value::Odd, Value::Some);
-        }
-        match span.kind() {
-            Kind::Absent => Value::Absent,
-            _ => in_string(given, leaf, span, digits::integer::<Base>),
-        }
+        number(given, leaf, span, digits::integer::<Base>)
     }
 }
 
@@ -172,6 +157,21 @@ impl Read for OutsideDevice {
     }
 }
 
+/// A number, be it in a string, as `read` reads it.
+#[inline(always)]
+fn number<T>(
+    given: Given<'_>,
+    leaf: Option<&Leaf>,
+    span: Span,
+    read: impl Fn(&[u8], usize, usize) -> Option<T>,
+) -> Value<T> {
+    match span.kind() {
+        Kind::Number => read(given.text, span.start(), span.end()).map_or(Value::Odd, Value::Some),
+        Kind::Absent => Value::Absent,
+        _ => in_string(given, leaf, span, read),
+    }
+}
+
 /// A number in a string, or why there is none.
 #[inline(never)]
 fn in_string<T>(
@@ -200,7 +200,7 @@ fn in_string<T>(
 #[inline(always)]
 pub(super) fn missing_text(given: Given<'_>, leaf: &Leaf, span: Span) -> Option<Code> {
     let len = span.end() - span.start();
-    if leaf.sentinels.is_empty() & (len != 0) & (len != 11) {
+    if leaf.sentinels.is_empty() & !may_be_missing(len) {
         return None;
     }
     rare_missing_text(given, leaf, span)
@@ -239,7 +239,7 @@ pub(super) fn time(
         Kind::Number => {
             // Decimals are left to the general path, which reads them exactly.
             let text = given.str(span).unwrap_or_default();
-            let is_whole = number::written(text.as_bytes()) == Some(Written::Whole);
+            let is_whole = written(text.as_bytes()) == Some(Written::Whole);
             let value = if is_whole { text.parse().ok() } else { None };
             value
                 .and_then(|value| formats.iter().find_map(|format| format.read_whole(value)))

@@ -100,9 +100,7 @@ impl Step {
             hash,
         })
     }
-}
 
-impl Step {
     /// Whether the text of a message that ends at `end` goes on with this step at `at`, as far as the
     /// first byte of its value. If so, the step will be taken or the message is odd.
     fn is_next(&self, text: &[u8], at: usize, end: usize) -> bool {
