@@ -1,8 +1,8 @@
 //! What happens when the group gives partitions and takes them away.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{Consumer as _, RebalanceProtocol};
@@ -10,22 +10,32 @@ use rdkafka::{Offset, TopicPartitionList};
 use situs_model::store::Advice;
 use situs_model::{NextOffset, Source};
 
-use crate::intake::{IngestError, Intake};
+use crate::intake::{IngestError, Intake, Partition};
 use crate::kafka::Rebalance;
-use crate::partition::Partition;
+use crate::worker::Adopted;
 
 /// How long an assignment waits for the settled offsets: well below `max.poll.interval.ms`.
 const SETTLED_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Intake<'_> {
-    /// Starts partitions again at their settled offsets, dropping what is buffered of them.
+    /// Starts partitions again at their settled offsets, dropping what is buffered of them (and of others
+    /// of the same pipeline, which start again too).
     pub(crate) fn rewind(&mut self, sources: &[Source]) -> Result<(), IngestError> {
-        let list: Vec<(String, i32)> = sources
-            .iter()
-            .filter(|source| self.place(source).is_some())
-            .map(|source| (source.topic.to_string(), source.partition))
-            .collect();
-        self.drop_partitions(&list);
+        let mut again: Vec<Source> =
+            sources.iter().filter(|source| self.place(source).is_some()).cloned().collect();
+        if again.is_empty() {
+            return Ok(());
+        }
+        // No worker may read between the moment in which it forgets a partition and the one in which
+        // messages come from the new position.
+        self.workers.hold()?;
+        let others = self.workers.forget(&again)?;
+        // One more turn: those others have nothing buffered any more, but they have positions.
+        again.extend(others);
+        self.workers.forget(&again)?;
+        self.remove(&again);
+        let list: Vec<(String, i32)> =
+            again.iter().map(|source| (source.topic.to_string(), source.partition)).collect();
         let assignment = self.settled_assignment(&list)?;
         for element in assignment.elements() {
             self.consumer.seek(
@@ -35,6 +45,7 @@ impl Intake<'_> {
                 Duration::from_secs(10),
             )?;
         }
+        self.workers.go();
         Ok(())
     }
 
@@ -53,9 +64,8 @@ impl Intake<'_> {
         self.metrics.rebalances.with_label_values(&["assign"]).inc();
         let cooperative = self.is_cooperative();
         if !cooperative {
-            let all: Vec<_> =
-                self.partitions.iter().map(|p| (p.source.topic.to_string(), p.source.partition)).collect();
-            self.drop_partitions(&all);
+            let all: Vec<Source> = self.partitions.iter().map(|p| p.source.clone()).collect();
+            self.drop_partitions(&all)?;
         }
         // The group waits for an answer, whatever happens here; without one the consumer cannot even
         // be closed.
@@ -67,12 +77,6 @@ impl Intake<'_> {
             self.consumer.incremental_assign(&assignment)?;
         } else {
             self.consumer.assign(&assignment)?;
-        }
-        // The client remembers that a partition was paused, even over a revocation.
-        if self.paused {
-            self.consumer.pause(&assignment)?;
-        } else {
-            self.consumer.resume(&assignment)?;
         }
         result?;
         self.control.assigned.store(true, Ordering::Relaxed);
@@ -115,16 +119,11 @@ impl Intake<'_> {
 
     /// Takes partitions up at their settled offsets; the list to assign or to seek to.
     fn settled_assignment(&mut self, list: &[(String, i32)]) -> Result<TopicPartitionList, IngestError> {
-        let sources: Vec<Source> = list
-            .iter()
-            .map(|(topic, partition)| Source {
-                cluster: self.config.cluster.clone(),
-                topic: self.topic(topic),
-                partition: *partition,
-            })
-            .collect();
+        let sources: Vec<Source> =
+            list.iter().map(|(topic, partition)| self.source(topic, *partition)).collect();
         let settled = self.settled_offsets(&sources)?;
         let mut assignment = TopicPartitionList::new();
+        let mut adopted: BTreeMap<usize, Vec<Adopted>> = BTreeMap::new();
         for source in sources {
             let Some(stage) = self.stage_of_topic.get(&source.topic).copied() else { continue };
             let settled = settled.get(&source).copied();
@@ -138,18 +137,25 @@ impl Intake<'_> {
                     .with_label_values(&[&*source.topic, partition.as_str()])
                     .set(settled.0);
             }
-            self.index.insert((source.topic.clone(), source.partition), self.partitions.len());
-            self.partitions.push(Partition {
-                source,
+            let position = Arc::new(AtomicI64::new(settled.map_or(-1, |settled| settled.0)));
+            self.control
+                .positions
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert((source.topic.clone(), source.partition), position.clone());
+            let worker = self.workers.choose();
+            adopted.entry(worker).or_default().push(Adopted {
+                source: source.clone(),
                 stage,
-                next: settled,
                 settled,
-                fresh: true,
-                raw: None,
-                raw_since: Instant::now(),
-                newest_broker_ms: None,
-                target,
+                position: position.clone(),
             });
+            self.index.insert((source.topic.clone(), source.partition), self.partitions.len());
+            self.partitions.push(Partition { source, stage, worker, settled, position, target });
+        }
+        // Before anything is fetched, so that no message comes by another way.
+        for (worker, partitions) in adopted {
+            self.workers.adopt(worker, partitions)?;
         }
         Ok(assignment)
     }
@@ -158,19 +164,19 @@ impl Intake<'_> {
         matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative)
     }
 
-    fn topic(&self, name: &str) -> Arc<str> {
-        self.stage_of_topic.get_key_value(name).map_or_else(|| name.into(), |(topic, _)| topic.clone())
-    }
-
     /// Flushes what is buffered of revoked partitions, within the drain time, and gives them up.
     fn revoke(&mut self, list: &[(String, i32)]) -> Result<(), IngestError> {
         let lost = self.consumer.assignment_lost();
         let kind = if lost { "lost" } else { "revoke" };
         self.metrics.rebalances.with_label_values(&[kind]).inc();
         tracing::info!(event = "revoked", partitions = list.len(), lost, "partitions revoked");
+        // Else there would always be more to flush.
+        self.workers.hold()?;
         // The group waits for an answer, whatever happens here.
-        let result = self.let_go(list, lost);
-        self.drop_partitions(list);
+        let sources: Vec<Source> =
+            list.iter().map(|(topic, partition)| self.source(topic, *partition)).collect();
+        let result = self.let_go(&sources, lost);
+        let dropped = self.drop_partitions(&sources);
         let mut assignment = TopicPartitionList::new();
         for (topic, partition) in list {
             assignment.add_partition(topic, *partition);
@@ -181,22 +187,25 @@ impl Intake<'_> {
             self.consumer.unassign()?;
         }
         self.control.assigned.store(!self.partitions.is_empty(), Ordering::Relaxed);
-        result
+        result?;
+        // What was buffered of others of the same pipelines went with them.
+        self.rewind(&dropped?)?;
+        self.workers.go();
+        Ok(())
     }
 
     /// Settles what can be settled of partitions before they are given up, and ends what is still
     /// under way then. An attempt that has reached the disk may still land after it was ended here;
     /// the next owner then finds it committed and stores nothing twice (`model::decide`).
-    fn let_go(&mut self, list: &[(String, i32)], lost: bool) -> Result<(), IngestError> {
+    fn let_go(&mut self, leaving: &[Source], lost: bool) -> Result<(), IngestError> {
         if !lost {
-            self.turn_all()?;
             let deadline = Instant::now() + self.config.drain_timeout;
             if !self.flush_all(deadline)? {
                 tracing::warn!(event = "drain-timeout", "not everything was flushed before the revocation");
             }
         }
         let stages: BTreeSet<usize> =
-            list.iter().filter_map(|(topic, _)| self.stage_of_topic.get(topic.as_str()).copied()).collect();
+            leaving.iter().filter_map(|source| self.stage_of_topic.get(&source.topic).copied()).collect();
         for stage in &stages {
             if let Some((task, _)) = self.tasks.get_mut(stage) {
                 task.abort();
@@ -210,15 +219,12 @@ impl Intake<'_> {
         for stage in stages {
             let Some((_, bytes)) = self.tasks.remove(&stage) else { continue };
             self.flushing[stage] = false;
-            self.flushing_bytes = self.flushing_bytes.saturating_sub(bytes);
+            self.held.flushing.fetch_sub(bytes, Ordering::Relaxed);
             // Its partitions that stay assigned have to be read again from their settled offsets.
-            let leaves = |source: &Source| {
-                list.iter().any(|(topic, number)| **topic == *source.topic && *number == source.partition)
-            };
             let staying: Vec<Source> = self
                 .partitions
                 .iter()
-                .filter(|partition| partition.stage == stage && !leaves(&partition.source))
+                .filter(|partition| partition.stage == stage && !leaving.contains(&partition.source))
                 .map(|partition| partition.source.clone())
                 .collect();
             self.rewind(&staying)?;
@@ -226,28 +232,25 @@ impl Intake<'_> {
         Ok(())
     }
 
-    /// Forgets partitions and drops what is buffered of them.
-    fn drop_partitions(&mut self, list: &[(String, i32)]) {
-        for (topic, number) in list {
-            let Some(place) = self
-                .partitions
-                .iter()
-                .position(|p| *p.source.topic == **topic && p.source.partition == *number)
-            else {
-                continue;
-            };
+    /// Forgets partitions and drops what is buffered of them. The others of which something buffered had
+    /// to be dropped too: they have to be read again.
+    fn drop_partitions(&mut self, sources: &[Source]) -> Result<Vec<Source>, IngestError> {
+        let others = self.workers.forget(sources);
+        self.remove(sources);
+        others
+    }
+
+    /// Takes partitions out of the lists.
+    fn remove(&mut self, sources: &[Source]) {
+        for source in sources {
+            let Some(place) = self.partitions.iter().position(|p| p.source == *source) else { continue };
             let partition = self.partitions.swap_remove(place);
-            if let Some(raw) = &partition.raw {
-                self.raw_bytes = self.raw_bytes.saturating_sub(raw.payload_bytes() as u64);
-            }
-            self.buffers[partition.stage].drop_source(&partition.source);
-            self.stages[partition.stage].forget(&partition.source);
-            let number = number.to_string();
-            let labels = [topic.as_str(), number.as_str()];
+            self.workers.release(partition.worker);
+            let number = source.partition.to_string();
+            let labels = [&*source.topic, number.as_str()];
             self.metrics.lag.remove_label_values(&labels).ok();
             self.metrics.settled_offset.remove_label_values(&labels).ok();
         }
-        self.last = 0;
         self.index = self
             .partitions
             .iter()

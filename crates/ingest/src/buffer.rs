@@ -1,20 +1,19 @@
-//! What a pipeline has read and not yet flushed.
+//! What a worker has read of a pipeline and not yet handed over to a flush.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use situs_model::{Counts, DecodeNotes, OffsetRange, Quarantined, ResidentBatch, Source, Split, ZoneId};
+use situs_model::store::RowEncoder;
+use situs_model::{Counts, DecodeNotes, OffsetRange, Quarantined, Source, ZoneId};
 
-/// Batches of one pipeline, with the offsets that they account for.
+/// Rows of one pipeline, encoded, with the offsets that they account for.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     pub(crate) shares: BTreeMap<Source, ShareBuffer>,
-    pub(crate) resident: BTreeMap<ZoneId, Vec<ResidentBatch>>,
+    /// The encoders of each zone: one until buffers of several workers are put together.
+    pub(crate) resident: BTreeMap<ZoneId, Vec<Box<dyn RowEncoder>>>,
     pub(crate) quarantined: Vec<Quarantined>,
-    /// Rows and quarantined messages.
-    pub(crate) rows: u64,
-    /// What all of it holds in memory.
-    pub(crate) bytes: u64,
+    quarantined_bytes: u64,
     /// When the oldest message came.
     pub(crate) since: Option<Instant>,
     /// The latest broker time, ms since the epoch.
@@ -30,60 +29,53 @@ pub(crate) struct ShareBuffer {
 }
 
 impl Buffer {
-    /// Adds a split batch that covers `range` of `source`, read at `since`.
+    /// Adds what was read of `range` of `source` since `since`, but for the rows themselves.
     pub(crate) fn add(
         &mut self,
         source: &Source,
-        range: OffsetRange,
-        split: Split,
+        share: ShareBuffer,
+        quarantined: Vec<Quarantined>,
         since: Instant,
         newest_broker_ms: Option<i64>,
     ) {
-        let Split { resident, quarantined, counts, notes } = split;
-        self.rows += counts.stored_rows() + quarantined.len() as u64;
-        for batch in resident {
-            self.bytes += batch.rows().get_array_memory_size() as u64;
-            self.resident.entry(batch.zone().clone()).or_default().push(batch);
-        }
-        self.bytes += quarantined.iter().map(|message| message.memory_size() as u64).sum::<u64>();
+        self.quarantined_bytes += quarantined.iter().map(|message| message.memory_size() as u64).sum::<u64>();
         self.quarantined.extend(quarantined);
         match self.shares.get_mut(source) {
-            Some(share) => {
-                share.range.end = range.end;
-                share.counts.add(&counts);
-                share.notes.add(&notes);
+            Some(there) => {
+                there.range.end = share.range.end;
+                there.counts.add(&share.counts);
+                there.notes.add(&share.notes);
             }
             None => {
-                self.shares.insert(source.clone(), ShareBuffer { range, counts, notes });
+                self.shares.insert(source.clone(), share);
             }
         }
         self.since = Some(self.since.map_or(since, |earlier| earlier.min(since)));
         self.newest_broker_ms = self.newest_broker_ms.max(newest_broker_ms);
     }
 
-    /// Drops everything of one partition.
-    pub(crate) fn drop_source(&mut self, source: &Source) {
-        if self.shares.remove(source).is_none() {
-            return;
+    /// Puts the buffer of another worker, which holds other partitions, to this one.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.shares.extend(other.shares);
+        for (zone, encoders) in other.resident {
+            self.resident.entry(zone).or_default().extend(encoders);
         }
-        for batches in self.resident.values_mut() {
-            batches.retain(|batch| batch.source() != source);
-        }
-        self.resident.retain(|_, batches| !batches.is_empty());
-        self.quarantined.retain(|message| &message.source != source);
-        if self.shares.is_empty() {
-            *self = Self::default();
-        } else {
-            self.recount();
-        }
+        self.quarantined.extend(other.quarantined);
+        self.quarantined_bytes += other.quarantined_bytes;
+        self.since = self.since.into_iter().chain(other.since).min();
+        self.newest_broker_ms = self.newest_broker_ms.max(other.newest_broker_ms);
     }
 
-    fn recount(&mut self) {
-        let batches = || self.resident.values().flatten();
-        self.rows = batches().map(|batch| batch.rows().num_rows() as u64).sum::<u64>()
-            + self.quarantined.len() as u64;
-        self.bytes = batches().map(|batch| batch.rows().get_array_memory_size() as u64).sum::<u64>()
-            + self.quarantined.iter().map(|message| message.memory_size() as u64).sum::<u64>();
+    /// Rows and quarantined messages.
+    pub(crate) fn rows(&self) -> u64 {
+        let rows = self.resident.values().flatten().map(|encoder| encoder.rows()).sum::<u64>();
+        rows + self.quarantined.len() as u64
+    }
+
+    /// What all of it holds in memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        let rows = self.resident.values().flatten().map(|encoder| encoder.memory_size()).sum::<u64>();
+        rows + self.quarantined_bytes
     }
 
     /// Whether there is nothing to flush.

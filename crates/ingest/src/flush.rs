@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use futures::future::join_all;
 use situs_model::invariant::{self, Invariant};
 use situs_model::store::{
-    Advice, Append, AppendQuarantine, Appended, FlushFacts, HomeStore, Share, StoreError, ZoneStore,
+    Advice, Append, AppendQuarantine, Appended, FlushFacts, HomeStore, RowEncoder, Share, StoreError,
+    ZoneStore,
 };
 use situs_model::{
     Counts, DecodeNotes, Quarantined, Receipt, ResidentBatch, StoreIdentity, StoreReceipt, TableName, ZoneId,
@@ -18,6 +19,7 @@ use situs_model::{
 use situs_observe::Metrics;
 
 use crate::config::Stores;
+use crate::intake::IngestError;
 
 /// A buffer taken for flushing.
 #[derive(Debug)]
@@ -25,7 +27,7 @@ pub(crate) struct Job {
     pub(crate) facts: FlushFacts,
     pub(crate) table: TableName,
     pub(crate) shares: Vec<(Share, Counts, DecodeNotes)>,
-    pub(crate) resident: BTreeMap<ZoneId, Vec<ResidentBatch>>,
+    pub(crate) resident: BTreeMap<ZoneId, Vec<Box<dyn RowEncoder>>>,
     pub(crate) quarantined: Vec<Quarantined>,
     pub(crate) bytes: u64,
     pub(crate) newest_broker_ms: Option<i64>,
@@ -95,12 +97,10 @@ impl Flusher {
             }
         }
 
-        let mut appends = Vec::new();
-        for (zone, batches) in resident {
-            appends.push(self.zone_append(zone, batches, &table, &only_shares, &facts)?);
-        }
         let zones = join_all(
-            appends.iter().map(|(store, append)| self.persist(store.identity(), || store.append(append))),
+            resident
+                .into_iter()
+                .map(|(zone, encoders)| self.append_zone(zone, encoders, &table, &only_shares, &facts)),
         );
         let quarantine = async {
             if quarantined.is_empty() {
@@ -114,16 +114,15 @@ impl Flusher {
         let (zones, quarantine) = futures::join!(zones, quarantine);
 
         let mut store_receipts = Vec::new();
-        for ((store, _), appended) in appends.iter().zip(zones) {
-            let appended = appended?;
+        for appended in zones {
+            let (identity, appended) = appended?;
             self.observe_append(&appended);
-            store_receipts.push(receipt_of(store.identity(), appended));
+            store_receipts.push(receipt_of(&identity, appended));
         }
         let quarantine = quarantine?.map(|appended| {
             self.observe_append(&appended);
             receipt_of(self.stores.home.identity(), appended)
         });
-        drop(appends);
 
         let created_us = now_us();
         let receipts: Vec<Receipt> = shares
@@ -158,35 +157,62 @@ impl Flusher {
         Ok(())
     }
 
-    /// Gets the permits for a zone's batches.
-    fn zone_append(
+    /// Ends the encoding of a zone's rows and appends them.
+    async fn append_zone(
         &self,
         zone: ZoneId,
-        batches: Vec<ResidentBatch>,
+        encoders: Vec<Box<dyn RowEncoder>>,
         table: &TableName,
         shares: &[Share],
         facts: &FlushFacts,
-    ) -> Result<(&dyn ZoneStore, Append), Outcome> {
-        // `split` only makes batches of zones that have a store, so both failures are bugs; they stop
-        // the process rather than let a row lie in the wrong place.
-        let Some(store) = self.stores.zones.get(&zone) else {
-            return Err(Outcome::Stopped(format!("zone {zone} has no store at this home")));
+    ) -> Result<(StoreIdentity, Appended), Outcome> {
+        let store = self.store(&zone).map_err(|error| Outcome::Stopped(error.to_string()))?.clone();
+        let started = Instant::now();
+        let finished = {
+            let (store, facts) = (store.clone(), facts.clone());
+            tokio::task::spawn_blocking(move || store.finish(encoders, &facts)).await
         };
-        let mut permitted = Vec::with_capacity(batches.len());
-        for batch in batches {
-            permitted.push(permit(batch, store.identity()).map_err(|refused| {
-                self.metrics.permits_refused.with_label_values(&[zone.as_str()]).inc();
-                self.broken(Invariant::Res1);
-                Outcome::Stopped(refused.to_string())
-            })?);
+        let rows = match finished {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(error)) => return Err(Outcome::Stopped(error.to_string())),
+            // A panic's text could hold anything, so it is not repeated.
+            Err(_) => return Err(Outcome::Stopped("encoding the rows panicked".to_owned())),
+        };
+        self.metrics.flush_seconds.with_label_values(&["encode"]).observe(started.elapsed().as_secs_f64());
+        let append = Append { table: table.clone(), shares: shares.to_vec(), rows, facts: facts.clone() };
+        let appended = self.persist(store.identity(), || store.append(&append)).await?;
+        Ok((store.identity().clone(), appended))
+    }
+
+    fn store(&self, zone: &ZoneId) -> Result<&Arc<dyn ZoneStore>, IngestError> {
+        // `split` only makes batches of zones that have a store, so this is a bug; it stops the process
+        // rather than let a row lie in the wrong place.
+        self.stores.zones.get(zone).ok_or_else(|| IngestError::NoStore(zone.clone()))
+    }
+
+    /// Gets the permit for a batch, and encodes it with the rows of its zone.
+    pub(crate) fn encode(
+        &self,
+        batch: ResidentBatch,
+        encoders: &mut BTreeMap<ZoneId, Vec<Box<dyn RowEncoder>>>,
+    ) -> Result<(), IngestError> {
+        let store = self.store(batch.zone())?;
+        let zone = store.identity().zone.clone();
+        let permitted = permit(batch, store.identity()).map_err(|refused| {
+            self.metrics.permits_refused.with_label_values(&[zone.as_str()]).inc();
+            self.broken(Invariant::Res1);
+            refused
+        })?;
+        let encoders = encoders.entry(zone).or_default();
+        match encoders.first_mut() {
+            Some(encoder) => encoder.write(permitted)?,
+            None => {
+                let mut encoder = store.encoder();
+                encoder.write(permitted)?;
+                encoders.push(encoder);
+            }
         }
-        let append = Append {
-            table: table.clone(),
-            shares: shares.to_vec(),
-            batches: permitted,
-            facts: facts.clone(),
-        };
-        Ok((&**store, append))
+        Ok(())
     }
 
     /// Tries until it is done, or until trying makes no sense any more. Each attempt reads first
@@ -227,7 +253,6 @@ impl Flusher {
     }
 
     fn observe_append(&self, appended: &Appended) {
-        self.metrics.flush_seconds.with_label_values(&["encode"]).observe(appended.encode.as_secs_f64());
         self.metrics.flush_seconds.with_label_values(&["commit"]).observe(appended.commit.as_secs_f64());
     }
 

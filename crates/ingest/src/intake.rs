@@ -1,35 +1,32 @@
-//! The loop that owns the consumer and everything that is not yet in a flush.
+//! The loop that owns the consumer: it follows the group's assignments, starts flushes and keeps count
+//! of what is settled. Messages go to the workers.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
+use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
-use situs_model::invariant::{self, Invariant};
+use situs_model::invariant::Invariant;
 use situs_model::store::{FlushFacts, Share, StoreError};
-use situs_model::{Counts, NextOffset, Source, ZoneId};
+use situs_model::{ContentVersion, Counts, NextOffset, Pipeline, Refused, Source, ZoneId};
 use situs_observe::Metrics;
 use tokio::runtime::Handle;
 
-use crate::buffer::Buffer;
 use crate::config::{Config, Stores};
 use crate::flush::{Ended, Flusher, Job, Outcome};
+use crate::held::Held;
 use crate::kafka::{self, Context};
-use crate::partition::{Partition, client_position, find, look_for_deleted, take};
+use crate::partition::client_position;
 use crate::stage::{Stage, StageError};
+use crate::workers::Workers;
 
-/// A raw batch is decoded when it has this many messages or bytes, or is this old.
-const BATCH_MESSAGES: usize = 16_384;
-const BATCH_BYTES: usize = 4 << 20;
-const BATCH_AGE: Duration = Duration::from_millis(100);
-/// How long an idle poll waits.
-const IDLE_POLL: Duration = Duration::from_millis(20);
-/// Messages between two looks at timers and at ended flushes.
-const HOUSEKEEPING_MESSAGES: u32 = 1024;
+/// How long the loop waits for news of the group before it looks at everything else.
+const TICK: Duration = Duration::from_millis(10);
 
 /// Lets others stop a running intake and see how it does.
 #[derive(Debug, Default)]
@@ -37,7 +34,7 @@ pub struct Control {
     stop: AtomicBool,
     pub(crate) assigned: AtomicBool,
     lag: RwLock<Option<u64>>,
-    positions: RwLock<HashMap<(Arc<str>, i32), i64>>,
+    pub(crate) positions: RwLock<HashMap<(Arc<str>, i32), Arc<AtomicI64>>>,
 }
 
 impl Control {
@@ -66,7 +63,7 @@ impl Control {
     /// A producer that must not run ahead of an in-memory broker's retention looks here.
     pub fn position(&self, topic: &str, partition: i32) -> i64 {
         let positions = self.positions.read().unwrap_or_else(PoisonError::into_inner);
-        positions.get(&(topic.into(), partition)).copied().unwrap_or(0)
+        positions.get(&(topic.into(), partition)).map_or(0, |next| next.load(Ordering::Relaxed).max(0))
     }
 }
 
@@ -102,6 +99,18 @@ pub enum IngestError {
         /// Why.
         reason: String,
     },
+    /// A row was about to be written where it must not be.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// A zone has no store here, though rows were placed in it.
+    #[error("zone {0} has no store at this home")]
+    NoStore(ZoneId),
+    /// A worker cannot go on.
+    #[error("a worker {0}")]
+    Worker(&'static str),
+    /// A message came by another way than its worker's, so others may be missing there.
+    #[error("{0}: a message came outside of its worker's queue")]
+    Misdelivered(Source),
     /// Partitions went to another process while catching up.
     #[error("not caught up: partitions were given up to another process of the group")]
     Interrupted,
@@ -120,26 +129,50 @@ pub enum IngestError {
     },
 }
 
+/// An assigned partition.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) source: Source,
+    pub(crate) stage: usize,
+    /// The worker that owns it.
+    pub(crate) worker: usize,
+    pub(crate) settled: Option<NextOffset>,
+    /// The offset to read next, as its worker notes it; negative while nothing has come.
+    pub(crate) position: Arc<AtomicI64>,
+    /// With `until_caught_up`: where the partition ended at the assignment.
+    pub(crate) target: Option<i64>,
+}
+
+impl Partition {
+    fn next(&self) -> Option<i64> {
+        Some(self.position.load(Ordering::Relaxed)).filter(|next| *next >= 0)
+    }
+}
+
+/// What is the same in all workers' stages of a pipeline.
+#[derive(Debug)]
+pub(crate) struct Definition {
+    pub(crate) pipeline: Pipeline,
+    policy: ContentVersion,
+    schema: ContentVersion,
+}
+
 /// The intake's state; one thread owns it.
 pub(crate) struct Intake<'a> {
     pub(crate) config: &'a Config,
-    pub(crate) stages: Vec<Stage>,
+    pub(crate) definitions: Vec<Definition>,
     pub(crate) stage_of_topic: HashMap<Arc<str>, usize>,
-    pub(crate) buffers: Vec<Buffer>,
+    pub(crate) workers: Workers,
+    pub(crate) held: Arc<Held>,
     pub(crate) flushing: Vec<bool>,
     pub(crate) partitions: Vec<Partition>,
     pub(crate) index: HashMap<(Arc<str>, i32), usize>,
-    pub(crate) last: usize,
-    pub(crate) zones: BTreeSet<ZoneId>,
     pub(crate) flusher: Arc<Flusher>,
-    pub(crate) consumer: BaseConsumer<Context>,
+    pub(crate) consumer: Arc<BaseConsumer<Context>>,
     pub(crate) runtime: Handle,
     pub(crate) ended_sender: Sender<Ended>,
     pub(crate) ended: Receiver<Ended>,
     pub(crate) tasks: HashMap<usize, (tokio::task::JoinHandle<()>, u64)>,
-    pub(crate) flushing_bytes: u64,
-    pub(crate) raw_bytes: u64,
-    pub(crate) paused: bool,
     pub(crate) lag_at: Instant,
     pub(crate) summary: Summary,
     pub(crate) control: &'a Control,
@@ -148,25 +181,45 @@ pub(crate) struct Intake<'a> {
 
 /// Reads until told to stop (or, if so configured, until caught up), then drains.
 ///
-/// Blocks its thread; flushes run on `runtime`, which must be a multi-threaded one.
+/// Each element of `workers` holds the stages of all pipelines, in the same order, for one worker: one
+/// thread that reads, decodes, judges and encodes. Blocks its own thread; flushes run on `runtime`, which
+/// must be a multi-threaded one.
 ///
 /// # Errors
 /// [`IngestError`] says why it ended early. Whatever was not settled is read again after the next
 /// start; nothing is lost and nothing is stored twice.
+///
+/// # Panics
+/// Without workers.
 pub fn run(
     config: &Config,
-    stages: Vec<Stage>,
+    workers: Vec<Vec<Stage>>,
     stores: Stores,
     metrics: Arc<Metrics>,
     control: &Control,
     runtime: &Handle,
 ) -> Result<Summary, IngestError> {
-    let consumer = kafka::consumer(config, Context::new(metrics.clone()))?;
+    assert!(!workers.is_empty(), "an intake needs a worker");
+    let definitions: Vec<Definition> = workers[0]
+        .iter()
+        .map(|stage| Definition {
+            pipeline: stage.pipeline().clone(),
+            policy: stage.policy_version().clone(),
+            schema: stage.schema_version().clone(),
+        })
+        .collect();
+    let consumer = Arc::new(kafka::consumer(config, Context::new(metrics.clone()))?);
     let topics: Vec<Arc<str>> =
-        stages.iter().flat_map(|stage| stage.pipeline().topics.iter().cloned()).collect();
+        definitions.iter().flat_map(|definition| definition.pipeline.topics.iter().cloned()).collect();
     let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
     consumer.subscribe(&names)?;
-    tracing::info!(event = "subscribed", group = config.group, topics = names.join(","), "joining the group");
+    tracing::info!(
+        event = "subscribed",
+        group = config.group,
+        topics = names.join(","),
+        workers = workers.len(),
+        "joining the group"
+    );
     metrics.buffered_bytes_limit.set(i64::try_from(config.memory_bytes).unwrap_or(i64::MAX));
     for zone in stores.zones.keys() {
         metrics.store_writable.with_label_values(&[zone.as_str()]).set(1);
@@ -175,32 +228,31 @@ pub fn run(
         metrics.invariant_violations.with_label_values(&[word]);
     }
 
-    let stage_of_topic = stages
+    let stage_of_topic = definitions
         .iter()
         .enumerate()
-        .flat_map(|(index, stage)| stage.pipeline().topics.iter().map(move |topic| (topic.clone(), index)))
+        .flat_map(|(index, definition)| {
+            definition.pipeline.topics.iter().map(move |topic| (topic.clone(), index))
+        })
         .collect();
     let (ended_sender, ended) = channel();
-    let count = stages.len();
+    let held = Arc::new(Held::new(config.memory_bytes, workers.len(), definitions.len()));
+    let flusher = Arc::new(Flusher { stores, metrics: metrics.clone(), give_up: AtomicBool::new(false) });
     let mut intake = Intake {
         config,
-        stages,
+        workers: Workers::start(workers, &consumer, &flusher, &held)?,
+        held,
         stage_of_topic,
-        buffers: (0..count).map(|_| Buffer::default()).collect(),
-        flushing: vec![false; count],
+        flushing: vec![false; definitions.len()],
+        definitions,
         partitions: Vec::new(),
         index: HashMap::new(),
-        last: 0,
-        zones: stores.zone_ids(),
-        flusher: Arc::new(Flusher { stores, metrics: metrics.clone(), give_up: AtomicBool::new(false) }),
+        flusher,
         consumer,
         runtime: runtime.clone(),
         ended_sender,
         ended,
         tasks: HashMap::new(),
-        flushing_bytes: 0,
-        raw_bytes: 0,
-        paused: false,
         lag_at: Instant::now(),
         summary: Summary::default(),
         control,
@@ -216,9 +268,12 @@ pub fn run(
             Err(error)
         }
     };
-    // Dropping the consumer leaves the group.
-    intake.consumer.context().close();
-    drained.map(|()| intake.summary)
+    let Intake { workers, consumer, summary, .. } = intake;
+    workers.stop();
+    // Dropping the consumer, of which this is the last reference now, leaves the group.
+    consumer.context().close();
+    drop(consumer);
+    drained.map(|()| summary)
 }
 
 impl Intake<'_> {
@@ -227,13 +282,11 @@ impl Intake<'_> {
             if self.control.is_stopping() {
                 return Ok(());
             }
-            self.read_some()?;
+            self.poll()?;
             self.carry_out_rebalances()?;
-            self.turn_old_batches()?;
+            self.workers.check()?;
             self.look_at_flushes()?;
-            self.start_due_flushes();
-            self.publish_positions();
-            self.keep_the_bound()?;
+            self.start_due_flushes()?;
             self.update_lag();
             if let Some(reason) = self.consumer.context().fatal() {
                 return Err(IngestError::KafkaFatal(reason));
@@ -244,17 +297,21 @@ impl Intake<'_> {
         }
     }
 
-    /// Polls until nothing more is there, or until it is time to look at everything else.
-    fn read_some(&mut self) -> Result<(), IngestError> {
-        let (mut messages, mut bytes) = (0, 0);
-        let mut timeout = IDLE_POLL;
-        while messages < HOUSEKEEPING_MESSAGES && bytes < BATCH_BYTES as u64 {
-            let Some(more) = self.poll(timeout)? else { break };
-            messages += 1;
-            bytes += more;
-            timeout = Duration::ZERO;
+    /// Waits a moment for news of the group; statistics and errors come by the context.
+    fn poll(&mut self) -> Result<(), IngestError> {
+        match self.consumer.poll(TICK) {
+            None => Ok(()),
+            // The context has counted and logged it.
+            Some(Err(error)) => {
+                tracing::debug!(event = "poll-error", "{error}");
+                Ok(())
+            }
+            Some(Ok(message)) => {
+                let source = self.source(message.topic(), message.partition());
+                // One of a partition that was given up is another's now.
+                if self.place(&source).is_some() { Err(IngestError::Misdelivered(source)) } else { Ok(()) }
+            }
         }
-        Ok(())
     }
 
     fn look_at_flushes(&mut self) -> Result<(), IngestError> {
@@ -271,151 +328,74 @@ impl Intake<'_> {
         {
             None => Ok(()),
             Some(stage) => Err(IngestError::Flush {
-                pipeline: self.stages[stage].pipeline().name.to_string(),
+                pipeline: self.definitions[stage].pipeline.name.to_string(),
                 reason: "the flush panicked".to_owned(),
             }),
         }
     }
 
-    /// Polls once; the bytes of the message that came.
-    fn poll(&mut self, timeout: Duration) -> Result<Option<u64>, IngestError> {
-        // The message borrows the consumer, so the fields that `take` needs are borrowed one by one.
-        let Self { consumer, partitions, index, last, raw_bytes, metrics, .. } = self;
-        let (place, bytes) = match consumer.poll(timeout) {
-            None => return Ok(None),
-            // The context has counted and logged it.
-            Some(Err(error)) => {
-                tracing::debug!(event = "poll-error", "{error}");
-                return Ok(None);
-            }
-            Some(Ok(message)) => {
-                let Some(place) = find(partitions, index, *last, &message) else {
-                    // A message of a partition that was just given up; whoever owns it now reads it.
-                    return Ok(Some(0));
-                };
-                *last = place;
-                let partition = &mut partitions[place];
-                if std::mem::take(&mut partition.fresh) {
-                    look_for_deleted(consumer, metrics, partition, &message);
-                }
-                let bytes = take(partition, &message)?;
-                *raw_bytes += bytes;
-                (place, bytes)
-            }
-        };
-        let full = self.partitions[place]
-            .raw
-            .as_ref()
-            .is_some_and(|raw| raw.len() >= BATCH_MESSAGES || raw.payload_bytes() >= BATCH_BYTES);
-        if full {
-            self.turn(place)?;
-        }
-        Ok(Some(bytes))
-    }
-
-    /// Decodes, judges and splits what a partition has collected.
-    fn turn(&mut self, place: usize) -> Result<(), IngestError> {
-        let partition = &mut self.partitions[place];
-        let Some(raw) = partition.raw.take() else { return Ok(()) };
-        let stage = &mut self.stages[partition.stage];
-        let pipeline = stage.pipeline().name.as_str();
-        let bytes = raw.payload_bytes() as u64;
-        self.raw_bytes = self.raw_bytes.saturating_sub(bytes);
-        self.metrics.messages_read.with_label_values(&[pipeline]).inc_by(raw.len() as u64);
-        self.metrics.bytes_read.with_label_values(&[pipeline]).inc_by(bytes);
-        let range = raw.range();
-        let skipped = range.len() - raw.len() as u64;
-        if skipped > 0 {
-            self.metrics.skipped_offsets.with_label_values(&[&*partition.source.topic]).inc_by(skipped);
-        }
-        let split = stage.turn(raw, &self.zones)?;
-        if !invariant::eo1(&split.counts) {
-            self.flusher.broken(Invariant::Eo1);
-        }
-        if !invariant::eo2(&split.counts) {
-            self.flusher.broken(Invariant::Eo2);
-        }
-        self.buffers[partition.stage].add(
-            &partition.source,
-            range,
-            split,
-            partition.raw_since,
-            partition.newest_broker_ms.take(),
-        );
-        Ok(())
-    }
-
-    fn turn_old_batches(&mut self) -> Result<(), IngestError> {
-        for place in 0..self.partitions.len() {
-            let partition = &self.partitions[place];
-            if partition.raw.is_some() && (self.paused || partition.raw_since.elapsed() >= BATCH_AGE) {
-                self.turn(place)?;
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn turn_all(&mut self) -> Result<(), IngestError> {
-        (0..self.partitions.len()).try_for_each(|place| self.turn(place))
-    }
-
-    fn start_due_flushes(&mut self) {
+    /// Starts the flushes that are due, or all if there is no room to wait for more.
+    fn start_due_flushes(&mut self) -> Result<(), IngestError> {
+        let full = self.held.is_full();
+        self.metrics.buffered_bytes.set(i64::try_from(self.held.bytes()).unwrap_or(i64::MAX));
+        self.metrics.paused.set(i64::from(full));
         let limits = &self.config.flush;
-        let due: Vec<usize> = (0..self.buffers.len())
-            .filter(|stage| {
-                let buffer = &self.buffers[*stage];
-                !self.flushing[*stage]
-                    && (buffer.rows >= limits.rows
-                        || buffer.bytes >= limits.bytes
-                        || buffer.since.is_some_and(|since| since.elapsed() >= limits.age))
-            })
-            .collect();
-        due.into_iter().for_each(|stage| self.start_flush(stage));
+        for stage in 0..self.definitions.len() {
+            if self.flushing[stage] {
+                continue;
+            }
+            let there = self.held.of_stage(stage);
+            let due = there.rows >= limits.rows
+                || there.bytes >= limits.bytes
+                || there.age.is_some_and(|age| age >= limits.age);
+            if due || (full && there.age.is_some()) {
+                self.start_flush(stage)?;
+            }
+        }
+        Ok(())
     }
 
     /// Starts a flush of every pipeline that has none under way.
-    fn start_all_flushes(&mut self) {
-        for stage in 0..self.buffers.len() {
+    fn start_all_flushes(&mut self) -> Result<(), IngestError> {
+        for stage in 0..self.definitions.len() {
             if !self.flushing[stage] {
-                self.start_flush(stage);
+                self.start_flush(stage)?;
             }
         }
+        Ok(())
     }
 
-    pub(crate) fn start_flush(&mut self, stage: usize) {
-        let buffer = std::mem::take(&mut self.buffers[stage]);
+    pub(crate) fn start_flush(&mut self, stage: usize) -> Result<(), IngestError> {
+        let buffer = self.workers.take(stage)?;
         if buffer.is_empty() {
-            return;
+            return Ok(());
         }
-        let definition = &self.stages[stage];
+        let bytes = buffer.bytes();
+        let definition = &self.definitions[stage];
         let shares = buffer
             .shares
             .into_iter()
             .map(|(source, share)| {
-                let settled = self
-                    .index
-                    .get(&(source.topic.clone(), source.partition))
-                    .and_then(|place| self.partitions[*place].settled);
+                let settled = self.place(&source).and_then(|place| self.partitions[place].settled);
                 (Share { source, range: share.range, settled }, share.counts, share.notes)
             })
             .collect();
         let job = Job {
             facts: FlushFacts {
                 flush_id: uuid::Uuid::now_v7().to_string(),
-                pipeline: definition.pipeline().name.clone(),
-                policy: definition.policy_version().clone(),
-                schema: definition.schema_version().clone(),
+                pipeline: definition.pipeline.name.clone(),
+                policy: definition.policy.clone(),
+                schema: definition.schema.clone(),
             },
-            table: definition.pipeline().table(),
+            table: definition.pipeline.table(),
             shares,
             resident: buffer.resident,
             quarantined: buffer.quarantined,
-            bytes: buffer.bytes,
+            bytes,
             newest_broker_ms: buffer.newest_broker_ms,
         };
         self.flushing[stage] = true;
-        let bytes = job.bytes;
-        self.flushing_bytes += bytes;
+        self.held.flushing.fetch_add(bytes, Ordering::Relaxed);
         let (flusher, sender) = (self.flusher.clone(), self.ended_sender.clone());
         let task = self.runtime.spawn(async move {
             let ended = flusher.run(stage, job).await;
@@ -423,14 +403,15 @@ impl Intake<'_> {
             sender.send(ended).ok();
         });
         self.tasks.insert(stage, (task, bytes));
+        Ok(())
     }
 
     pub(crate) fn on_ended(&mut self, ended: Ended) -> Result<(), IngestError> {
         let Ended { stage, shares, counts, bytes, outcome } = ended;
         self.flushing[stage] = false;
         self.tasks.remove(&stage);
-        self.flushing_bytes = self.flushing_bytes.saturating_sub(bytes);
-        let pipeline = self.stages[stage].pipeline().name.to_string();
+        self.held.flushing.fetch_sub(bytes, Ordering::Relaxed);
+        let pipeline = self.definitions[stage].pipeline.name.to_string();
         match outcome {
             Outcome::Settled => {
                 self.summary.counts.add(&counts);
@@ -478,10 +459,17 @@ impl Intake<'_> {
         self.index.get(&(source.topic.clone(), source.partition)).copied()
     }
 
+    /// A partition of this cluster by its name.
+    pub(crate) fn source(&self, topic: &str, partition: i32) -> Source {
+        let known = self.stage_of_topic.get_key_value(topic);
+        let topic = known.map_or_else(|| topic.into(), |(topic, _)| topic.clone());
+        Source { cluster: self.config.cluster.clone(), topic, partition }
+    }
+
     /// Flushes all buffers and waits; whether everything was settled before the deadline.
     pub(crate) fn flush_all(&mut self, deadline: Instant) -> Result<bool, IngestError> {
         loop {
-            self.start_all_flushes();
+            self.start_all_flushes()?;
             if !self.flushing.contains(&true) {
                 return Ok(true);
             }
@@ -512,17 +500,17 @@ impl Intake<'_> {
     /// Drains, flushes and commits the group's offsets.
     fn shut_down(&mut self) -> Result<(), IngestError> {
         tracing::info!(event = "draining", "stopping: flushing what is buffered");
-        self.turn_all()?;
+        // What is read from here on would only be dropped.
+        self.workers.hold()?;
         if !self.flush_all(Instant::now() + self.config.drain_timeout)? {
             self.flusher.give_up.store(true, Ordering::Relaxed);
             // Retries notice within moments that they must end; their outcome says what was wrong.
             self.wait_for_flushes(Instant::now() + Duration::from_secs(5))?;
         }
-        if let Some(stage) =
-            (0..self.buffers.len()).find(|stage| self.flushing[*stage] || !self.buffers[*stage].is_empty())
-        {
+        let left = |stage: &usize| self.flushing[*stage] || self.held.of_stage(*stage).age.is_some();
+        if let Some(stage) = (0..self.definitions.len()).find(left) {
             return Err(IngestError::Flush {
-                pipeline: self.stages[stage].pipeline().name.to_string(),
+                pipeline: self.definitions[stage].pipeline.name.to_string(),
                 reason: "the drain time is over; what is left is read again after the next start".to_owned(),
             });
         }
@@ -538,37 +526,6 @@ impl Intake<'_> {
         self.tell_group(&self.summary.settled, CommitMode::Sync);
         self.metrics.buffered_bytes.set(0);
         Ok(())
-    }
-
-    /// Pauses consumption above the bound and resumes it below three quarters of it.
-    fn keep_the_bound(&mut self) -> Result<(), IngestError> {
-        let buffered = self.raw_bytes
-            + self.flushing_bytes
-            + self.buffers.iter().map(|buffer| buffer.bytes).sum::<u64>();
-        self.metrics.buffered_bytes.set(i64::try_from(buffered).unwrap_or(i64::MAX));
-        let bound = self.config.memory_bytes;
-        if !self.paused && buffered >= bound {
-            self.consumer.pause(&self.consumer.assignment()?)?;
-            self.paused = true;
-        } else if self.paused && buffered < bound / 4 * 3 {
-            self.consumer.resume(&self.consumer.assignment()?)?;
-            self.paused = false;
-        }
-        if self.paused {
-            // Nothing more comes, so waiting for a limit would wait for ever.
-            self.start_all_flushes();
-        }
-        self.metrics.paused.set(i64::from(self.paused));
-        Ok(())
-    }
-
-    fn publish_positions(&self) {
-        let mut positions = self.control.positions.write().unwrap_or_else(PoisonError::into_inner);
-        for partition in &self.partitions {
-            if let Some(next) = partition.next {
-                positions.insert((partition.source.topic.clone(), partition.source.partition), next.0);
-            }
-        }
     }
 
     fn update_lag(&mut self) {
@@ -587,9 +544,10 @@ impl Intake<'_> {
             };
             let settled = partition.settled.map_or(start, |settled| settled.0.max(start));
             // Offsets at the end may hold no message (transaction markers): all is settled that the
-            // client has gone past, if nothing waits.
-            let read = client_position(positions.as_ref(), partition);
-            let idle = partition.next.is_none_or(|next| partition.settled == Some(next));
+            // client has gone past, if nothing waits. What the client has gone past is asked first: a
+            // message may be on its way from there to its worker's note.
+            let read = client_position(positions.as_ref(), &partition.source);
+            let idle = partition.next().is_none_or(|next| partition.settled == Some(NextOffset(next)));
             let from = if idle { settled.max(read.unwrap_or(settled)) } else { settled };
             let lag = u64::try_from(end - from).unwrap_or(0);
             sum = sum.map(|sum| sum + lag);
@@ -611,8 +569,8 @@ impl Intake<'_> {
         // counts, not only the messages that came.
         let positions = self.consumer.position().ok();
         self.partitions.iter().all(|partition| {
-            let client = client_position(positions.as_ref(), partition);
-            let read = partition.next.map(|next| next.0).max(client).unwrap_or(0);
+            let client = client_position(positions.as_ref(), &partition.source);
+            let read = partition.next().max(client).unwrap_or(0);
             partition.target.is_some_and(|target| read >= target)
         })
     }

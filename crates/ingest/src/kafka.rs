@@ -175,6 +175,7 @@ pub(crate) fn consumer(config: &Config, context: Context) -> Result<BaseConsumer
         .set("fetch.message.max.bytes", "4194304")
         .set("queued.max.messages.kbytes", queue_kib.to_string())
         .set("queued.min.messages", "100000")
+        .set("fetch.queue.backoff.ms", "5")
         .set("statistics.interval.ms", "1000")
         .set("session.timeout.ms", "45000")
         .set("allow.auto.create.topics", "false");

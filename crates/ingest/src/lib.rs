@@ -1,19 +1,24 @@
 //! Reads Kafka partitions and moves batches through decode, policy and the stores, with
 //! back-pressure.
 //!
-//! One thread owns the consumer and everything that is not yet in a flush: it polls, decodes,
-//! judges and splits. A flush (Parquet, commits, receipt) runs on the async runtime meanwhile, at
-//! most one per pipeline, so that a partition's ranges are committed in order. This crate knows
-//! stores only as the traits of `situs_model::store`: no Delta and no Parquet.
+//! One thread owns the consumer: it follows the group's assignments and starts flushes. Workers own
+//! partitions: each fetches, decodes, judges, splits and encodes what they deliver, and shares nothing
+//! with the others. A flush (files, commits, receipt) runs on the async runtime meanwhile, at most one
+//! per pipeline, so that a partition's ranges are committed in order. This crate knows stores only as
+//! the traits of `situs_model::store`: no Delta and no Parquet.
 
 mod assignment;
 mod buffer;
 mod config;
 mod flush;
+mod held;
 mod intake;
 mod kafka;
 mod partition;
+mod queue;
 mod stage;
+mod worker;
+mod workers;
 
 pub use config::{Config, FlushLimits, Stores};
 pub use intake::{Control, IngestError, Summary, run};

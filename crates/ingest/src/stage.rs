@@ -59,19 +59,27 @@ impl Stage {
         self.judge.policy_version()
     }
 
-    /// Decodes, judges and splits a batch. `stores` are the zones that have a store here.
+    /// Decodes, judges and splits a batch. `stores` are the zones that have a store here. Gives the raw
+    /// batch back, whose room can be used again.
     ///
     /// # Errors
     /// [`StageError`] if a step fails on the batch as a whole, which is a bug or a broken policy;
     /// malformed messages are no error.
-    pub fn turn(&mut self, raw: RawBatch, stores: &BTreeSet<ZoneId>) -> Result<Split, StageError> {
+    pub fn turn(
+        &mut self,
+        raw: RawBatch,
+        stores: &BTreeSet<ZoneId>,
+    ) -> Result<(Split, Option<RawBatch>), StageError> {
         let place = Box::new((raw.source().clone(), raw.range()));
-        let decoded = self.decoder.decode(Arc::new(raw));
+        let raw = Arc::new(raw);
+        let decoded = self.decoder.decode(raw.clone());
         let tagged = match self.judge.judge(decoded) {
             Ok(tagged) => tagged,
             Err(error) => return Err(StageError::Judge { place, error }),
         };
-        split(tagged, stores).map_err(|error| StageError::Split { place, error: error.to_string() })
+        let split =
+            split(tagged, stores).map_err(|error| StageError::Split { place, error: error.to_string() })?;
+        Ok((split, Arc::into_inner(raw)))
     }
 
     /// Forgets what was remembered of a partition that is no longer assigned.

@@ -84,6 +84,16 @@ impl RawBatch {
         }
     }
 
+    /// Begins anew as [`new`](Self::new) does, with the room that there is.
+    pub fn restart(&mut self, source: Source, start: NextOffset, received_us: i64) {
+        self.bytes.clear();
+        self.entries.clear();
+        self.headers.clear();
+        self.source = source;
+        self.range = OffsetRange::new(start, start);
+        self.received_us = received_us;
+    }
+
     /// Adds a message and extends the range past its offset.
     pub fn push<'h>(
         &mut self,

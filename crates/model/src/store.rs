@@ -1,9 +1,11 @@
 //! What `ingest` knows of stores: traits, so that it links no Delta and no Parquet.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::Quarantined;
@@ -40,6 +42,65 @@ pub struct FlushFacts {
     pub schema: ContentVersion,
 }
 
+/// Takes rows of one table in and encodes them at once, while they are warm, into memory.
+///
+/// Nothing of it is in the store before [`ZoneStore::append`] has committed it; dropping an encoder
+/// leaves nothing behind.
+pub trait RowEncoder: Send + fmt::Debug {
+    /// Encodes a batch.
+    ///
+    /// # Errors
+    /// If the batch has a permit for another store, or other columns than those before. Nothing more
+    /// may be written then.
+    fn write(&mut self, batch: PermittedBatch) -> Result<(), StoreError>;
+
+    /// The rows taken in so far.
+    fn rows(&self) -> u64;
+
+    /// What it holds in memory, in bytes.
+    fn memory_size(&self) -> u64;
+
+    /// Itself, for the store that made it.
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
+}
+
+/// Rows of one table in the form in which the store that encoded them writes them. Nobody else can
+/// look into them.
+#[derive(Clone)]
+pub struct EncodedRows {
+    rows: u64,
+    memory_size: u64,
+    inner: Arc<dyn Any + Send + Sync>,
+}
+
+impl EncodedRows {
+    /// For stores: `inner` is theirs.
+    pub fn new<T: Any + Send + Sync>(rows: u64, memory_size: u64, inner: T) -> Self {
+        Self { rows, memory_size, inner: Arc::new(inner) }
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// What they hold in memory, in bytes.
+    pub fn memory_size(&self) -> u64 {
+        self.memory_size
+    }
+
+    /// What the store put in; `None` if it was another kind of store.
+    pub fn inner<T: Any>(&self) -> Option<&T> {
+        self.inner.downcast_ref()
+    }
+}
+
+impl fmt::Debug for EncodedRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EncodedRows").field("rows", &self.rows).finish_non_exhaustive()
+    }
+}
+
 /// Rows to append to a table, with the offsets that they account for.
 #[derive(Debug, Clone)]
 pub struct Append {
@@ -47,8 +108,8 @@ pub struct Append {
     pub table: TableName,
     /// The partitions whose offsets move with this commit, each at most once.
     pub shares: Vec<Share>,
-    /// The rows, each batch of one of the shares' partitions.
-    pub batches: Vec<PermittedBatch>,
+    /// The rows, all of the shares' partitions, as [`ZoneStore::finish`] gave them.
+    pub rows: EncodedRows,
     /// Facts for metadata.
     pub facts: FlushFacts,
 }
@@ -75,8 +136,6 @@ pub struct Appended {
     pub decisions: Vec<(Source, Decision)>,
     /// Commits by others that came in between.
     pub conflicts: u64,
-    /// Time spent encoding Parquet.
-    pub encode: Duration,
     /// Time spent writing files and committing.
     pub commit: Duration,
 }
@@ -116,6 +175,21 @@ impl std::error::Error for StoreError {}
 pub trait ZoneStore: Send + Sync + fmt::Debug {
     /// Whose store it is.
     fn identity(&self) -> &StoreIdentity;
+
+    /// Begins to encode rows of a table.
+    fn encoder(&self) -> Box<dyn RowEncoder>;
+
+    /// Ends the encoding of rows of one table, which several encoders of this store may have taken in.
+    /// Without encoders these are no rows, and an append moves offsets only. Takes CPU time, and waits
+    /// for nothing.
+    ///
+    /// # Errors
+    /// If they cannot be encoded, or an encoder is another store's.
+    fn finish(
+        &self,
+        encoders: Vec<Box<dyn RowEncoder>>,
+        facts: &FlushFacts,
+    ) -> Result<EncodedRows, StoreError>;
 
     /// Appends rows and moves the partitions' offsets in one atomic commit. For each share the
     /// store decides by [`decide`](crate::commit::decide) on the snapshot that it commits against,

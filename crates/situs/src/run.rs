@@ -43,7 +43,7 @@ pub async fn start(site: &Site, catalog: &Catalog, until_caught_up: bool) -> any
     let metrics = Arc::new(Metrics::new()?);
     metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     metrics.policy_info.with_label_values(&[catalog.policy.version().as_str()]).set(1);
-    let stages = stages(site, catalog)?;
+    let workers = (0..site.workers).map(|_| stages(site, catalog)).collect::<anyhow::Result<Vec<_>>>()?;
     let (stores, tables) = open_stores(site, catalog, &metrics).await?;
 
     let control = Arc::new(Control::default());
@@ -85,7 +85,7 @@ pub async fn start(site: &Site, catalog: &Catalog, until_caught_up: bool) -> any
     let intake = {
         let (metrics, control) = (metrics.clone(), control.clone());
         tokio::task::spawn_blocking(move || {
-            situs_ingest::run(&config, stages, stores, metrics, &control, &runtime)
+            situs_ingest::run(&config, workers, stores, metrics, &control, &runtime)
         })
     };
     Ok(Service { metrics, control, http, intake, helpers })

@@ -31,6 +31,8 @@ pub struct Site {
     pub flush: FlushLimits,
     /// Bound on buffered bytes.
     pub memory: u64,
+    /// Threads that read, decode, judge and encode.
+    pub workers: usize,
     /// How long a drain may take.
     pub drain_timeout: Duration,
     /// Where the HTTP endpoints listen; none if absent.
@@ -66,6 +68,11 @@ const FIXED_PROPERTIES: &[&str] = &[
 /// Buffered bytes unless the site says otherwise.
 const DEFAULT_MEMORY: u64 = 512 << 20;
 
+/// A worker for each CPU.
+fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 impl Site {
     /// Reads `site.yaml`. Relative paths in it are relative to its folder.
     ///
@@ -90,6 +97,7 @@ const KEYS: &[&str] = &[
     "stores",
     "flush",
     "memory",
+    "workers",
     "drain-timeout",
     "http",
     "logs",
@@ -183,6 +191,10 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         stores,
         flush,
         memory,
+        workers: map
+            .optional_integer("workers", 1..=256)
+            .and_then(|workers| usize::try_from(workers).ok())
+            .unwrap_or_else(default_workers),
         drain_timeout: map.optional_duration("drain-timeout").unwrap_or(Duration::from_secs(30)),
         http,
         logs,

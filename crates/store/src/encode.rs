@@ -1,246 +1,488 @@
-//! From rows to Parquet files that lie where they stay, synced, before any commit names them.
+//! From rows to the bytes of Parquet files, while the rows are warm.
+//!
+//! Rows are encoded batch by batch into the column chunks of an open row group for each day. What is
+//! held until the flush is a tenth of what the rows held as Arrow arrays, and the arrays' memory is
+//! free for the next batch at once. [`finish`] makes the files' bytes; [`files`] writes them.
 
+mod columns;
+pub(crate) mod files;
+mod hybrid;
+mod words;
+
+use std::any::Any;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::Date32Type;
-use arrow_array::{Array as _, RecordBatch, UInt32Array};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_array::types::{Date32Type, Int64Type};
+use arrow_array::{Array as _, ArrayRef, RecordBatch, UInt32Array};
+use arrow_schema::{Field, Schema, SchemaRef};
 use arrow_select::take::take_record_batch;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
+use bytes::Bytes;
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+};
+use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
-use sha2::{Digest as _, Sha256};
-use situs_model::FileFact;
-use situs_model::columns::names as columns;
+use parquet::file::properties::WriterPropertiesPtr;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::types::{ColumnDescPtr, ColumnPath, SchemaDescriptor, TypePtr};
+use situs_model::store::{RowEncoder, StoreError};
+use situs_model::{PermittedBatch, Source, StoreIdentity};
 
-use crate::durable::{self, FileError};
 use crate::error::Fault;
-use crate::names;
-use crate::stats::{date_text, delta_statistics};
+use crate::work::Layout;
+use files::Image;
+use words::WordsWriter;
 
 /// Rows of a row group: what an engine reads at once.
 const ROWS_OF_A_GROUP: usize = 1 << 20;
-/// Bytes of a row group.
+/// Encoded bytes of a row group.
 const BYTES_OF_A_GROUP: usize = 128 << 20;
+/// Days whose rows are encoded as they come. Rows of further days (old data that comes late) wait as
+/// they are, since an open row group holds some buffers for each column.
+const OPEN_DAYS: usize = 8;
 
-/// What to write.
+/// Rows of one table on their way into files, one file per day.
 #[derive(Debug)]
-pub(crate) struct Job {
-    /// The table's folder.
-    pub(crate) folder: PathBuf,
-    /// The column of days by which files are divided.
-    pub(crate) partition_column: &'static str,
-    /// Begins the names of the files.
-    pub(crate) flush_id: String,
-    /// Facts for the files' own metadata.
-    pub(crate) facts: Vec<(String, String)>,
-    /// The rows; all batches have the same columns.
-    pub(crate) batches: Vec<RecordBatch>,
+pub(crate) struct Encoder {
+    store: StoreIdentity,
+    layout: Layout,
+    form: Option<Arc<Form>>,
+    /// The partitions of which rows came, each with the smallest and the greatest offset.
+    pub(crate) sources: Vec<(Source, i64, i64)>,
+    days: BTreeMap<i32, Day>,
+    rows: u64,
 }
 
-/// A file that lies where it stays but is named by no commit yet.
-#[derive(Debug, Clone)]
-pub(crate) struct Written {
-    /// Path, rows, size and hash.
-    pub(crate) fact: FileFact,
-    /// Its day, `YYYY-MM-DD`.
-    pub(crate) date: String,
-    /// Delta's statistics.
-    pub(crate) statistics: String,
+/// What all files of a table have in common.
+struct Form {
+    /// The columns of the rows as they come, with the column of days.
+    rows: SchemaRef,
+    /// The columns of the files.
+    columns: SchemaRef,
+    parquet: TypePtr,
+    properties: WriterPropertiesPtr,
+    factory: ArrowRowGroupWriterFactory,
 }
 
-/// Writes one file per day. All files, and the folders that name them, are synced when this returns.
-///
-/// # Errors
-/// Nothing is left behind then, as far as the file system allows.
-pub(crate) fn encode(job: &Job) -> Result<Vec<Written>, Fault> {
-    let mut by_day: BTreeMap<i32, Vec<RecordBatch>> = BTreeMap::new();
-    for batch in &job.batches {
-        divide(batch, job.partition_column, &mut by_day)?;
+impl std::fmt::Debug for Form {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Form").field("columns", &self.columns).finish_non_exhaustive()
     }
-    let mut written = Vec::with_capacity(by_day.len());
-    for (day, batches) in by_day {
-        match encode_day(job, day, &batches) {
-            Ok(file) => written.push(file),
-            Err(fault) => {
-                discard(&job.folder, &written);
-                return Err(fault);
+}
+
+/// The rows of a day.
+#[derive(Debug, Default)]
+struct Day {
+    /// Row groups that are full.
+    groups: Vec<Vec<Chunk>>,
+    open: Option<Group>,
+    /// Rows that wait, without the column of days.
+    waiting: Vec<RecordBatch>,
+    /// Whose rows they are, in order: an index into the encoder's sources, and a number of rows.
+    runs: Vec<(u32, usize)>,
+}
+
+/// A row group that takes rows.
+#[derive(Debug)]
+struct Group {
+    writers: Vec<Writer>,
+    rows: usize,
+}
+
+/// Takes the values of a leaf column.
+#[derive(Debug)]
+enum Writer {
+    Words(Box<WordsWriter>),
+    Other(Box<ArrowColumnWriter>),
+}
+
+/// An encoded column chunk.
+#[derive(Debug)]
+enum Chunk {
+    Words(Bytes, Box<ColumnCloseResult>),
+    Other(ArrowColumnChunk),
+}
+
+impl Writer {
+    fn close(self) -> Result<Chunk, ParquetError> {
+        Ok(match self {
+            Self::Words(writer) => {
+                let (bytes, close) = writer.close()?;
+                Chunk::Words(bytes, Box::new(close))
             }
+            Self::Other(writer) => Chunk::Other(writer.close()?),
+        })
+    }
+
+    fn memory_size(&self) -> usize {
+        match self {
+            Self::Words(writer) => writer.memory_size(),
+            Self::Other(writer) => writer.memory_size(),
         }
     }
-    Ok(written)
-}
 
-/// Removes files that no commit names. Best effort: what stays behind is nobody's and goes with the
-/// next vacuum.
-pub(crate) fn discard(folder: &Path, files: &[Written]) {
-    for file in files {
-        let _ = std::fs::remove_file(folder.join(&file.fact.path));
+    fn encoded_size(&self) -> usize {
+        match self {
+            Self::Words(writer) => writer.encoded_size(),
+            Self::Other(writer) => writer.get_estimated_total_bytes(),
+        }
     }
 }
 
-/// Adds the rows of a batch to those of their days, without the column of days itself.
-fn divide(
-    batch: &RecordBatch,
-    column: &'static str,
-    by_day: &mut BTreeMap<i32, Vec<RecordBatch>>,
-) -> Result<(), Fault> {
+impl Chunk {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Words(bytes, _) => bytes.len(),
+            Self::Other(chunk) => usize::try_from(chunk.close().bytes_written).unwrap_or(usize::MAX),
+        }
+    }
+
+    fn append(self, group: &mut SerializedRowGroupWriter<'_, Vec<u8>>) -> Result<(), ParquetError> {
+        match self {
+            Self::Words(bytes, close) => group.append_column(&bytes, *close),
+            Self::Other(chunk) => chunk.append_to_row_group(group),
+        }
+    }
+}
+
+impl Encoder {
+    pub(crate) fn new(store: StoreIdentity, layout: Layout) -> Self {
+        Self { store, layout, form: None, sources: Vec::new(), days: BTreeMap::new(), rows: 0 }
+    }
+
+    /// Takes rows of a partition in.
+    pub(crate) fn add(&mut self, source: &Source, rows: &RecordBatch) -> Result<(), Fault> {
+        let form = match &self.form {
+            Some(form) => form.clone(),
+            None => self.form.insert(Arc::new(Form::new(rows.schema_ref(), self.layout)?)).clone(),
+        };
+        if !same_columns(&form.rows, rows.schema_ref()) {
+            return Err(Fault::stop(format!("batches of {source} differ in their columns")));
+        }
+        let Some(source) = self.note_offsets(source, rows)? else { return Ok(()) };
+        for (day, rows) in divide(rows, self.layout.day)? {
+            let open = self.days.values().filter(|day| day.open.is_some()).count();
+            let day = self.days.entry(day).or_default();
+            day.runs.push((source, rows.num_rows()));
+            day.waiting.push(rows);
+            if day.open.is_some() || open < OPEN_DAYS {
+                day.write_waiting(&form)?;
+            }
+        }
+        self.rows += rows.num_rows() as u64;
+        Ok(())
+    }
+
+    /// Notes which offsets came of a partition; its index. `None` without rows.
+    fn note_offsets(&mut self, source: &Source, rows: &RecordBatch) -> Result<Option<u32>, Fault> {
+        let name = self.layout.offset;
+        let offsets = rows.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
+        let Some(offsets) = offsets else {
+            return Err(Fault::stop(format!("column `{name}` is missing or is no 64-bit integer")));
+        };
+        let (Some(low), Some(high)) = (offsets.values().iter().min(), offsets.values().iter().max()) else {
+            return Ok(None);
+        };
+        let index = self.sources.iter().position(|(known, ..)| known == source);
+        let index = match index {
+            Some(index) => index,
+            None => {
+                self.sources.push((source.clone(), *low, *high));
+                self.sources.len() - 1
+            }
+        };
+        let (_, lowest, highest) = &mut self.sources[index];
+        (*lowest, *highest) = ((*lowest).min(*low), (*highest).max(*high));
+        Ok(u32::try_from(index).ok())
+    }
+
+    fn of_any(encoder: Box<dyn Any + Send>) -> Result<Self, Fault> {
+        let encoder = encoder.downcast::<Self>();
+        encoder.map(|encoder| *encoder).map_err(|_| Fault::stop("an encoder is another kind of store's"))
+    }
+}
+
+impl RowEncoder for Encoder {
+    fn write(&mut self, batch: PermittedBatch) -> Result<(), StoreError> {
+        // RES-3: rows are taken only with a permit for this very store.
+        let result = if batch.store() == &self.store {
+            self.add(batch.batch().source(), batch.batch().rows())
+        } else {
+            Err(Fault::stop(format!("a batch has a permit for {}", batch.store())))
+        };
+        result.map_err(|fault| fault.at(&self.store))
+    }
+
+    fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn memory_size(&self) -> u64 {
+        self.days.values().map(|day| day.memory_size() as u64).sum()
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
+        self
+    }
+}
+
+/// The files' bytes of what encoders of one table have taken in: one file per day.
+pub(crate) fn finish(
+    store: &StoreIdentity,
+    encoders: Vec<Box<dyn RowEncoder>>,
+    facts: &[(String, String)],
+) -> Result<Encoded, Fault> {
+    let mut whole = Whole { store: store.clone(), form: None, sources: Vec::new(), days: BTreeMap::new() };
+    for encoder in encoders {
+        let encoder = Encoder::of_any(encoder.into_any())?;
+        if encoder.store != *store {
+            return Err(Fault::stop(format!("rows were encoded for {}", encoder.store)));
+        }
+        whole.add(encoder)?;
+    }
+    whole.finish(facts)
+}
+
+/// Encoded rows that no commit names yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Encoded {
+    /// The store for which they have a permit.
+    pub(crate) store: StoreIdentity,
+    /// The columns of the rows, with the column of days; `None` without rows.
+    pub(crate) rows: Option<SchemaRef>,
+    /// The partitions of which there are rows, each with the smallest and the greatest offset.
+    pub(crate) sources: Vec<(Source, i64, i64)>,
+    /// One file per day.
+    pub(crate) images: Vec<Image>,
+}
+
+/// What several encoders have taken in, put together.
+#[derive(Debug)]
+struct Whole {
+    store: StoreIdentity,
+    form: Option<Arc<Form>>,
+    sources: Vec<(Source, i64, i64)>,
+    days: BTreeMap<i32, Day>,
+}
+
+impl Whole {
+    fn add(&mut self, encoder: Encoder) -> Result<(), Fault> {
+        let Some(form) = encoder.form else { return Ok(()) };
+        match &self.form {
+            None => self.form = Some(form.clone()),
+            Some(known) if same_columns(&known.rows, &form.rows) => {}
+            Some(_) => return Err(Fault::stop("encoders of a table differ in their columns")),
+        }
+        let first = u32::try_from(self.sources.len()).unwrap_or(u32::MAX);
+        self.sources.extend(encoder.sources);
+        for (number, mut day) in encoder.days {
+            day.close(&form)?;
+            day.runs.iter_mut().for_each(|(source, _)| *source += first);
+            match self.days.entry(number) {
+                Entry::Vacant(entry) => {
+                    entry.insert(day);
+                }
+                Entry::Occupied(mut entry) => {
+                    let there = entry.get_mut();
+                    there.groups.extend(day.groups);
+                    there.runs.extend(day.runs);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self, facts: &[(String, String)]) -> Result<Encoded, Fault> {
+        let Self { store, form, sources, days } = self;
+        let mut images = Vec::with_capacity(days.len());
+        if let Some(form) = &form {
+            for (number, day) in days {
+                images.push(day.image(number, form, facts)?);
+            }
+        }
+        Ok(Encoded { store, rows: form.map(|form| form.rows.clone()), sources, images })
+    }
+}
+
+impl Form {
+    fn new(rows: &SchemaRef, layout: Layout) -> Result<Self, Fault> {
+        let index = day_index(rows, layout.day)?;
+        let fields: Vec<_> = rows
+            .fields()
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != index)
+            .map(|(_, field)| field.clone())
+            .collect();
+        let columns = Arc::new(Schema::new(fields));
+        let unfit = |_| Fault::stop("the rows have columns that Parquet cannot hold");
+        let properties = Arc::new(columns::properties(&columns)?);
+        let parquet = ArrowSchemaConverter::new()
+            // Lists get the names that the Parquet format prescribes.
+            .with_coerce_types(properties.coerce_types())
+            .schema_root("schema")
+            .convert(&columns)
+            .map_err(unfit)?
+            .root_schema_ptr();
+        // Only a writer can make the factory; this one writes nothing.
+        let writer =
+            SerializedFileWriter::new(Vec::new(), parquet.clone(), properties.clone()).map_err(unfit)?;
+        let factory = ArrowRowGroupWriterFactory::new(&writer, columns.clone());
+        Ok(Self { rows: rows.clone(), columns, parquet, properties, factory })
+    }
+
+    /// The writers of a row group's leaf columns, in order.
+    fn writers(&self, group: usize) -> Result<Vec<Writer>, ParquetError> {
+        let others = self.factory.create_column_writers(group)?;
+        let leaves = SchemaDescriptor::new(self.parquet.clone());
+        let is_words = |path: &ColumnPath| {
+            let field = match path.parts() {
+                [name] => self.columns.field_with_name(name).ok(),
+                _ => None,
+            };
+            field.is_some_and(|field| columns::is_words(field.data_type()))
+        };
+        let writer = |(other, leaf): (ArrowColumnWriter, &ColumnDescPtr)| {
+            if is_words(leaf.path()) {
+                Writer::Words(Box::new(WordsWriter::new(leaf.clone())))
+            } else {
+                Writer::Other(Box::new(other))
+            }
+        };
+        Ok(others.into_iter().zip(leaves.columns()).map(writer).collect())
+    }
+}
+
+/// Writes a column to the writers of its leaves.
+fn write_column<'a>(
+    field: &Field,
+    column: &ArrayRef,
+    writers: &mut impl Iterator<Item = &'a mut Writer>,
+) -> Result<(), ParquetError> {
+    let mut next =
+        || writers.next().ok_or_else(|| ParquetError::General("a column has no writer".to_owned()));
+    if columns::is_words(field.data_type()) {
+        if let Writer::Words(writer) = next()? {
+            writer.write(column)?;
+        }
+        return Ok(());
+    }
+    for leaf in compute_leaves(field, column)? {
+        if let Writer::Other(writer) = next()? {
+            writer.write(&leaf)?;
+        }
+    }
+    Ok(())
+}
+
+impl Day {
+    fn write(&mut self, form: &Form, rows: &RecordBatch) -> Result<(), Fault> {
+        let failed = |_| Fault::stop("rows cannot be encoded as Parquet");
+        let mut group = match self.open.take() {
+            Some(group) => group,
+            None => Group { writers: form.writers(self.groups.len()).map_err(failed)?, rows: 0 },
+        };
+        let mut writers = group.writers.iter_mut();
+        for (field, column) in form.columns.fields().iter().zip(rows.columns()) {
+            write_column(field, column, &mut writers).map_err(failed)?;
+        }
+        group.rows += rows.num_rows();
+        let full = group.rows >= ROWS_OF_A_GROUP
+            || group.writers.iter().map(Writer::encoded_size).sum::<usize>() >= BYTES_OF_A_GROUP;
+        self.open = Some(group);
+        if full { self.close_group() } else { Ok(()) }
+    }
+
+    fn close_group(&mut self) -> Result<(), Fault> {
+        let Some(group) = self.open.take() else { return Ok(()) };
+        let chunks = group.writers.into_iter().map(Writer::close).collect::<Result<Vec<_>, _>>();
+        self.groups.push(chunks.map_err(|_| Fault::stop("rows cannot be encoded as Parquet"))?);
+        Ok(())
+    }
+
+    /// Encodes what waits, in order.
+    fn write_waiting(&mut self, form: &Form) -> Result<(), Fault> {
+        std::mem::take(&mut self.waiting).iter().try_for_each(|rows| self.write(form, rows))
+    }
+
+    /// Encodes what waits, and closes the row group.
+    fn close(&mut self, form: &Form) -> Result<(), Fault> {
+        self.write_waiting(form)?;
+        self.close_group()
+    }
+
+    fn memory_size(&self) -> usize {
+        let closed = self.groups.iter().flatten().map(Chunk::bytes);
+        let open = self.open.iter().flat_map(|group| &group.writers).map(Writer::memory_size);
+        let waiting = self.waiting.iter().map(RecordBatch::get_array_memory_size);
+        closed.sum::<usize>() + open.sum::<usize>() + waiting.sum::<usize>()
+    }
+
+    fn image(self, day: i32, form: &Form, facts: &[(String, String)]) -> Result<Image, Fault> {
+        let failed = |_| Fault::stop("encoded rows do not make a Parquet file");
+        let bytes = self.groups.iter().flatten().map(Chunk::bytes).sum::<usize>();
+        let bytes = Vec::with_capacity(bytes + (64 << 10));
+        let mut writer = SerializedFileWriter::new(bytes, form.parquet.clone(), form.properties.clone())
+            .map_err(failed)?;
+        for group in self.groups {
+            let mut row_group = writer.next_row_group().map_err(failed)?;
+            for chunk in group {
+                chunk.append(&mut row_group).map_err(failed)?;
+            }
+            row_group.close().map_err(failed)?;
+        }
+        for (key, value) in facts {
+            writer.append_key_value_metadata(KeyValue::new(key.clone(), value.clone()));
+        }
+        let metadata = writer.finish().map_err(failed)?;
+        let bytes = std::mem::take(writer.inner_mut());
+        Image::new(day, bytes, &metadata, &form.columns, self.runs)
+    }
+}
+
+fn same_columns(a: &Schema, b: &Schema) -> bool {
+    std::ptr::eq(a, b)
+        || (a.fields().len() == b.fields().len()
+            && a.fields()
+                .iter()
+                .zip(b.fields())
+                .all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type()))
+}
+
+fn day_index(schema: &Schema, column: &str) -> Result<usize, Fault> {
+    schema.index_of(column).map_err(|_| Fault::stop(format!("column `{column}` is missing")))
+}
+
+/// The rows of each day, without the column of days itself.
+fn divide(batch: &RecordBatch, column: &'static str) -> Result<Vec<(i32, RecordBatch)>, Fault> {
     let bug = |what: &str| Fault::stop(format!("column `{column}` {what}"));
-    let index = batch.schema().index_of(column).map_err(|_| bug("is missing"))?;
+    let index = day_index(batch.schema_ref(), column)?;
     let days = batch.column(index).as_primitive_opt::<Date32Type>().ok_or_else(|| bug("is no date"))?.clone();
     if days.null_count() > 0 {
         return Err(bug("has a null"));
     }
     let mut batch = batch.clone();
     batch.remove_column(index);
-    let Some(first) = days.values().first() else { return Ok(()) };
+    let Some(first) = days.values().first() else { return Ok(Vec::new()) };
     // By far the commonest case: all rows of a batch are of one day.
     if days.values().iter().all(|day| day == first) {
-        by_day.entry(*first).or_default().push(batch);
-        return Ok(());
+        return Ok(vec![(*first, batch)]);
     }
     let mut rows_of: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
     for (row, day) in (0u32..).zip(days.values()) {
         rows_of.entry(*day).or_default().push(row);
     }
-    for (day, rows) in rows_of {
-        let rows = take_record_batch(&batch, &UInt32Array::from(rows))
-            .map_err(|_| bug("could not divide the rows by day"))?;
-        by_day.entry(day).or_default().push(rows);
-    }
-    Ok(())
-}
-
-fn encode_day(job: &Job, day: i32, batches: &[RecordBatch]) -> Result<Written, Fault> {
-    let date = date_text(day).ok_or_else(|| {
-        Fault::stop(format!("column `{}` has a year that is not of four digits", job.partition_column))
-    })?;
-    let Some(first) = batches.first() else { return Err(Fault::stop("a day has no rows")) };
-    let schema = first.schema();
-    let options = ArrowWriterOptions::new()
-        .with_properties(properties(&schema, &job.facts)?)
-        // Readers shall see text where there was a dictionary.
-        .with_skip_arrow_metadata(true);
-    let in_table = names::partition_folder(job.partition_column, &date);
-    let folder = job.folder.join(&in_table);
-    durable::ensure_folder(&folder)?;
-    let (file, temporary) = durable::create_temporary(&folder)?;
-    let failed = |error: ParquetError| parquet_fault(error, temporary.path());
-    let mut hashed = Hashed { file, hash: Sha256::new(), bytes: 0 };
-    let mut writer =
-        ArrowWriter::try_new_with_options(&mut hashed, schema.clone(), options).map_err(failed)?;
-    for batch in batches {
-        writer.write(batch).map_err(failed)?;
-    }
-    let metadata = writer.close().map_err(failed)?;
-    let statistics = delta_statistics(&metadata, &schema);
-    let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
-    let Hashed { file, hash, bytes } = hashed;
-    file.sync_all().map_err(FileError::new("sync", temporary.path()))?;
-
-    // Never over another file: it may be part of a commit whose answer was lost.
-    let mut n = 0;
-    let name = loop {
-        let name = names::data_file(&job.flush_id, n);
-        if temporary.link(&folder.join(&name))? {
-            break name;
-        }
-        n += 1;
-    };
-    drop(temporary);
-    let path = format!("{in_table}/{name}");
-    let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    let written = Written { fact: FileFact { path, rows, bytes, sha256 }, date, statistics };
-    // The table's folder too: whoever made the day's folder may not have lived to sync its name.
-    if let Err(error) = durable::sync_folder(&folder).and_then(|()| durable::sync_folder(&job.folder)) {
-        discard(&job.folder, std::slice::from_ref(&written));
-        return Err(error.into());
-    }
-    Ok(written)
-}
-
-/// How files are written. Dictionaries pay where values repeat, which is what a dictionary type and
-/// lists of words say; elsewhere they cost time while writing and are given up anyway. Statistics per
-/// page only where queries cut: time and offset.
-fn properties(schema: &Schema, facts: &[(String, String)]) -> Result<WriterProperties, Fault> {
-    let level = ZstdLevel::try_new(1).map_err(|_| Fault::stop("zstd has no level 1"))?;
-    let facts = facts.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
-    let mut properties = WriterProperties::builder()
-        // In the form that other readers parse; some distrust statistics of writers they cannot parse.
-        .set_created_by(concat!("situs version ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(level))
-        .set_dictionary_enabled(false)
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_max_row_group_row_count(Some(ROWS_OF_A_GROUP))
-        .set_max_row_group_bytes(Some(BYTES_OF_A_GROUP))
-        // Lists get the names that the Parquet format prescribes.
-        .set_coerce_types(true)
-        .set_key_value_metadata(Some(facts));
-    for column in [columns::EVENT_TIME, columns::OFFSET] {
-        properties =
-            properties.set_column_statistics_enabled(ColumnPath::from(column), EnabledStatistics::Page);
-    }
-    for field in schema.fields() {
-        if let Some(path) = dictionary_path(field) {
-            properties = properties.set_column_dictionary_enabled(path, true);
-        }
-    }
-    Ok(properties.build())
-}
-
-/// The path of the leaf that is worth a dictionary.
-fn dictionary_path(field: &Field) -> Option<ColumnPath> {
-    let path = |parts: &[&str]| ColumnPath::new(parts.iter().map(|part| (*part).to_owned()).collect());
-    match field.data_type() {
-        DataType::Dictionary(..) => Some(path(&[field.name()])),
-        DataType::List(element) if *element.data_type() == DataType::Utf8 => {
-            Some(path(&[field.name(), "list", "element"]))
-        }
-        _ => None,
-    }
-}
-
-/// Parquet's errors may quote values, so only those of the file system are told in full.
-fn parquet_fault(error: ParquetError, path: &Path) -> Fault {
-    match error {
-        ParquetError::External(source) => match source.downcast::<io::Error>() {
-            Ok(source) => FileError::new("write", path)(*source).into(),
-            Err(_) => Fault::retry(format!("cannot write {}", path.display())),
-        },
-        _ => Fault::stop(format!("cannot encode {} as Parquet", path.display())),
-    }
-}
-
-/// A file that is hashed while it is written.
-struct Hashed {
-    file: File,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl Write for Hashed {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(buffer)?;
-        self.hash.update(&buffer[..count]);
-        self.bytes += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-/// The hash of a file as it lies there, in the form of [`FileFact::sha256`].
-#[cfg(test)]
-pub(crate) fn hash_of(path: &Path) -> String {
-    situs_model::sha256_hex(&std::fs::read(path).unwrap())
+    rows_of
+        .into_iter()
+        .map(|(day, rows)| {
+            let rows = take_record_batch(&batch, &UInt32Array::from(rows))
+                .map_err(|_| bug("could not divide the rows by day"))?;
+            Ok((day, rows))
+        })
+        .collect()
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use situs_model::store::FlushFacts;
 use situs_model::{OffsetRange, StoreIdentity, TableName};
 
-use crate::encode::Written;
+use crate::encode::files::Written;
 use crate::error::Fault;
 use crate::log::{self, TableState};
 use crate::work::{Keep, Work};

@@ -10,7 +10,7 @@ use situs_model::store::{AppendQuarantine, FlushFacts};
 
 use crate::columns::{Columns, now_us};
 use crate::error::Fault;
-use crate::work::{Claim, Layout, Work};
+use crate::work::{Claim, Layout, Rows, Work};
 
 /// Where quarantine keeps offset and day.
 const LAYOUT: Layout = Layout { offset: "offset", day: "quarantine_date" };
@@ -29,13 +29,12 @@ pub(crate) fn work(append: &AppendQuarantine) -> Result<Work, Fault> {
             claim.ok_or_else(|| Fault::stop(format!("{}: messages without a share", message.source)))?;
         of_claim[claim].push(message);
     }
-    let mut work = Work { layout: LAYOUT, claims, rows: Vec::new(), facts: append.facts.clone() };
-    for (claim, messages) in of_claim.iter().enumerate() {
-        for batch in rows(messages, &append.facts, now)? {
-            work.rows.push((claim, batch));
-        }
+    let mut batches = Vec::new();
+    for (claim, messages) in claims.iter().zip(&of_claim) {
+        let rows = rows(messages, &append.facts, now)?;
+        batches.extend(rows.into_iter().map(|rows| (claim.source.clone(), rows)));
     }
-    Ok(work)
+    Ok(Work { layout: LAYOUT, claims, rows: Rows::Batches(batches), facts: append.facts.clone() })
 }
 
 /// The messages as rows, in batches of bounded size.

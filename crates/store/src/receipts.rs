@@ -9,7 +9,7 @@ use situs_model::{Receipt, StoreReceipt};
 
 use crate::columns::{Columns, is_plain_time};
 use crate::error::Fault;
-use crate::work::{Claim, Layout, Settled, Work};
+use crate::work::{Claim, Layout, Rows, Settled, Work};
 
 /// Where receipts keep offset and day.
 const LAYOUT: Layout = Layout { offset: "start_offset", day: "created_date" };
@@ -29,7 +29,7 @@ pub(crate) fn work(receipts: &[Receipt]) -> Result<Work, Fault> {
         if !is_plain_time(receipt.created_us) {
             return Err(Fault::stop(format!("{}: a receipt's time is absurd", receipt.source)));
         }
-        rows.push((claims.len(), row(receipt)?));
+        rows.push((receipt.source.clone(), row(receipt)?));
         claims.push(Claim {
             app_id: receipt.source.app_id(),
             source: receipt.source.clone(),
@@ -43,7 +43,7 @@ pub(crate) fn work(receipts: &[Receipt]) -> Result<Work, Fault> {
         policy: first.policy.clone(),
         schema: first.schema.clone(),
     };
-    Ok(Work { layout: LAYOUT, claims, rows, facts })
+    Ok(Work { layout: LAYOUT, claims, rows: Rows::Batches(rows), facts })
 }
 
 fn row(receipt: &Receipt) -> Result<RecordBatch, Fault> {

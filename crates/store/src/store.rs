@@ -5,17 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use situs_model::store::{
-    Advice, Append, AppendQuarantine, Appended, BoxFuture, HomeStore, StoreError, ZoneStore,
+    Advice, Append, AppendQuarantine, Appended, BoxFuture, EncodedRows, FlushFacts, HomeStore, RowEncoder,
+    StoreError, ZoneStore,
 };
 use situs_model::{ContentVersion, NextOffset, Receipt, Source, StoreIdentity, TableName, ZoneId};
 use situs_observe::Metrics;
 use tokio::task::spawn_blocking;
 
+use crate::encode::{self, Encoded, Encoder};
 use crate::error::Fault;
 use crate::root::{self, RootError};
 use crate::table::Table;
-use crate::work::{Claim, Layout, Work};
-use crate::{durable, maintain, names, quarantine, receipts};
+use crate::work::{Claim, Layout, Rows, Work};
+use crate::{durable, entry, maintain, names, quarantine, receipts};
 
 /// Where the tables of pipelines keep offset and day.
 const LAYOUT: Layout =
@@ -69,28 +71,16 @@ impl DeltaStore {
         tables.entry(name.clone()).or_insert_with(|| Arc::new(new())).clone()
     }
 
-    /// RES-3: rows are taken only with a permit for this very store.
-    fn work_of(&self, append: &Append) -> Result<Work, Fault> {
+    fn work_of(append: &Append) -> Result<Work, Fault> {
         if append.table.is_reserved() {
             return Err(Fault::stop(format!("`{}` is Situs's own table", append.table)));
         }
-        let mut work = Work {
+        Ok(Work {
             layout: LAYOUT,
             claims: append.shares.iter().map(Claim::of).collect(),
-            rows: Vec::with_capacity(append.batches.len()),
+            rows: Rows::Encoded(append.rows.clone()),
             facts: append.facts.clone(),
-        };
-        for batch in &append.batches {
-            if batch.store() != &self.identity {
-                self.metrics.permits_refused.with_label_values(&[self.identity.zone.as_str()]).inc();
-                return Err(Fault::stop(format!("a batch has a permit for {}", batch.store())));
-            }
-            let source = batch.batch().source();
-            let claim = work.claims.iter().position(|claim| claim.source == *source);
-            let claim = claim.ok_or_else(|| Fault::stop(format!("{source}: rows without a share")))?;
-            work.rows.push((claim, batch.batch().rows().clone()));
-        }
-        Ok(work)
+        })
     }
 
     async fn carry_out(&self, table: &TableName, work: Result<Work, Fault>) -> Result<Appended, StoreError> {
@@ -134,8 +124,22 @@ impl ZoneStore for DeltaStore {
         &self.identity
     }
 
+    fn encoder(&self) -> Box<dyn RowEncoder> {
+        Box::new(Encoder::new(self.identity.clone(), LAYOUT))
+    }
+
+    fn finish(
+        &self,
+        encoders: Vec<Box<dyn RowEncoder>>,
+        facts: &FlushFacts,
+    ) -> Result<EncodedRows, StoreError> {
+        encode::finish(&self.identity, encoders, &entry::file_facts(&self.identity, facts))
+            .map(Encoded::into_rows)
+            .map_err(|fault| fault.at(&self.identity))
+    }
+
     fn append<'a>(&'a self, append: &'a Append) -> BoxFuture<'a, Result<Appended, StoreError>> {
-        Box::pin(async move { self.carry_out(&append.table, self.work_of(append)).await })
+        Box::pin(async move { self.carry_out(&append.table, Self::work_of(append)).await })
     }
 }
 

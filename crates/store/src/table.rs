@@ -1,25 +1,28 @@
 //! One table and its one committer.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow_schema::SchemaRef;
 use situs_model::invariant::Invariant;
-use situs_model::store::Appended;
+use situs_model::store::{Appended, EncodedRows};
 use situs_model::{Decision, FileFact, NextOffset, Source, StoreIdentity, TableName};
 use situs_observe::Metrics;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
 use crate::durable;
-use crate::encode::{self, Job, Written};
+use crate::encode::files::{self, Written};
+use crate::encode::{self, Encoded, Encoder};
 use crate::entry;
 use crate::error::Fault;
 use crate::log::{self, CommitId, Fate, Freshness, Progress, TableState};
 use crate::names;
 use crate::root;
 use crate::schema;
-use crate::work::{Keep, Work, refusal};
+use crate::work::{Keep, Rows, Work, refusal};
 
 /// How often a commit is tried when others come between before the caller is told to wait.
 const TRIES: u64 = 10;
@@ -66,8 +69,8 @@ impl std::fmt::Debug for Mishap {
     }
 }
 
-/// Files that were encoded for an outcome of the decisions.
-struct Encoded {
+/// Files that were written for an outcome of the decisions.
+struct Placed {
     keeps: Vec<Keep>,
     files: Vec<Written>,
 }
@@ -106,9 +109,15 @@ impl Table {
 
     /// Appends rows and moves offsets in one commit, or finds that this was done before.
     pub(crate) async fn append(&self, work: &Work) -> Result<Appended, Fault> {
-        work.check()?;
+        let rows = self.encode(work).await?;
+        let encoded = rows.inner::<Encoded>().ok_or_else(other_kind)?;
+        if encoded.store != self.identity {
+            self.metrics.permits_refused.with_label_values(&[self.identity.zone.as_str()]).inc();
+            return Err(Fault::stop(format!("rows have a permit for {}", encoded.store)));
+        }
+        work.check(encoded)?;
         let mut state = self.state.lock().await;
-        let result = self.append_to(&mut state, work).await;
+        let result = self.append_to(&mut state, work, &rows, encoded.rows.as_ref()).await;
         if result.is_err() {
             // After an error nothing that is remembered is trusted.
             *state = None;
@@ -116,16 +125,22 @@ impl Table {
         result
     }
 
-    async fn append_to(&self, state: &mut Option<TableState>, work: &Work) -> Result<Appended, Fault> {
-        let mut encoded: Option<Encoded> = None;
-        let (mut encode_time, started) = (Duration::ZERO, Instant::now());
+    async fn append_to(
+        &self,
+        state: &mut Option<TableState>,
+        work: &Work,
+        rows: &EncodedRows,
+        columns: Option<&SchemaRef>,
+    ) -> Result<Appended, Fault> {
+        let mut placed: Option<Placed> = None;
+        let started = Instant::now();
         let mut conflicts = 0;
         loop {
-            let step = self.try_once(state, work, &mut encoded, &mut encode_time).await;
+            let step = self.try_once(state, work, rows, columns, &mut placed).await;
             let (decisions, outcome) = match step {
                 Ok(step) => step,
                 Err(fault) => {
-                    self.discard(encoded);
+                    self.discard(placed);
                     return Err(fault);
                 }
             };
@@ -134,21 +149,20 @@ impl Table {
                 files,
                 decisions,
                 conflicts,
-                encode: encode_time,
-                commit: started.elapsed().saturating_sub(encode_time),
+                commit: started.elapsed(),
             };
             match outcome {
                 None => {
-                    self.discard(encoded);
+                    self.discard(placed);
                     return Ok(done(None, Vec::new()));
                 }
                 Some(Outcome::Committed(version)) => {
-                    let files = encoded.map(|encoded| encoded.files).unwrap_or_default();
+                    let files = placed.map(|placed| placed.files).unwrap_or_default();
                     self.count(&files);
                     return Ok(done(Some(version), files.into_iter().map(|file| file.fact).collect()));
                 }
                 Some(Outcome::Failed(fault)) => {
-                    self.discard(encoded);
+                    self.discard(placed);
                     return Err(fault);
                 }
                 // The files stay: a commit may name them.
@@ -157,7 +171,7 @@ impl Table {
                     conflicts += 1;
                     self.metrics.commit_conflicts.with_label_values(&[self.identity.zone.as_str()]).inc();
                     if conflicts >= TRIES {
-                        self.discard(encoded);
+                        self.discard(placed);
                         return Err(Fault::retry(format!(
                             "table `{}`: others commit all the time",
                             self.name
@@ -175,17 +189,18 @@ impl Table {
         &self,
         state: &mut Option<TableState>,
         work: &Work,
-        encoded: &mut Option<Encoded>,
-        encode_time: &mut Duration,
+        rows: &EncodedRows,
+        columns: Option<&SchemaRef>,
+        placed: &mut Option<Placed>,
     ) -> Result<(Vec<(Source, Decision)>, Option<Outcome>), Fault> {
         self.freshen(state).await?;
         let mut decisions = self.decide(state.as_ref(), work)?;
         if state.is_none() && keeps(&decisions).any(|keep| keep != Keep::Nothing) {
-            let Some(rows) = work.schema() else {
+            let Some(columns) = columns else {
                 // No rows and no table: the receipts say how far the partitions are.
                 return Ok((decisions, None));
             };
-            self.create(&rows, work).await?;
+            self.create(columns, work).await?;
             // Ours or another's, the table is there now; and whoever made it may have committed too.
             self.freshen(state).await?;
             decisions = self.decide(state.as_ref(), work)?;
@@ -197,19 +212,17 @@ impl Table {
         let Some(current) = state.as_ref() else {
             return Err(Fault::retry(format!("table `{}` has vanished", self.name)));
         };
-        let widened = match work.schema() {
-            Some(rows) => schema::widened(&current.schema, &rows)
+        let widened = match columns {
+            Some(columns) => schema::widened(&current.schema, columns)
                 .map_err(|fault| Fault::stop(format!("table `{}`: {}", self.name, fault.message)))?,
             None => None,
         };
-        if encoded.as_ref().is_none_or(|encoded| encoded.keeps != keeps) {
-            self.discard(encoded.take());
-            let started = Instant::now();
-            let files = self.encode(work, &keeps).await?;
-            *encode_time += started.elapsed();
-            *encoded = Some(Encoded { keeps: keeps.clone(), files });
+        if placed.as_ref().is_none_or(|placed| placed.keeps != keeps) {
+            self.discard(placed.take());
+            let files = self.place(work, rows, &keeps).await?;
+            *placed = Some(Placed { keeps: keeps.clone(), files });
         }
-        let files = encoded.as_ref().map(|encoded| encoded.files.as_slice()).unwrap_or_default();
+        let files = placed.as_ref().map(|placed| placed.files.as_slice()).unwrap_or_default();
         let bytes = entry::append(current, widened.as_ref(), work, &keeps, files)?;
         let outcome = self.commit(state, work, &keeps, bytes, widened.is_some()).await;
         Ok((decisions, Some(outcome)))
@@ -261,14 +274,14 @@ impl Table {
     }
 
     /// Creates the table; that another was faster is no error.
-    async fn create(&self, rows: &arrow_schema::Schema, work: &Work) -> Result<(), Fault> {
+    async fn create(&self, columns: &SchemaRef, work: &Work) -> Result<(), Fault> {
         #[cfg(test)]
         let outrun = self.mishap.lock().unwrap().take_if(|mishap| mishap.kind == MishapKind::Outrun);
         #[cfg(test)]
         if let Some(outrun) = outrun {
             outrun.meanwhile.await;
         }
-        let bytes = entry::create(&self.name, &schema::table_schema(rows)?, work)?;
+        let bytes = entry::create(&self.name, &schema::table_schema(columns)?, work)?;
         let (root, folder, identity) = (self.root.clone(), self.folder.clone(), self.identity.clone());
         spawn_blocking(move || {
             root::expect_store(&root, &identity)?;
@@ -280,15 +293,37 @@ impl Table {
         .await?
     }
 
-    async fn encode(&self, work: &Work, keeps: &[Keep]) -> Result<Vec<Written>, Fault> {
-        let job = Job {
-            folder: self.folder.clone(),
-            partition_column: work.layout.day,
-            flush_id: work.facts.flush_id.clone(),
-            facts: entry::file_facts(&self.identity, &work.facts),
-            batches: work.kept(keeps)?,
+    /// The rows of an append, encoded.
+    async fn encode(&self, work: &Work) -> Result<EncodedRows, Fault> {
+        let batches = match &work.rows {
+            Rows::Encoded(rows) => return Ok(rows.clone()),
+            Rows::Batches(batches) => batches.clone(),
         };
-        spawn_blocking(move || encode::encode(&job)).await?
+        let (identity, layout) = (self.identity.clone(), work.layout);
+        let facts = entry::file_facts(&self.identity, &work.facts);
+        spawn_blocking(move || {
+            let mut encoder = Encoder::new(identity.clone(), layout);
+            for (source, rows) in &batches {
+                encoder.add(source, rows)?;
+            }
+            encode::finish(&identity, vec![Box::new(encoder)], &facts).map(Encoded::into_rows)
+        })
+        .await?
+    }
+
+    /// Writes those rows that are to be kept into files that no commit names yet.
+    async fn place(&self, work: &Work, rows: &EncodedRows, keeps: &[Keep]) -> Result<Vec<Written>, Fault> {
+        let keep_of: HashMap<Source, Keep> =
+            work.claims.iter().zip(keeps).map(|(claim, keep)| (claim.source.clone(), *keep)).collect();
+        let keep_of = move |source: &Source| keep_of.get(source).copied().unwrap_or(Keep::Nothing);
+        let facts = entry::file_facts(&self.identity, &work.facts);
+        let (identity, layout, folder) = (self.identity.clone(), work.layout, self.folder.clone());
+        let (rows, flush_id) = (rows.clone(), work.facts.flush_id.clone());
+        spawn_blocking(move || {
+            let rows = rows.inner::<Encoded>().ok_or_else(other_kind)?;
+            rows.kept(keep_of, layout, &identity, &facts)?.write(&folder, layout.day, &flush_id)
+        })
+        .await?
     }
 
     /// Makes the entry the next version after the state that it was decided on, or finds that another
@@ -365,9 +400,9 @@ impl Table {
         .await?
     }
 
-    fn discard(&self, encoded: Option<Encoded>) {
-        if let Some(encoded) = encoded {
-            encode::discard(&self.folder, &encoded.files);
+    fn discard(&self, placed: Option<Placed>) {
+        if let Some(placed) = placed {
+            files::discard(&self.folder, &placed.files);
         }
     }
 
@@ -377,6 +412,10 @@ impl Table {
         let bytes = files.iter().map(|file| file.fact.bytes).sum();
         self.metrics.file_bytes_written.with_label_values(&labels).inc_by(bytes);
     }
+}
+
+fn other_kind() -> Fault {
+    Fault::stop("the rows were encoded for another kind of store")
 }
 
 /// Which rows the decisions keep.

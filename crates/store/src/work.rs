@@ -2,14 +2,11 @@
 
 use std::collections::HashMap;
 
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::Int64Type;
-use arrow_array::{BooleanArray, RecordBatch};
-use arrow_schema::SchemaRef;
-use arrow_select::filter::filter_record_batch;
-use situs_model::store::{Advice, FlushFacts, Share};
+use arrow_array::RecordBatch;
+use situs_model::store::{Advice, EncodedRows, FlushFacts, Share};
 use situs_model::{Decision, NextOffset, OffsetRange, Source, decide};
 
+use crate::encode::Encoded;
 use crate::error::Fault;
 use crate::log::Progress;
 
@@ -45,9 +42,17 @@ pub(crate) struct Claim {
 pub(crate) struct Work {
     pub(crate) layout: Layout,
     pub(crate) claims: Vec<Claim>,
-    /// Rows, each batch with the index of its claim.
-    pub(crate) rows: Vec<(usize, RecordBatch)>,
+    pub(crate) rows: Rows,
     pub(crate) facts: FlushFacts,
+}
+
+/// The rows of an append.
+#[derive(Debug)]
+pub(crate) enum Rows {
+    /// As an encoder left them.
+    Encoded(EncodedRows),
+    /// Few, and not encoded yet, each batch with its partition.
+    Batches(Vec<(Source, RecordBatch)>),
 }
 
 /// Which rows of a claim are written.
@@ -102,60 +107,24 @@ impl Claim {
 }
 
 impl Work {
-    /// Checks what the types cannot: partitions are claimed once, and all rows have the same columns
-    /// and lie in their partition's range.
-    pub(crate) fn check(&self) -> Result<(), Fault> {
-        let mut seen: HashMap<&str, ()> = HashMap::new();
+    /// Checks what the types cannot: partitions are claimed once, and all rows lie in their partition's
+    /// range.
+    pub(crate) fn check(&self, rows: &Encoded) -> Result<(), Fault> {
+        let mut claims: HashMap<&Source, OffsetRange> = HashMap::new();
         for claim in &self.claims {
-            if seen.insert(&claim.app_id, ()).is_some() {
+            if claims.insert(&claim.source, claim.range).is_some() {
                 return Err(Fault::stop(format!("{} is claimed twice in a flush", claim.source)));
             }
         }
-        let schema = self.schema();
-        for (claim, rows) in &self.rows {
-            let claim = &self.claims[*claim];
-            let same = schema.iter().all(|schema| {
-                let fields = rows.schema_ref().fields();
-                fields.len() == schema.fields().len()
-                    && fields
-                        .iter()
-                        .zip(schema.fields())
-                        .all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type())
-            });
-            if !same {
-                return Err(Fault::stop(format!("batches of {} differ in their columns", claim.source)));
-            }
-            if !offsets(rows, self.layout)?.iter().all(|offset| claim.range.contains(*offset)) {
-                let message = format!("a row of {} lies outside of {}", claim.source, claim.range);
-                return Err(Fault::stop(message));
+        for (source, low, high) in &rows.sources {
+            let Some(range) = claims.get(source) else {
+                return Err(Fault::stop(format!("{source}: rows without a share")));
+            };
+            if !range.contains(*low) || !range.contains(*high) {
+                return Err(Fault::stop(format!("a row of {source} lies outside of {range}")));
             }
         }
         Ok(())
-    }
-
-    /// The columns of the rows; `None` without rows.
-    pub(crate) fn schema(&self) -> Option<SchemaRef> {
-        self.rows.first().map(|(_, rows)| rows.schema())
-    }
-
-    /// The rows that are to be written.
-    pub(crate) fn kept(&self, keeps: &[Keep]) -> Result<Vec<RecordBatch>, Fault> {
-        let mut kept = Vec::with_capacity(self.rows.len());
-        for (claim, rows) in &self.rows {
-            match keeps[*claim] {
-                Keep::Nothing => {}
-                Keep::All => kept.push(rows.clone()),
-                Keep::From(from) => {
-                    let mask: BooleanArray =
-                        offsets(rows, self.layout)?.iter().map(|offset| Some(*offset >= from.0)).collect();
-                    let rows = filter_record_batch(rows, &mask)
-                        .map_err(|_| Fault::stop("rows could not be cut at an offset"))?;
-                    kept.push(rows);
-                }
-            }
-        }
-        kept.retain(|rows| rows.num_rows() > 0);
-        Ok(kept)
     }
 }
 
@@ -171,12 +140,6 @@ pub(crate) fn refusal(source: &Source, range: OffsetRange, decision: Decision) -
         }),
         Decision::Append | Decision::AlreadyCommitted | Decision::Overlap { .. } => None,
     }
-}
-
-fn offsets(rows: &RecordBatch, layout: Layout) -> Result<&[i64], Fault> {
-    let bug = || Fault::stop(format!("column `{}` is missing or is no 64-bit integer", layout.offset));
-    let column = rows.column_by_name(layout.offset).ok_or_else(bug)?;
-    Ok(column.as_primitive_opt::<Int64Type>().ok_or_else(bug)?.values())
 }
 
 #[cfg(test)]

@@ -87,13 +87,16 @@ impl Plant {
             verdict_of_row: vec![0; rows.len()],
         };
         let split = split(tagged, &BTreeSet::from([self.zone.clone()])).unwrap();
-        let batches =
-            split.resident.into_iter().map(|batch| permit(batch, self.store.identity()).unwrap()).collect();
+        let mut encoder = self.store.encoder();
+        for batch in split.resident {
+            encoder.write(permit(batch, self.store.identity()).unwrap()).unwrap();
+        }
+        let facts = facts(flush_id);
         let append = Append {
             table: table.parse().unwrap(),
             shares: vec![share(start, rows.len())],
-            batches,
-            facts: facts(flush_id),
+            rows: self.store.finish(vec![encoder], &facts).unwrap(),
+            facts,
         };
         self.store.append(&append).await.unwrap();
     }

@@ -160,14 +160,13 @@ impl Home {
                 notes: DecodeNotes::default(),
             },
         };
-        let batches = split(tagged, &BTreeSet::from([zone]))
-            .unwrap()
-            .resident
-            .into_iter()
-            .map(|batch| permit(batch, store.identity()).unwrap())
-            .collect();
+        let mut encoder = store.encoder();
+        for batch in split(tagged, &BTreeSet::from([zone])).unwrap().resident {
+            encoder.write(permit(batch, store.identity()).unwrap()).unwrap();
+        }
+        let rows = store.finish(vec![encoder], &facts).unwrap();
         let table = TableName::of(&facts.pipeline);
-        store.append(&Append { table, shares, batches, facts }).await.unwrap();
+        store.append(&Append { table, shares, rows, facts }).await.unwrap();
     }
 
     async fn quarantine(

@@ -12,12 +12,13 @@ use arrow_array::{
 use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use situs_model::columns::{identity_fields, number_list_type, tag_fields, time_fields};
-use situs_model::store::{FlushFacts, Share};
+use situs_model::store::{FlushFacts, RowEncoder, Share};
 use situs_model::{
     DecodeNotes, DecodedBatch, OffsetRange, PermittedBatch, RawBatch, TaggedBatch, Verdict, permit, split,
 };
 
 use super::super::*;
+use crate::entry::file_facts;
 use crate::reader::StoreReader;
 use crate::root::init;
 
@@ -156,6 +157,13 @@ pub(super) fn permitted(partition: i32, rows: RecordBatch, store: &StoreIdentity
     permit(split.resident.remove(0), store).unwrap()
 }
 
+/// Lets an encoder of a store with this identity take batches in.
+pub(super) fn encoded(store: &StoreIdentity, flush: &str, batches: Vec<PermittedBatch>) -> EncodedRows {
+    let mut encoder: Box<dyn RowEncoder> = Box::new(Encoder::new(store.clone(), LAYOUT));
+    batches.into_iter().for_each(|batch| encoder.write(batch).unwrap());
+    encode::finish(store, vec![encoder], &file_facts(store, &facts(flush))).unwrap().into_rows()
+}
+
 /// An append of one partition's range, settled at its start.
 pub(super) fn append(store: &StoreIdentity, flush: &str, partition: i32, start: i64, end: i64) -> Append {
     append_settled(store, flush, partition, start, end, Some(start))
@@ -177,7 +185,7 @@ pub(super) fn append_settled(
             range: range(start, end),
             settled: settled.map(NextOffset),
         }],
-        batches: vec![batch],
+        rows: encoded(store, flush, vec![batch]),
         facts: facts(flush),
     }
 }

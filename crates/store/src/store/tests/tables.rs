@@ -11,7 +11,7 @@ use situs_model::Decision;
 
 use super::super::*;
 use super::support::*;
-use crate::encode::hash_of;
+use crate::encode::files::hash_of;
 use crate::reader::StoreReader;
 use crate::root::init;
 
@@ -93,7 +93,9 @@ async fn an_overlap_appends_exactly_what_is_missing() {
     let mut both = append(store.identity(), "f2", 0, 0, 12);
     let other = append_settled(store.identity(), "f2", 1, 100, 103, None);
     both.shares.extend(other.shares);
-    both.batches.extend(other.batches);
+    let batches = [(0, 0..12), (1, 100..103)]
+        .map(|(partition, offsets)| permitted(partition, rows(partition, offsets, "CN"), store.identity()));
+    both.rows = encoded(store.identity(), "f2", batches.into());
     let appended = store.append(&both).await.unwrap();
     let keep_from = NextOffset(7);
     assert_eq!(
@@ -174,7 +176,7 @@ async fn tables_take_new_columns_and_no_other_type() {
         let schema = Arc::new(arrow_schema::Schema::new(fields));
         let rows = arrow_array::RecordBatch::try_new(schema, columns).unwrap();
         let mut append = append(store.identity(), "f2", 0, start, start + 5);
-        append.batches = vec![permitted(0, rows, store.identity())];
+        append.rows = encoded(store.identity(), "f2", vec![permitted(0, rows, store.identity())]);
         append
     };
     let numbers = Arc::new(arrow_array::Int32Array::from(vec![7; 10]));
@@ -227,10 +229,10 @@ async fn appends_that_contradict_themselves_are_refused() {
         assert_eq!(store.append(&bad).await.unwrap_err().advice, Advice::Stop);
     }
     let mut nothing = good.clone();
-    nothing.batches.clear();
+    nothing.rows = encoded(store.identity(), "f1", Vec::new());
     assert_eq!(store.append(&nothing).await.unwrap().version, None, "no rows and no table");
     assert_eq!(store.append(&good).await.unwrap().version, Some(1));
     let mut nothing = append(store.identity(), "f2", 0, 5, 9);
-    nothing.batches.clear();
+    nothing.rows = encoded(store.identity(), "f2", Vec::new());
     assert_eq!(store.append(&nothing).await.unwrap().version, Some(2), "the offset moves");
 }

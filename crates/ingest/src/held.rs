@@ -1,0 +1,124 @@
+//! How much is held in memory, and by whom: written by workers, read by all.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What one worker holds of one pipeline, not yet in a flush.
+#[derive(Debug, Default)]
+struct Gauge {
+    /// Rows and quarantined messages.
+    rows: AtomicU64,
+    /// Bytes of what is decoded.
+    bytes: AtomicU64,
+    /// When the oldest message came, ms after [`Held::started`], plus 1; 0 if there is none.
+    since: AtomicU64,
+    /// Broker time of the newest message, ms since the epoch; 0 if there is none.
+    newest_broker_ms: AtomicU64,
+}
+
+/// What is held for messages that are not settled.
+#[derive(Debug)]
+pub(crate) struct Held {
+    started: Instant,
+    /// Bound on the bytes of all.
+    bound: u64,
+    /// Reading stops at the bound, and goes on below three quarters of it.
+    full: AtomicBool,
+    /// Bytes of raw batches, of all workers.
+    raw: AtomicU64,
+    /// Bytes of flushes under way.
+    pub(crate) flushing: AtomicU64,
+    /// Per worker, per pipeline.
+    gauges: Vec<Vec<Gauge>>,
+}
+
+impl Held {
+    pub(crate) fn new(bound: u64, workers: usize, pipelines: usize) -> Self {
+        let gauges = || (0..pipelines).map(|_| Gauge::default()).collect();
+        Self {
+            started: Instant::now(),
+            bound,
+            full: AtomicBool::new(false),
+            raw: AtomicU64::new(0),
+            flushing: AtomicU64::new(0),
+            gauges: (0..workers).map(|_| gauges()).collect(),
+        }
+    }
+
+    /// Bytes that are held.
+    pub(crate) fn bytes(&self) -> u64 {
+        let load = |bytes: &AtomicU64| bytes.load(Ordering::Relaxed);
+        let buffers = self.gauges.iter().flatten().map(|gauge| load(&gauge.bytes)).sum::<u64>();
+        load(&self.raw) + load(&self.flushing) + buffers
+    }
+
+    /// Whether no more may be read now.
+    pub(crate) fn is_full(&self) -> bool {
+        let bytes = self.bytes();
+        let was = self.full.load(Ordering::Relaxed);
+        let full = if was { bytes >= self.bound / 4 * 3 } else { bytes >= self.bound };
+        if full != was {
+            self.full.store(full, Ordering::Relaxed);
+        }
+        full
+    }
+
+    /// Bytes were read (or given up, if negative).
+    pub(crate) fn add_raw(&self, bytes: i64) {
+        self.raw.fetch_add(bytes.cast_unsigned(), Ordering::Relaxed);
+    }
+
+    /// Notes what a worker holds of a pipeline.
+    pub(crate) fn set(
+        &self,
+        worker: usize,
+        stage: usize,
+        rows: u64,
+        bytes: u64,
+        since: Option<Instant>,
+        newest_broker_ms: Option<i64>,
+    ) {
+        let gauge = &self.gauges[worker][stage];
+        let since = since.map_or(0, |since| self.millis(since) + 1);
+        let newest = newest_broker_ms.and_then(|newest| u64::try_from(newest).ok()).unwrap_or(0);
+        gauge.rows.store(rows, Ordering::Relaxed);
+        gauge.bytes.store(bytes, Ordering::Relaxed);
+        gauge.since.store(since, Ordering::Relaxed);
+        gauge.newest_broker_ms.store(newest, Ordering::Relaxed);
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// What all workers hold of a pipeline.
+    pub(crate) fn of_stage(&self, stage: usize) -> OfStage {
+        let mut sum = OfStage::default();
+        let mut oldest: Option<u64> = None;
+        for worker in &self.gauges {
+            let gauge = &worker[stage];
+            sum.rows += gauge.rows.load(Ordering::Relaxed);
+            sum.bytes += gauge.bytes.load(Ordering::Relaxed);
+            sum.newest_broker_ms = sum.newest_broker_ms.max(gauge.newest_broker_ms.load(Ordering::Relaxed));
+            if let Some(since) = gauge.since.load(Ordering::Relaxed).checked_sub(1) {
+                oldest = Some(oldest.map_or(since, |oldest| oldest.min(since)));
+            }
+        }
+        let now = self.millis(Instant::now());
+        sum.age = oldest.map(|oldest| Duration::from_millis(now.saturating_sub(oldest)));
+        sum
+    }
+}
+
+/// What is held of a pipeline.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct OfStage {
+    /// Rows and quarantined messages.
+    pub(crate) rows: u64,
+    /// Bytes of what is decoded.
+    pub(crate) bytes: u64,
+    /// Age of the oldest message; `None` if there is none.
+    pub(crate) age: Option<Duration>,
+    /// Broker time of the newest message, ms since the epoch; 0 if there is none.
+    pub(crate) newest_broker_ms: u64,
+}

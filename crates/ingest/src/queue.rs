@@ -1,0 +1,247 @@
+//! A queue of librdkafka's into which partitions deliver, read many messages at a time.
+//!
+//! rdkafka's own interface takes one message per call, at the price of a lock, two clock readings and an
+//! event object each; and it panics at a header name that is not UTF-8. This is the one module of the
+//! crate with `unsafe`: it calls `rd_kafka_consume_batch_queue` and reads what that gives.
+#![allow(unsafe_code, reason = "librdkafka is a C library")]
+
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::ptr::{self, NonNull};
+use std::slice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::bindings as c;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+
+use crate::kafka::Context;
+
+/// Messages that one read gives at most.
+const MESSAGES: usize = 4096;
+
+/// A queue that partitions can be told to deliver into.
+pub(crate) struct Queue {
+    queue: NonNull<c::rd_kafka_queue_t>,
+    /// Lives as long as the queue.
+    consumer: Arc<BaseConsumer<Context>>,
+}
+
+// SAFETY: a queue of librdkafka's has a lock of its own, and every function called on it here may be
+// called from any thread (librdkafka's INTRODUCTION.md, "Threads and callbacks": its API is thread-safe).
+unsafe impl Send for Queue {}
+// SAFETY: as above.
+unsafe impl Sync for Queue {}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").finish_non_exhaustive()
+    }
+}
+
+impl Queue {
+    /// A queue of this consumer, into which nothing is delivered yet. `None` if there is no memory.
+    pub(crate) fn new(consumer: Arc<BaseConsumer<Context>>) -> Option<Self> {
+        // SAFETY: the pointer is that of a client which `consumer` keeps alive.
+        let queue = unsafe { c::rd_kafka_queue_new(consumer.client().native_ptr()) };
+        Some(Self { queue: NonNull::new(queue)?, consumer })
+    }
+
+    /// The consumer.
+    pub(crate) fn consumer(&self) -> &BaseConsumer<Context> {
+        &self.consumer
+    }
+
+    /// Makes a partition deliver here and nowhere else, now and whenever it is assigned again. Whether it
+    /// could be done.
+    pub(crate) fn take_over(&self, topic: &str, partition: i32) -> bool {
+        let Ok(topic) = CString::new(topic) else { return false };
+        // SAFETY: client and topic are alive; the new reference to the partition's queue is given back
+        // below. Forwarding takes references of its own to both queues.
+        unsafe {
+            let client = self.consumer.client().native_ptr();
+            let from = c::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition);
+            if from.is_null() {
+                return false;
+            }
+            c::rd_kafka_queue_forward(from, self.queue.as_ptr());
+            c::rd_kafka_queue_destroy(from);
+        }
+        true
+    }
+
+    /// Makes a read that waits return.
+    pub(crate) fn wake(&self) {
+        // SAFETY: the queue is alive.
+        unsafe { c::rd_kafka_queue_yield(self.queue.as_ptr()) }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // SAFETY: the queue is alive, nobody uses it after this, and the client outlives it.
+        unsafe { c::rd_kafka_queue_destroy(self.queue.as_ptr()) }
+    }
+}
+
+/// Reads a queue, with room for messages that is used again.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    /// Before the queue, so that none outlives the client.
+    messages: Vec<Message>,
+    queue: Arc<Queue>,
+}
+
+impl Reader {
+    pub(crate) fn new(queue: Arc<Queue>) -> Self {
+        Self { messages: Vec::new(), queue }
+    }
+
+    /// Reads what is there, [`MESSAGES`] at most; if that is less, waits up to `timeout` for more. The
+    /// messages before are given back.
+    pub(crate) fn read(&mut self, timeout: Duration) -> &[Message] {
+        self.messages.clear();
+        self.messages.reserve(MESSAGES);
+        let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: there is room for `MESSAGES` pointers, and `Message` is a pointer that may not be null.
+        // librdkafka writes as many as it says, none of them null, and hands over what they point to.
+        unsafe {
+            let room: *mut *mut c::rd_kafka_message_t = self.messages.as_mut_ptr().cast();
+            let queue = self.queue.queue.as_ptr();
+            let count = c::rd_kafka_consume_batch_queue(queue, milliseconds, room, MESSAGES);
+            self.messages.set_len(usize::try_from(count).unwrap_or(0));
+        }
+        &self.messages
+    }
+}
+
+/// A message, or an error that took a message's place.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct Message {
+    message: NonNull<c::rd_kafka_message_t>,
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        // SAFETY: the message is ours, and this is the only time that it is given back.
+        unsafe { c::rd_kafka_message_destroy(self.message.as_ptr()) }
+    }
+}
+
+impl Message {
+    fn get(&self) -> &c::rd_kafka_message_t {
+        // SAFETY: the message is ours until it is dropped, and nobody writes to the fields read here.
+        unsafe { self.message.as_ref() }
+    }
+
+    /// The code of an error; `None` if this is a message.
+    pub(crate) fn error(&self) -> Option<c::rd_kafka_resp_err_t> {
+        let error = self.get().err;
+        (error != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then_some(error)
+    }
+
+    /// What tells topics apart while messages of them are held: two messages with the same handle are of
+    /// the same topic.
+    pub(crate) fn topic_handle(&self) -> usize {
+        self.get().rkt as usize
+    }
+
+    /// The topic's name; empty if an error names none.
+    pub(crate) fn topic(&self) -> &str {
+        let topic = self.get().rkt;
+        if topic.is_null() {
+            return "";
+        }
+        // SAFETY: the message holds a reference to its topic, whose name is a C string that does not
+        // change. Kafka allows letters, digits, `.`, `_` and `-` in it.
+        let name = unsafe { CStr::from_ptr(c::rd_kafka_topic_name(topic)) };
+        name.to_str().unwrap_or("")
+    }
+
+    /// The partition.
+    pub(crate) fn partition(&self) -> i32 {
+        self.get().partition
+    }
+
+    /// The offset.
+    pub(crate) fn offset(&self) -> i64 {
+        self.get().offset
+    }
+
+    /// The key; `None` if it is null.
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        let message = self.get();
+        // SAFETY: librdkafka gives address and length of the key, which lives as long as the message.
+        unsafe { bytes(message.key, message.key_len) }
+    }
+
+    /// The payload; `None` if it is null.
+    pub(crate) fn payload(&self) -> Option<&[u8]> {
+        let message = self.get();
+        // SAFETY: as for the key. (For errors this is the error's text, which nobody asks for.)
+        unsafe { bytes(message.payload, message.len) }
+    }
+
+    /// The timestamp, ms since the epoch.
+    pub(crate) fn timestamp_ms(&self) -> Option<i64> {
+        let mut kind = c::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is alive; the kind is written to a place of its type.
+        let time = unsafe { c::rd_kafka_message_timestamp(self.message.as_ptr(), &raw mut kind) };
+        (time >= 0 && kind != c::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE).then_some(time)
+    }
+
+    /// The headers in order. A name ends at its first NUL byte, as librdkafka gives it.
+    pub(crate) fn headers(&self) -> Headers<'_> {
+        let mut headers = ptr::null_mut();
+        // SAFETY: the message is alive. librdkafka parses the headers once and keeps them with the message;
+        // it does so only here, and `Message` is used by one thread at a time (it is not `Sync`).
+        let error = unsafe { c::rd_kafka_message_headers(self.message.as_ptr(), &raw mut headers) };
+        if error != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            headers = ptr::null_mut();
+        }
+        Headers { headers: NonNull::new(headers), next: 0, message: std::marker::PhantomData }
+    }
+}
+
+/// Iterates over a message's headers.
+#[derive(Debug)]
+pub(crate) struct Headers<'a> {
+    headers: Option<NonNull<c::rd_kafka_headers_t>>,
+    next: usize,
+    message: std::marker::PhantomData<&'a Message>,
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = (&'a [u8], Option<&'a [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let headers = self.headers?;
+        let mut name: *const c_char = ptr::null();
+        let mut value: *const c_void = ptr::null();
+        let mut size = 0;
+        // SAFETY: the list belongs to the message, which is borrowed for `'a`; name and value lie in it.
+        unsafe {
+            let error = c::rd_kafka_header_get_all(
+                headers.as_ptr(),
+                self.next,
+                &raw mut name,
+                &raw mut value,
+                &raw mut size,
+            );
+            if error != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || name.is_null() {
+                return None;
+            }
+            self.next += 1;
+            Some((CStr::from_ptr(name).to_bytes(), bytes(value, size)))
+        }
+    }
+}
+
+/// A slice of what librdkafka gives as address and length; `None` if the address is null.
+///
+/// # Safety
+/// So many bytes at the address must be readable and unchanged for `'a`.
+unsafe fn bytes<'a>(address: *const c_void, length: usize) -> Option<&'a [u8]> {
+    // SAFETY: the caller's.
+    (!address.is_null()).then(|| unsafe { slice::from_raw_parts(address.cast(), length) })
+}

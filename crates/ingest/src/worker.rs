@@ -1,0 +1,346 @@
+//! A worker: a thread that owns partitions from the fetched message to encoded rows.
+//!
+//! Workers share nothing but the stores and the gauges of memory. Each has a queue into which its
+//! partitions deliver, and decoders and judges of its own; what it has encoded waits until the intake
+//! takes it for a flush.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::time::{Duration, Instant};
+
+use situs_model::invariant::{self, Invariant};
+use situs_model::{NextOffset, RawBatch, Source, Split, ZoneId};
+
+use crate::buffer::{Buffer, ShareBuffer};
+use crate::flush::{Flusher, now_us};
+use crate::held::Held;
+use crate::intake::IngestError;
+use crate::partition::look_for_deleted;
+use crate::queue::{Message, Queue, Reader};
+use crate::stage::Stage;
+
+/// A raw batch is decoded when it has this many messages or bytes, or is this old.
+const BATCH_MESSAGES: usize = 16_384;
+const BATCH_BYTES: usize = 2 << 20;
+const BATCH_AGE: Duration = Duration::from_millis(100);
+/// How long a read waits for a full batch of messages: what an idle worker sleeps at a time.
+const READ_WAIT: Duration = Duration::from_millis(20);
+/// How long a worker sleeps that may not read.
+const FULL_WAIT: Duration = Duration::from_millis(5);
+/// Buffers of raw batches that are kept for the next ones.
+const SPARE: usize = 4;
+
+/// A partition as a worker takes it up.
+#[derive(Debug)]
+pub(crate) struct Adopted {
+    pub(crate) source: Source,
+    pub(crate) stage: usize,
+    /// The offset to read next, if one is settled.
+    pub(crate) settled: Option<NextOffset>,
+    /// Where the worker notes the offset to read next; negative while nothing has come.
+    pub(crate) position: Arc<AtomicI64>,
+}
+
+/// What the intake asks of a worker. Each answer says that it was done.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Take partitions up.
+    Adopt(Vec<Adopted>, Sender<()>),
+    /// Read nothing until told to go on.
+    Hold(Sender<()>),
+    /// Read again.
+    Go,
+    /// Forget partitions. Answers with those others of which buffered rows had to go with them: what is
+    /// encoded cannot be divided.
+    Drop(Vec<Source>, Sender<Vec<Source>>),
+    /// Hand over what there is of a pipeline.
+    Take(usize, Sender<Buffer>),
+}
+
+/// A partition that is owned.
+#[derive(Debug)]
+struct Partition {
+    source: Source,
+    stage: usize,
+    /// The offset to read next; `None` until the first message of a partition without receipts.
+    next: Option<NextOffset>,
+    /// Nothing has been read since it was taken up.
+    fresh: bool,
+    raw: Option<RawBatch>,
+    raw_since: Instant,
+    newest_broker_ms: Option<i64>,
+    position: Arc<AtomicI64>,
+}
+
+/// The state of a worker; its thread owns it.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) number: usize,
+    pub(crate) stages: Vec<Stage>,
+    pub(crate) zones: BTreeSet<ZoneId>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) flusher: Arc<Flusher>,
+    pub(crate) held: Arc<Held>,
+    pub(crate) commands: Receiver<Command>,
+    partitions: Vec<Partition>,
+    index: HashMap<(Arc<str>, i32), usize>,
+    buffers: Vec<Buffer>,
+    spare: Vec<RawBatch>,
+    holding: bool,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        number: usize,
+        stages: Vec<Stage>,
+        queue: Arc<Queue>,
+        flusher: Arc<Flusher>,
+        held: Arc<Held>,
+        commands: Receiver<Command>,
+    ) -> Self {
+        Self {
+            number,
+            buffers: stages.iter().map(|_| Buffer::default()).collect(),
+            stages,
+            zones: flusher.stores.zone_ids(),
+            queue,
+            flusher,
+            held,
+            commands,
+            partitions: Vec::new(),
+            index: HashMap::new(),
+            spare: Vec::new(),
+            holding: false,
+        }
+    }
+
+    /// Works until the intake is gone.
+    ///
+    /// # Errors
+    /// The first thing that went wrong. What was not flushed is read again after the next start.
+    pub(crate) fn run(mut self) -> Result<(), IngestError> {
+        let mut reader = Reader::new(self.queue.clone());
+        loop {
+            loop {
+                match self.commands.try_recv() {
+                    Ok(command) => self.obey(command)?,
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return Ok(()),
+                }
+            }
+            if self.holding || self.held.is_full() {
+                // What waits to be decoded must not wait for room.
+                self.turn_all()?;
+                match self.commands.recv_timeout(FULL_WAIT) {
+                    Ok(command) => self.obey(command)?,
+                    Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
+                    Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
+                }
+                continue;
+            }
+            self.take(reader.read(READ_WAIT))?;
+            self.turn_old()?;
+        }
+    }
+
+    fn obey(&mut self, command: Command) -> Result<(), IngestError> {
+        // Whoever asked may be gone; then the answer is of no use.
+        match command {
+            Command::Adopt(partitions, done) => {
+                self.adopt(partitions);
+                done.send(()).ok();
+            }
+            Command::Hold(done) => {
+                self.holding = true;
+                done.send(()).ok();
+            }
+            Command::Go => self.holding = false,
+            Command::Drop(sources, done) => {
+                let others = self.forget(&sources);
+                done.send(others).ok();
+            }
+            Command::Take(stage, done) => {
+                let places =
+                    (0..self.partitions.len()).filter(|place| self.partitions[*place].stage == stage);
+                places.collect::<Vec<_>>().into_iter().try_for_each(|place| self.turn(place))?;
+                let buffer = std::mem::take(&mut self.buffers[stage]);
+                self.publish(stage);
+                done.send(buffer).ok();
+            }
+        }
+        Ok(())
+    }
+
+    fn adopt(&mut self, partitions: Vec<Adopted>) {
+        for Adopted { source, stage, settled, position } in partitions {
+            self.index.insert((source.topic.clone(), source.partition), self.partitions.len());
+            self.partitions.push(Partition {
+                source,
+                stage,
+                next: settled,
+                fresh: true,
+                raw: None,
+                raw_since: Instant::now(),
+                newest_broker_ms: None,
+                position,
+            });
+        }
+    }
+
+    /// Forgets partitions and drops what is buffered of them, and of the others of their pipelines.
+    fn forget(&mut self, sources: &[Source]) -> Vec<Source> {
+        let mut others = Vec::new();
+        for source in sources {
+            let Some(place) = self.partitions.iter().position(|partition| partition.source == *source) else {
+                continue;
+            };
+            let partition = self.partitions.swap_remove(place);
+            self.stages[partition.stage].forget(source);
+            if let Some(raw) = &partition.raw {
+                self.held.add_raw(-(raw.payload_bytes() as i64));
+            }
+            if self.buffers[partition.stage].shares.contains_key(source) {
+                let dropped = std::mem::take(&mut self.buffers[partition.stage]);
+                others.extend(dropped.shares.into_keys().filter(|other| !sources.contains(other)));
+                self.publish(partition.stage);
+            }
+        }
+        self.index = self
+            .partitions
+            .iter()
+            .enumerate()
+            .map(|(place, p)| ((p.source.topic.clone(), p.source.partition), place))
+            .collect();
+        others
+    }
+
+    /// Copies messages into their partitions' raw batches, and decodes those that are full.
+    fn take(&mut self, messages: &[Message]) -> Result<(), IngestError> {
+        // Messages come in runs of a partition.
+        let mut run: Option<(usize, i32, Option<usize>)> = None;
+        for message in messages {
+            if let Some(code) = message.error() {
+                // The client goes on by itself; what it cannot get over comes as a fatal error of its own.
+                tracing::debug!(event = "fetch-error", code = ?code, topic = message.topic(), partition = message.partition());
+                continue;
+            }
+            let (handle, number) = (message.topic_handle(), message.partition());
+            let place = match run {
+                Some((of, partition, place)) if of == handle && partition == number => place,
+                _ => {
+                    let place = self.index.get(&(message.topic().into(), number)).copied();
+                    run = Some((handle, number, place));
+                    place
+                }
+            };
+            // Without a place: of a partition that was just given up; whoever owns it now reads it.
+            let Some(place) = place else { continue };
+            if self.take_one(place, message)? {
+                self.turn(place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies a message into its partition's raw batch; whether that is full.
+    fn take_one(&mut self, place: usize, message: &Message) -> Result<bool, IngestError> {
+        let partition = &mut self.partitions[place];
+        let offset = message.offset();
+        if std::mem::take(&mut partition.fresh) {
+            look_for_deleted(
+                self.queue.consumer(),
+                &self.flusher.metrics,
+                &partition.source,
+                partition.next,
+                offset,
+            );
+        }
+        let next = partition.next.unwrap_or(NextOffset(offset));
+        if offset < next.0 {
+            return Err(IngestError::OffsetRegression { partition: partition.source.clone(), offset, next });
+        }
+        let spare = &mut self.spare;
+        let raw = partition.raw.get_or_insert_with(|| {
+            partition.raw_since = Instant::now();
+            let mut raw = spare.pop().unwrap_or_else(|| RawBatch::new(partition.source.clone(), next, 0));
+            raw.restart(partition.source.clone(), next, now_us());
+            raw
+        });
+        let before = raw.payload_bytes();
+        let time = message.timestamp_ms();
+        raw.push(offset, time, message.key(), message.payload(), message.headers());
+        self.held.add_raw((raw.payload_bytes() - before) as i64);
+        partition.newest_broker_ms = partition.newest_broker_ms.max(time);
+        partition.next = Some(NextOffset(offset + 1));
+        partition.position.store(offset + 1, Ordering::Relaxed);
+        Ok(raw.len() >= BATCH_MESSAGES || raw.payload_bytes() >= BATCH_BYTES)
+    }
+
+    /// Decodes, judges, divides by zone and encodes what a partition has collected.
+    fn turn(&mut self, place: usize) -> Result<(), IngestError> {
+        let partition = &mut self.partitions[place];
+        let Some(raw) = partition.raw.take() else { return Ok(()) };
+        let index = partition.stage;
+        let stage = &mut self.stages[index];
+        let metrics = &self.flusher.metrics;
+        let pipeline = stage.pipeline().name.as_str();
+        let bytes = raw.payload_bytes();
+        metrics.messages_read.with_label_values(&[pipeline]).inc_by(raw.len() as u64);
+        metrics.bytes_read.with_label_values(&[pipeline]).inc_by(bytes as u64);
+        let range = raw.range();
+        let skipped = range.len() - raw.len() as u64;
+        if skipped > 0 {
+            metrics.skipped_offsets.with_label_values(&[&*partition.source.topic]).inc_by(skipped);
+        }
+        let (split, raw) = stage.turn(raw, &self.zones)?;
+        if self.spare.len() < SPARE {
+            self.spare.extend(raw);
+        }
+        let Split { resident, quarantined, counts, notes } = split;
+        if !invariant::eo1(&counts) {
+            self.flusher.broken(Invariant::Eo1);
+        }
+        if !invariant::eo2(&counts) {
+            self.flusher.broken(Invariant::Eo2);
+        }
+        let buffer = &mut self.buffers[index];
+        for batch in resident {
+            self.flusher.encode(batch, &mut buffer.resident)?;
+        }
+        let share = ShareBuffer { range, counts, notes };
+        let newest = partition.newest_broker_ms.take();
+        buffer.add(&partition.source, share, quarantined, partition.raw_since, newest);
+        self.held.add_raw(-(bytes as i64));
+        self.publish(index);
+        Ok(())
+    }
+
+    fn turn_old(&mut self) -> Result<(), IngestError> {
+        for place in 0..self.partitions.len() {
+            let partition = &self.partitions[place];
+            if partition.raw.is_some() && partition.raw_since.elapsed() >= BATCH_AGE {
+                self.turn(place)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn turn_all(&mut self) -> Result<(), IngestError> {
+        (0..self.partitions.len()).try_for_each(|place| self.turn(place))
+    }
+
+    /// Tells the intake what is buffered of a pipeline.
+    fn publish(&self, stage: usize) {
+        let buffer = &self.buffers[stage];
+        self.held.set(
+            self.number,
+            stage,
+            buffer.rows(),
+            buffer.bytes(),
+            buffer.since,
+            buffer.newest_broker_ms,
+        );
+    }
+}

@@ -1,0 +1,55 @@
+//! How each column is written.
+
+use arrow_schema::{DataType, Field, Schema};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
+use situs_model::columns::names;
+
+use super::{BYTES_OF_A_GROUP, ROWS_OF_A_GROUP};
+use crate::error::Fault;
+
+/// How files are written. Dictionaries pay where values repeat, which is what a dictionary type and
+/// lists of words say; elsewhere they cost time while writing and are given up anyway. Statistics per
+/// page only where queries cut: time and offset.
+pub(super) fn properties(schema: &Schema) -> Result<WriterProperties, Fault> {
+    let level = ZstdLevel::try_new(1).map_err(|_| Fault::stop("zstd has no level 1"))?;
+    let mut properties = WriterProperties::builder()
+        // In the form that other readers parse; some distrust statistics of writers they cannot parse.
+        .set_created_by(concat!("situs version ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(Compression::ZSTD(level))
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_max_row_group_row_count(Some(ROWS_OF_A_GROUP))
+        .set_max_row_group_bytes(Some(BYTES_OF_A_GROUP))
+        .set_coerce_types(true);
+    for column in [names::EVENT_TIME, names::OFFSET] {
+        properties =
+            properties.set_column_statistics_enabled(ColumnPath::from(column), EnabledStatistics::Page);
+    }
+    for field in schema.fields() {
+        properties = column(properties, field);
+    }
+    Ok(properties.build())
+}
+
+/// Whether a column is written by [`WordsWriter`](super::words::WordsWriter).
+pub(super) fn is_words(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Dictionary(key, value)
+        if **key == DataType::Int32 && **value == DataType::Utf8)
+}
+
+fn column(properties: WriterPropertiesBuilder, field: &Field) -> WriterPropertiesBuilder {
+    let path = |parts: &[&str]| ColumnPath::new(parts.iter().map(|part| (*part).to_owned()).collect());
+    let whole = path(&[field.name()]);
+    match field.data_type() {
+        DataType::Dictionary(..) => properties.set_column_dictionary_enabled(whole, true),
+        DataType::List(element) if *element.data_type() == DataType::Utf8 => {
+            properties.set_column_dictionary_enabled(path(&[field.name(), "list", "element"]), true)
+        }
+        DataType::Int32 | DataType::Int64 | DataType::Timestamp(..) => {
+            properties.set_column_encoding(whole, Encoding::DELTA_BINARY_PACKED)
+        }
+        _ => properties,
+    }
+}
