@@ -1,7 +1,7 @@
 //! The messages that benchmarks work on: the same bytes in every run, in the shapes and sizes of real ones.
 
-mod random;
-mod shapes;
+pub(crate) mod random;
+pub(crate) mod shapes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -30,6 +30,9 @@ pipeline   from the embedded broker to committed tables in two zones, per messag
 
 fn main() -> anyhow::Result<ExitCode> {
     let mut options = decode::Options::default();
+    if let Some(code) = pipeline::child()? {
+        return Ok(code);
+    }
     let (mut bench, mut corpus, mut schema) = (None, None, None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {

@@ -1,10 +1,11 @@
 //! Numbers that look random and are the same in every run.
 
 /// SplitMix64.
-pub(super) struct Random(pub(super) u64);
+#[derive(Debug)]
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -13,15 +14,15 @@ impl Random {
     }
 
     /// A position in mm.
-    pub(super) fn millis(&mut self) -> f64 {
+    pub(crate) fn millis(&mut self) -> f64 {
         self.below(16_000_000) as f64 / 10_000.0 - 400.0
     }
 
-    pub(super) fn percent(&mut self) -> f64 {
+    pub(crate) fn percent(&mut self) -> f64 {
         self.below(100_000) as f64 / 1_000.0
     }
 
-    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
         }

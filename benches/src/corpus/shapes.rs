@@ -34,9 +34,7 @@ impl Corpus {
     /// `{"timestamp_ms","value"}`, 46 bytes.
     pub(super) fn value() -> Self {
         Self::made("value", "benches/schemas/value.json", DeviceSource::Key, |out, random, index| {
-            let time = 1_659_966_694_716 + index * 13;
-            let value = random.below(20_000_000) as f64 / 10_000.0 - 400.0;
-            write!(out, r#"{{"timestamp_ms":{time},"value":{value:.3}}}"#)
+            write_value(out, random, index * 13)
         })
     }
 
@@ -184,23 +182,7 @@ impl Corpus {
 
     /// Row-major blocks of 61 numbers at 500 Hz, about 30 kB.
     pub(super) fn block() -> Self {
-        const ROWS: u64 = 45;
-        Self::made("block", "schemas/cnc.waveform/v1.json", DeviceSource::Key, |out, random, index| {
-            out.push_str(r#"{"HFData":["#);
-            for row in 0..ROWS {
-                write!(out, "{}[{}", if row == 0 { "" } else { "," }, 5_558_098 + index * ROWS + row)?;
-                for signal in 1..61 {
-                    match signal % 8 {
-                        0 => out.push_str(",0.0"),
-                        3 => write!(out, ",-{:.2}E-4", 1.0 + random.below(899) as f64 / 100.0)?,
-                        _ => write!(out, ",{:.6}", random.millis() * f64::from(signal))?,
-                    }
-                }
-                out.push(']');
-            }
-            out.push_str("]}");
-            Ok(())
-        })
+        Self::made("block", "schemas/cnc.waveform/v1.json", DeviceSource::Key, write_block)
     }
 
     /// One signal at 10 kHz: a list of half a second, about 51 kB.
@@ -218,32 +200,90 @@ impl Corpus {
 
 const STATE: &str = "schemas/cnc.state/v1.json";
 
-/// The 21 fields of a machine's state, each as it is written; the first two are always there.
+/// The 21 fields of one of twenty machines' state.
 fn fields(random: &mut Random, index: u64) -> Vec<String> {
-    let (device, time) = (1 + index % 20, time(index * 50, 3));
-    vec![
-        format!(r#""device":"st-cnc-{device:03}""#),
-        format!(r#""timestamp":"{time}Z""#),
-        r#""country":"DE""#.to_owned(),
-        r#""execution":"ACTIVE""#.to_owned(),
-        r#""mode":"AUTOMATIC""#.to_owned(),
-        format!(r#""program":"O{}""#, 1000 + index / 997),
-        format!(r#""line":{}"#, random.below(4_000) * 10),
-        format!(r#""block":"G01 X{:.3} Y{:.3}""#, random.millis(), random.millis()),
-        format!(r#""spindleSpeed":{:.1}"#, random.millis() * 8.0),
-        format!(r#""spindleLoad":{:.1}"#, random.percent()),
-        format!(r#""spindleTemperature":{:.2}"#, random.percent()),
-        format!(r#""feed":{:.3}"#, random.percent()),
-        r#""feedOverride":100"#.to_owned(),
-        r#""rapidOverride":100"#.to_owned(),
-        r#""spindleOverride":100"#.to_owned(),
-        format!(r#""tool":"T{}""#, random.below(40)),
-        format!(r#""partCount":{}"#, index / 331),
-        format!(r#""power":{:.1}"#, random.millis().abs() * 9.0),
-        r#""intervention":"None""#.to_owned(),
-        format!(r#""operator":"op-{}""#, 11 + index / 4_001),
-        format!(r#""serialNumber":"8M{:06}""#, 104_000 + device),
-    ]
+    let number = 1 + index % 20;
+    let machine = Machine { id: format!("st-cnc-{number:03}"), country: "DE", number };
+    machine.fields(random, index, index * 50)
+}
+
+/// A machine whose state is told.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    /// Its id.
+    pub(crate) id: String,
+    /// The country that its messages claim.
+    pub(crate) country: &'static str,
+    /// Its number, of which its serial number is made.
+    pub(crate) number: u64,
+}
+
+impl Machine {
+    /// Its state as message `index` of all, `ms` after the first.
+    pub(crate) fn write_state(
+        &self,
+        out: &mut String,
+        random: &mut Random,
+        index: u64,
+        ms: u64,
+    ) -> std::fmt::Result {
+        object(out, &self.fields(random, index, ms))
+    }
+
+    /// The 21 fields, each as it is written; the first two are always there.
+    fn fields(&self, random: &mut Random, index: u64, ms: u64) -> Vec<String> {
+        let Self { id, country, number } = self;
+        let time = time(ms, 3);
+        vec![
+            format!(r#""device":"{id}""#),
+            format!(r#""timestamp":"{time}Z""#),
+            format!(r#""country":"{country}""#),
+            r#""execution":"ACTIVE""#.to_owned(),
+            r#""mode":"AUTOMATIC""#.to_owned(),
+            format!(r#""program":"O{}""#, 1000 + index / 997),
+            format!(r#""line":{}"#, random.below(4_000) * 10),
+            format!(r#""block":"G01 X{:.3} Y{:.3}""#, random.millis(), random.millis()),
+            format!(r#""spindleSpeed":{:.1}"#, random.millis() * 8.0),
+            format!(r#""spindleLoad":{:.1}"#, random.percent()),
+            format!(r#""spindleTemperature":{:.2}"#, random.percent()),
+            format!(r#""feed":{:.3}"#, random.percent()),
+            r#""feedOverride":100"#.to_owned(),
+            r#""rapidOverride":100"#.to_owned(),
+            r#""spindleOverride":100"#.to_owned(),
+            format!(r#""tool":"T{}""#, random.below(40)),
+            format!(r#""partCount":{}"#, index / 331),
+            format!(r#""power":{:.1}"#, random.millis().abs() * 9.0),
+            r#""intervention":"None""#.to_owned(),
+            format!(r#""operator":"op-{}""#, 11 + index / 4_001),
+            format!(r#""serialNumber":"8M{:06}""#, 104_000 + number),
+        ]
+    }
+}
+
+/// A time and a value, `ms` after the first.
+pub(crate) fn write_value(out: &mut String, random: &mut Random, ms: u64) -> std::fmt::Result {
+    let time = 1_659_966_694_716 + ms;
+    let value = random.below(20_000_000) as f64 / 10_000.0 - 400.0;
+    write!(out, r#"{{"timestamp_ms":{time},"value":{value:.3}}}"#)
+}
+
+/// A block of 45 rows with 61 numbers each, the `index`-th of its machine.
+pub(crate) fn write_block(out: &mut String, random: &mut Random, index: u64) -> std::fmt::Result {
+    const ROWS: u64 = 45;
+    out.push_str(r#"{"HFData":["#);
+    for row in 0..ROWS {
+        write!(out, "{}[{}", if row == 0 { "" } else { "," }, 5_558_098 + index * ROWS + row)?;
+        for signal in 1..61 {
+            match signal % 8 {
+                0 => out.push_str(",0.0"),
+                3 => write!(out, ",-{:.2}E-4", 1.0 + random.below(899) as f64 / 100.0)?,
+                _ => write!(out, ",{:.6}", random.millis() * f64::from(signal))?,
+            }
+        }
+        out.push(']');
+    }
+    out.push_str("]}");
+    Ok(())
 }
 
 fn object(out: &mut String, fields: &[String]) -> std::fmt::Result {
