@@ -72,6 +72,11 @@ impl Buffer {
         rows + self.quarantined.len() as u64
     }
 
+    /// Offsets that it covers.
+    pub(crate) fn offsets(&self) -> u64 {
+        self.shares.values().map(|share| share.range.len()).sum()
+    }
+
     /// What all of it holds in memory.
     pub(crate) fn bytes(&self) -> u64 {
         let rows = self.resident.values().flatten().map(|encoder| encoder.memory_size()).sum::<u64>();

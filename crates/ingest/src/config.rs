@@ -10,17 +10,18 @@ use situs_model::{ClusterName, ZoneId};
 /// When buffered rows become files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlushLimits {
-    /// Age of the oldest buffered message.
+    /// The age that a message may reach before it is committed. A flush begins early enough for that,
+    /// and no earlier; while a backlog is read, which is old anyway, it may begin later.
     pub age: Duration,
-    /// Buffered rows of a pipeline.
+    /// Buffered rows of a pipeline at most.
     pub rows: u64,
-    /// Buffered bytes of a pipeline, as they lie in memory.
+    /// Buffered bytes of a pipeline at most, encoded.
     pub bytes: u64,
 }
 
 impl Default for FlushLimits {
     fn default() -> Self {
-        Self { age: Duration::from_secs(5), rows: 1_000_000, bytes: 128 << 20 }
+        Self { age: Duration::from_secs(5), rows: 10_000_000, bytes: 128 << 20 }
     }
 }
 

@@ -52,6 +52,7 @@ pub(crate) struct Ended {
     pub(crate) shares: Vec<Share>,
     pub(crate) counts: Counts,
     pub(crate) bytes: u64,
+    pub(crate) took: Duration,
     pub(crate) outcome: Outcome,
 }
 
@@ -85,7 +86,7 @@ impl Flusher {
             }
             Err(outcome) => outcome,
         };
-        Ended { stage, shares, counts, bytes, outcome }
+        Ended { stage, shares, counts, bytes, took: started.elapsed(), outcome }
     }
 
     async fn settle(&self, job: Job) -> Result<(), Outcome> {

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::buffer::Buffer;
+
 /// What one worker holds of one pipeline, not yet in a flush.
 #[derive(Debug, Default)]
 struct Gauge {
@@ -12,8 +14,8 @@ struct Gauge {
     bytes: AtomicU64,
     /// When the oldest message came, ms after [`Held::started`], plus 1; 0 if there is none.
     since: AtomicU64,
-    /// Broker time of the newest message, ms since the epoch; 0 if there is none.
-    newest_broker_ms: AtomicU64,
+    /// Offsets that it covers.
+    offsets: AtomicU64,
 }
 
 /// What is held for messages that are not settled.
@@ -69,22 +71,13 @@ impl Held {
     }
 
     /// Notes what a worker holds of a pipeline.
-    pub(crate) fn set(
-        &self,
-        worker: usize,
-        stage: usize,
-        rows: u64,
-        bytes: u64,
-        since: Option<Instant>,
-        newest_broker_ms: Option<i64>,
-    ) {
+    pub(crate) fn set(&self, worker: usize, stage: usize, buffer: &Buffer) {
         let gauge = &self.gauges[worker][stage];
-        let since = since.map_or(0, |since| self.millis(since) + 1);
-        let newest = newest_broker_ms.and_then(|newest| u64::try_from(newest).ok()).unwrap_or(0);
-        gauge.rows.store(rows, Ordering::Relaxed);
-        gauge.bytes.store(bytes, Ordering::Relaxed);
+        let since = buffer.since.map_or(0, |since| self.millis(since) + 1);
+        gauge.rows.store(buffer.rows(), Ordering::Relaxed);
+        gauge.bytes.store(buffer.bytes(), Ordering::Relaxed);
+        gauge.offsets.store(buffer.offsets(), Ordering::Relaxed);
         gauge.since.store(since, Ordering::Relaxed);
-        gauge.newest_broker_ms.store(newest, Ordering::Relaxed);
     }
 
     fn millis(&self, at: Instant) -> u64 {
@@ -99,7 +92,7 @@ impl Held {
             let gauge = &worker[stage];
             sum.rows += gauge.rows.load(Ordering::Relaxed);
             sum.bytes += gauge.bytes.load(Ordering::Relaxed);
-            sum.newest_broker_ms = sum.newest_broker_ms.max(gauge.newest_broker_ms.load(Ordering::Relaxed));
+            sum.offsets += gauge.offsets.load(Ordering::Relaxed);
             if let Some(since) = gauge.since.load(Ordering::Relaxed).checked_sub(1) {
                 oldest = Some(oldest.map_or(since, |oldest| oldest.min(since)));
             }
@@ -119,6 +112,6 @@ pub(crate) struct OfStage {
     pub(crate) bytes: u64,
     /// Age of the oldest message; `None` if there is none.
     pub(crate) age: Option<Duration>,
-    /// Broker time of the newest message, ms since the epoch; 0 if there is none.
-    pub(crate) newest_broker_ms: u64,
+    /// Offsets that it covers.
+    pub(crate) offsets: u64,
 }

@@ -21,6 +21,7 @@ use crate::config::{Config, Stores};
 use crate::flush::{Ended, Flusher, Job, Outcome};
 use crate::held::Held;
 use crate::kafka::{self, Context};
+use crate::pace::Pace;
 use crate::partition::client_position;
 use crate::stage::{Stage, StageError};
 use crate::workers::Workers;
@@ -165,6 +166,7 @@ pub(crate) struct Intake<'a> {
     pub(crate) workers: Workers,
     pub(crate) held: Arc<Held>,
     pub(crate) flushing: Vec<bool>,
+    pub(crate) pace: Vec<Pace>,
     pub(crate) partitions: Vec<Partition>,
     pub(crate) index: HashMap<(Arc<str>, i32), usize>,
     pub(crate) flusher: Arc<Flusher>,
@@ -208,7 +210,7 @@ pub fn run(
             schema: stage.schema_version().clone(),
         })
         .collect();
-    let consumer = Arc::new(kafka::consumer(config, Context::new(metrics.clone()))?);
+    let consumer = Arc::new(kafka::consumer(config, workers.len(), Context::new(metrics.clone()))?);
     let topics: Vec<Arc<str>> =
         definitions.iter().flat_map(|definition| definition.pipeline.topics.iter().cloned()).collect();
     let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
@@ -244,6 +246,7 @@ pub fn run(
         held,
         stage_of_topic,
         flushing: vec![false; definitions.len()],
+        pace: vec![Pace::default(); definitions.len()],
         definitions,
         partitions: Vec::new(),
         index: HashMap::new(),
@@ -339,16 +342,12 @@ impl Intake<'_> {
         let full = self.held.is_full();
         self.metrics.buffered_bytes.set(i64::try_from(self.held.bytes()).unwrap_or(i64::MAX));
         self.metrics.paused.set(i64::from(full));
-        let limits = &self.config.flush;
         for stage in 0..self.definitions.len() {
             if self.flushing[stage] {
                 continue;
             }
             let there = self.held.of_stage(stage);
-            let due = there.rows >= limits.rows
-                || there.bytes >= limits.bytes
-                || there.age.is_some_and(|age| age >= limits.age);
-            if due || (full && there.age.is_some()) {
+            if there.age.is_some_and(|age| full || self.pace[stage].is_due(&self.config.flush, &there, age)) {
                 self.start_flush(stage)?;
             }
         }
@@ -407,8 +406,9 @@ impl Intake<'_> {
     }
 
     pub(crate) fn on_ended(&mut self, ended: Ended) -> Result<(), IngestError> {
-        let Ended { stage, shares, counts, bytes, outcome } = ended;
+        let Ended { stage, shares, counts, bytes, took, outcome } = ended;
         self.flushing[stage] = false;
+        self.pace[stage].took(took);
         self.tasks.remove(&stage);
         self.held.flushing.fetch_sub(bytes, Ordering::Relaxed);
         let pipeline = self.definitions[stage].pipeline.name.to_string();
@@ -536,6 +536,7 @@ impl Intake<'_> {
         let ends = self.consumer.context().ends();
         let positions = self.consumer.position().ok();
         let mut sum = Some(0_u64);
+        self.pace.iter_mut().for_each(|pace| pace.unread = 0);
         for partition in &self.partitions {
             let (topic, number) = (&partition.source.topic, partition.source.partition);
             let Some((start, end)) = ends.get(&(topic.to_string(), number)).copied() else {
@@ -547,6 +548,8 @@ impl Intake<'_> {
             // client has gone past, if nothing waits. What the client has gone past is asked first: a
             // message may be on its way from there to its worker's note.
             let read = client_position(positions.as_ref(), &partition.source);
+            let next = partition.next().unwrap_or(start);
+            self.pace[partition.stage].unread += u64::try_from(end - next).unwrap_or(0);
             let idle = partition.next().is_none_or(|next| partition.settled == Some(NextOffset(next)));
             let from = if idle { settled.max(read.unwrap_or(settled)) } else { settled };
             let lag = u64::try_from(end - from).unwrap_or(0);

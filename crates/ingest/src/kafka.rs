@@ -159,22 +159,28 @@ impl ConsumerContext for Context {
     }
 }
 
-/// Makes the consumer.
+/// Makes the consumer, whose messages so many workers will read.
 ///
 /// # Errors
 /// If librdkafka refuses a property.
-pub(crate) fn consumer(config: &Config, context: Context) -> Result<BaseConsumer<Context>, KafkaError> {
+pub(crate) fn consumer(
+    config: &Config,
+    workers: usize,
+    context: Context,
+) -> Result<BaseConsumer<Context>, KafkaError> {
     let mut client = ClientConfig::new();
-    // The client's own queue holds payloads too; an eighth of the bound is plenty to hide the
-    // broker's latency and keeps the bound honest.
-    let queue_kib = (config.memory_bytes / 8 / 1024).clamp(1024, 65_536);
+    // The client's own queues, one per worker, hold payloads too, and about 300 bytes more per message.
+    // 16 MiB hide the broker's latency; more was no faster and took more memory (benches/README.md).
+    let queue_kib = (config.memory_bytes / 16 / 1024 / workers as u64).clamp(1024, 16_384);
     client
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("fetch.min.bytes", "65536")
         .set("fetch.wait.max.ms", "100")
-        .set("fetch.message.max.bytes", "4194304")
+        .set("fetch.message.max.bytes", "1048576")
         .set("queued.max.messages.kbytes", queue_kib.to_string())
         .set("queued.min.messages", "100000")
+        // By default the client waits for a second when its queue is full, which a fast reader empties
+        // in a fraction of that.
         .set("fetch.queue.backoff.ms", "5")
         .set("statistics.interval.ms", "1000")
         .set("session.timeout.ms", "45000")

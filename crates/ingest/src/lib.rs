@@ -14,6 +14,7 @@ mod flush;
 mod held;
 mod intake;
 mod kafka;
+mod pace;
 mod partition;
 mod queue;
 mod stage;

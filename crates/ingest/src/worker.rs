@@ -333,14 +333,6 @@ impl Worker {
 
     /// Tells the intake what is buffered of a pipeline.
     fn publish(&self, stage: usize) {
-        let buffer = &self.buffers[stage];
-        self.held.set(
-            self.number,
-            stage,
-            buffer.rows(),
-            buffer.bytes(),
-            buffer.since,
-            buffer.newest_broker_ms,
-        );
+        self.held.set(self.number, stage, &self.buffers[stage]);
     }
 }

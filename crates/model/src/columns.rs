@@ -91,6 +91,11 @@ pub fn text_list_type() -> DataType {
     DataType::List(Arc::new(Field::new("element", DataType::Utf8, true)))
 }
 
+/// Lists of short texts of which few are distinct: a dictionary in memory, a list to every reader.
+pub fn dictionary_of_lists_type() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(text_list_type()))
+}
+
 /// A list of numbers, such as the samples of a block.
 pub fn number_list_type() -> DataType {
     DataType::List(Arc::new(Field::new("element", DataType::Float64, true)))
@@ -107,8 +112,8 @@ pub fn tag_fields() -> Vec<Field> {
         Field::new(names::POLICY, dictionary_type(), false),
         Field::new(names::CLASS, dictionary_type(), false),
         Field::new(names::TRAINING, dictionary_type(), false),
-        Field::new(names::MODELS, text_list_type(), true),
-        Field::new(names::MARKETS, text_list_type(), true),
+        Field::new(names::MODELS, dictionary_of_lists_type(), true),
+        Field::new(names::MARKETS, dictionary_of_lists_type(), true),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{ListBuilder, StringBuilder, StringDictionaryBuilder};
+use arrow_array::builder::{ArrayBuilder as _, Int32Builder, ListBuilder, StringBuilder, StringDictionaryBuilder};
 use arrow_array::types::Int32Type;
 use arrow_array::{Array as _, ArrayRef, DictionaryArray, Int32Array, UInt32Array};
 use arrow_schema::{ArrowError, DataType, Field};
@@ -17,23 +17,25 @@ pub(crate) fn dictionary<'a>(values: impl IntoIterator<Item = Option<&'a str>>) 
     Arc::new(builder.finish())
 }
 
-/// A column of lists of texts; `None` is null.
-pub(crate) fn lists<'a, L>(lists: impl IntoIterator<Item = Option<L>>) -> ArrayRef
+/// A dictionary column of lists of texts; `None` is null.
+pub(crate) fn lists<'a, L>(lists: impl IntoIterator<Item = Option<L>>) -> Result<ArrayRef, ArrowError>
 where
     L: IntoIterator<Item = &'a str>,
 {
     let field = Field::new("element", DataType::Utf8, true);
     let mut builder = ListBuilder::new(StringBuilder::new()).with_field(field);
+    let mut keys = Int32Builder::new();
     for list in lists {
-        match list {
-            Some(texts) => {
-                texts.into_iter().for_each(|text| builder.values().append_value(text));
-                builder.append(true);
-            }
-            None => builder.append(false),
-        }
+        let Some(texts) = list else {
+            keys.append_null();
+            continue;
+        };
+        keys.append_value(i32::try_from(builder.len()).map_err(|_| ArrowError::DictionaryKeyOverflowError)?);
+        texts.into_iter().for_each(|text| builder.values().append_value(text));
+        builder.append(true);
     }
-    Arc::new(builder.finish())
+    let column = DictionaryArray::try_new(keys.finish(), Arc::new(builder.finish()))?;
+    Ok(Arc::new(column))
 }
 
 /// Spreads the values of distinct tags over the rows.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    Array as _, ArrayRef, Date32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    ArrayRef, Date32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
 use arrow_schema::{DataType, Field, Schema};
@@ -172,8 +172,8 @@ pub(crate) fn tags(tagged: &TaggedBatch) -> Vec<Tags> {
         Some(column.values().as_string::<i32>().value(key).to_owned())
     };
     let list = |name: &str, row: usize| -> Option<Vec<String>> {
-        let column = rows.column_by_name(name).unwrap().as_list::<i32>();
-        let texts = column.is_valid(row).then(|| column.value(row))?;
+        let column = rows.column_by_name(name).unwrap().as_dictionary::<Int32Type>();
+        let texts = column.values().as_list::<i32>().value(column.key(row)?);
         Some(texts.as_string::<i32>().iter().map(|text| text.unwrap().to_owned()).collect())
     };
     (0..rows.num_rows())

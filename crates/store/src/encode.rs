@@ -322,17 +322,18 @@ impl Form {
         let columns = Arc::new(Schema::new(fields));
         let unfit = |_| Fault::stop("the rows have columns that Parquet cannot hold");
         let properties = Arc::new(columns::properties(&columns)?);
+        let plain = Arc::new(columns::for_parquet(&columns));
         let parquet = ArrowSchemaConverter::new()
             // Lists get the names that the Parquet format prescribes.
             .with_coerce_types(properties.coerce_types())
             .schema_root("schema")
-            .convert(&columns)
+            .convert(&plain)
             .map_err(unfit)?
             .root_schema_ptr();
         // Only a writer can make the factory; this one writes nothing.
         let writer =
             SerializedFileWriter::new(Vec::new(), parquet.clone(), properties.clone()).map_err(unfit)?;
-        let factory = ArrowRowGroupWriterFactory::new(&writer, columns.clone());
+        let factory = ArrowRowGroupWriterFactory::new(&writer, plain);
         Ok(Self { rows: rows.clone(), columns, parquet, properties, factory })
     }
 
@@ -341,10 +342,7 @@ impl Form {
         let others = self.factory.create_column_writers(group)?;
         let leaves = SchemaDescriptor::new(self.parquet.clone());
         let is_words = |path: &ColumnPath| {
-            let field = match path.parts() {
-                [name] => self.columns.field_with_name(name).ok(),
-                _ => None,
-            };
+            let field = path.parts().first().and_then(|name| self.columns.field_with_name(name).ok());
             field.is_some_and(|field| columns::is_words(field.data_type()))
         };
         let writer = |(other, leaf): (ArrowColumnWriter, &ColumnDescPtr)| {
@@ -486,3 +484,6 @@ fn divide(batch: &RecordBatch, column: &'static str) -> Result<Vec<(i32, RecordB
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,6 +89,7 @@ fn plain(data_type: &DataType) -> Option<DataType> {
         | DataType::Date32 => data_type.clone(),
         DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) if zone.as_ref() == "UTC" => data_type.clone(),
         DataType::Dictionary(_, values) if **values == DataType::Utf8 => DataType::Utf8,
+        DataType::Dictionary(_, values) if matches!(**values, DataType::List(_)) => plain(values)?,
         DataType::List(element) => {
             let inner = plain(element.data_type())?;
             DataType::List(Field::new("element", inner, element.is_nullable()).into())

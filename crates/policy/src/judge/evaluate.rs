@@ -321,12 +321,12 @@ impl<'a> Batch<'a> {
             spread.column(&lists(
                 tags.iter()
                     .map(|tag| fed(tag).then(|| tag.models.iter().map(|index| model(index).id.as_str()))),
-            ))?,
+            )?)?,
             spread.column(&lists(
                 tags.iter()
                     .zip(&markets)
                     .map(|(tag, markets)| fed(tag).then(|| markets.iter().map(Jurisdiction::as_str))),
-            ))?,
+            )?)?,
         ];
         Ok(Tagged { columns, verdicts, verdict_of_row })
     }

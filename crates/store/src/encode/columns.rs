@@ -1,6 +1,8 @@
 //! How each column is written.
 
-use arrow_schema::{DataType, Field, Schema};
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, FieldRef, Schema};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
@@ -35,8 +37,25 @@ pub(super) fn properties(schema: &Schema) -> Result<WriterProperties, Fault> {
 
 /// Whether a column is written by [`WordsWriter`](super::words::WordsWriter).
 pub(super) fn is_words(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Dictionary(key, value)
-        if **key == DataType::Int32 && **value == DataType::Utf8)
+    match data_type {
+        DataType::Dictionary(key, value) if **key == DataType::Int32 => match value.as_ref() {
+            DataType::Utf8 => true,
+            DataType::List(element) => *element.data_type() == DataType::Utf8,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// The columns as parquet's own writers shall see them, which know no dictionaries of lists.
+pub(super) fn for_parquet(columns: &Schema) -> Schema {
+    let field = |field: &FieldRef| match field.data_type() {
+        DataType::Dictionary(_, value) if matches!(**value, DataType::List(_)) => {
+            Arc::new(field.as_ref().clone().with_data_type(value.as_ref().clone()))
+        }
+        _ => field.clone(),
+    };
+    Schema::new(columns.fields().iter().map(field).collect::<Vec<_>>())
 }
 
 fn column(properties: WriterPropertiesBuilder, field: &Field) -> WriterPropertiesBuilder {

@@ -25,10 +25,10 @@ use crate::work::{Keep, Layout};
 /// The bytes of a file of one day, not written yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Image {
-    day: i32,
+    pub(super) day: i32,
     /// The day as `YYYY-MM-DD`.
     date: String,
-    bytes: bytes::Bytes,
+    pub(super) bytes: bytes::Bytes,
     sha256: String,
     rows: u64,
     statistics: String,

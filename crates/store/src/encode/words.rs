@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int32Type;
-use arrow_array::{Array, ArrayRef, StringArray};
+use arrow_array::{Array, ArrayRef, Int32Array, ListArray, StringArray};
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, EncodingMask, ZstdLevel};
 use parquet::column::page::{CompressedPage, Page, PageWriter as _};
@@ -34,7 +34,7 @@ const LONGEST_BOUND: usize = 64;
 /// A number that was not translated yet.
 const UNKNOWN: u32 = u32::MAX;
 
-/// Writes a column chunk of text.
+/// Writes a column chunk of text, or of lists of texts.
 #[derive(Debug)]
 pub(super) struct WordsWriter {
     column: ColumnDescPtr,
@@ -43,12 +43,14 @@ pub(super) struct WordsWriter {
     numbers: HashMap<Box<[u8]>, u32>,
     /// The dictionary as it is written.
     dictionary: Vec<u8>,
-    /// The values of the last batch's dictionary, and their numbers here.
+    /// The texts of the last batch's dictionary, and their numbers here.
     last: Option<(ArrayRef, Vec<u32>)>,
     /// The page that is being filled.
     page: OpenPage,
     pages: Vec<DonePage>,
     rows: usize,
+    /// Values, nulls and empty lists.
+    entries: usize,
     nulls: usize,
     bounds: Option<(Box<[u8]>, Box<[u8]>)>,
 }
@@ -56,8 +58,12 @@ pub(super) struct WordsWriter {
 #[derive(Debug, Default)]
 struct OpenPage {
     rows: usize,
-    /// For each row whether it has a value; empty as long as all have.
-    valid: Vec<u32>,
+    /// Values, nulls and empty lists.
+    entries: usize,
+    /// For each entry 1 if it goes on with a list, 0 if it begins a row; lists only.
+    repetition: Vec<u32>,
+    /// For each entry how much of it is there; empty as long as all are whole, where there are no lists.
+    definition: Vec<u32>,
     /// Numbers of values.
     numbers: Vec<u32>,
     /// Values as they are, once the dictionary is full.
@@ -67,13 +73,14 @@ struct OpenPage {
 #[derive(Debug)]
 struct DonePage {
     rows: usize,
+    entries: usize,
     encoding: Encoding,
     bytes: Bytes,
     uncompressed: usize,
 }
 
 impl WordsWriter {
-    /// A writer for a column of type `Dictionary(Int32, Utf8)`, which is not nested.
+    /// A writer for a top-level column of type `Dictionary(Int32, Utf8)` or `Dictionary(Int32, List(Utf8))`.
     pub(super) fn new(column: ColumnDescPtr) -> Self {
         Self {
             column,
@@ -84,6 +91,7 @@ impl WordsWriter {
             page: OpenPage::default(),
             pages: Vec::new(),
             rows: 0,
+            entries: 0,
             nulls: 0,
             bounds: None,
         }
@@ -91,13 +99,18 @@ impl WordsWriter {
 
     /// Takes rows in.
     pub(super) fn write(&mut self, array: &ArrayRef) -> Result<(), ParquetError> {
-        let unfit = || ParquetError::General("a column of words is of another type".to_owned());
         let words = array.as_dictionary_opt::<Int32Type>().ok_or_else(unfit)?;
-        let values = words.values().as_string_opt::<i32>().ok_or_else(unfit)?;
-        let mut known = match self.last.take() {
-            Some((last, known)) if same_array(&last, words.values()) => known,
+        let lists = words.values().as_list_opt::<i32>();
+        let texts = lists.map_or(words.values(), ListArray::values);
+        let values = texts.as_string_opt::<i32>().ok_or_else(unfit)?;
+        if lists.is_some() != (self.column.max_rep_level() > 0) {
+            return Err(unfit());
+        }
+        let known = match self.last.take() {
+            Some((last, known)) if same_array(&last, texts) => known,
             _ => vec![UNKNOWN; values.len()],
         };
+        let mut texts_known = Texts { values, known };
         let keys = words.keys();
         if keys.null_count() > 0 && self.column.max_def_level() == 0 {
             return Err(ParquetError::General("a required column has a null".to_owned()));
@@ -105,11 +118,12 @@ impl WordsWriter {
         let mut at = 0;
         while at < keys.len() {
             let count = (ROWS_OF_A_PAGE - self.page.rows).min(keys.len() - at);
-            if self.page.plain.is_none() {
-                self.put_numbers(&keys.slice(at, count), values, &mut known);
-            } else {
-                self.put_plain(&keys.slice(at, count), values);
+            let slice = keys.slice(at, count);
+            match lists {
+                None => self.put_texts(&slice, &mut texts_known),
+                Some(lists) => self.put_lists(&slice, lists, &mut texts_known)?,
             }
+            self.page.rows += count;
             at += count;
             let plain = self.page.plain.as_ref().map_or(0, Vec::len);
             if self.page.rows >= ROWS_OF_A_PAGE || plain >= BYTES_OF_A_PAGE {
@@ -117,70 +131,112 @@ impl WordsWriter {
             }
         }
         self.rows += keys.len();
-        self.last = Some((words.values().clone(), known));
+        self.last = Some((texts.clone(), texts_known.known));
         Ok(())
     }
 
-    fn put_numbers(
-        &mut self,
-        keys: &arrow_array::PrimitiveArray<Int32Type>,
-        values: &StringArray,
-        known: &mut [u32],
-    ) {
-        let page = &mut self.page;
-        page.note_valid(keys);
-        self.nulls += keys.null_count();
-        let (numbers, dictionary) = (&mut self.numbers, &mut self.dictionary);
-        let mut number = |key: i32| {
-            let place = &mut known[key as usize];
-            if *place == UNKNOWN {
-                *place = number_of(values.value(key as usize).as_bytes(), numbers, dictionary);
-            }
-            *place
-        };
-        if keys.null_count() > 0 {
-            page.numbers.extend(keys.iter().flatten().map(number));
-        } else if let ([first, ..], 1) = (&keys.values()[..], values.len()) {
-            let number = number(*first);
-            page.numbers.resize(page.numbers.len() + keys.len(), number);
-        } else {
-            page.numbers.extend(keys.values().iter().map(|key| number(*key)));
+    /// The number of a text, which may be new.
+    fn number(&mut self, index: usize, texts: &mut Texts<'_>) -> u32 {
+        let place = &mut texts.known[index];
+        if *place == UNKNOWN {
+            let value = texts.values.value(index).as_bytes();
+            *place = match self.numbers.get(value) {
+                Some(number) => *number,
+                None => {
+                    let number = u32::try_from(self.numbers.len()).unwrap_or(UNKNOWN - 1);
+                    put_value(value, &mut self.dictionary);
+                    self.numbers.insert(value.into(), number);
+                    number
+                }
+            };
         }
-        page.rows += keys.len();
+        *place
     }
 
-    fn put_plain(&mut self, keys: &arrow_array::PrimitiveArray<Int32Type>, values: &StringArray) {
-        self.page.note_valid(keys);
-        self.nulls += keys.null_count();
-        for key in keys.iter().flatten() {
-            let value = values.value(key as usize).as_bytes();
-            if let Some(plain) = &mut self.page.plain {
+    /// Adds a value to the page.
+    fn put(&mut self, index: usize, texts: &mut Texts<'_>) {
+        match &mut self.page.plain {
+            Some(plain) => {
+                let value = texts.values.value(index).as_bytes();
                 put_value(value, plain);
+                widen(&mut self.bounds, value);
             }
-            widen(&mut self.bounds, value);
+            None => {
+                let number = self.number(index, texts);
+                self.page.numbers.push(number);
+            }
         }
-        self.page.rows += keys.len();
+    }
+
+    fn put_texts(&mut self, keys: &Int32Array, texts: &mut Texts<'_>) {
+        self.page.note_valid(keys);
+        self.page.entries += keys.len();
+        self.nulls += keys.null_count();
+        if keys.null_count() > 0 {
+            keys.iter().flatten().for_each(|key| self.put(key as usize, texts));
+        } else if let ([first, ..], 1, None) = (&keys.values()[..], texts.values.len(), &self.page.plain) {
+            let number = self.number(*first as usize, texts);
+            self.page.numbers.resize(self.page.numbers.len() + keys.len(), number);
+        } else {
+            self.page.numbers.reserve(keys.len());
+            keys.values().iter().for_each(|key| self.put(*key as usize, texts));
+        }
+    }
+
+    /// Levels by Dremel's rules: an entry of which less is there has a lower definition level.
+    fn put_lists(
+        &mut self,
+        keys: &Int32Array,
+        lists: &ListArray,
+        texts: &mut Texts<'_>,
+    ) -> Result<(), ParquetError> {
+        if texts.values.null_count() > 0 {
+            return Err(unfit());
+        }
+        let whole = self.column.max_def_level() as u32;
+        // A list that has an element, then an element that is no null, if it may be null.
+        let nullable_element = self.column.self_type().is_optional();
+        let empty = whole - 1 - u32::from(nullable_element);
+        let offsets = lists.value_offsets();
+        for row in 0..keys.len() {
+            let key = keys.value(row) as usize;
+            if keys.is_null(row) || lists.is_null(key) {
+                self.page.entry(0, 0);
+                self.nulls += 1;
+                continue;
+            }
+            let elements = offsets[key] as usize..offsets[key + 1] as usize;
+            if elements.is_empty() {
+                self.page.entry(0, empty);
+                self.nulls += 1;
+            }
+            for (place, index) in elements.enumerate() {
+                self.page.entry(u32::from(place > 0), whole);
+                self.put(index, texts);
+            }
+        }
+        Ok(())
     }
 
     fn end_page(&mut self) -> Result<(), ParquetError> {
         let plain = self.page.plain.is_some() || self.dictionary.len() >= BYTES_OF_A_DICTIONARY;
-        let page = std::mem::take(&mut self.page);
+        let mut page = std::mem::take(&mut self.page);
         if page.rows > 0 {
             let mut bytes = Vec::with_capacity(page.numbers.len() / 2 + 64);
-            if self.column.max_def_level() > 0 {
-                bytes.extend_from_slice(&[0; 4]);
-                match page.valid.as_slice() {
-                    [] => hybrid::put_run(1, page.rows, 1, &mut bytes),
-                    valid => hybrid::encode(valid, 1, &mut bytes),
-                }
-                let length = u32::try_from(bytes.len() - 4).unwrap_or(u32::MAX);
-                bytes[..4].copy_from_slice(&length.to_le_bytes());
+            if self.column.max_rep_level() > 0 {
+                put_levels(&page.repetition, page.entries, 1, &mut bytes);
+            }
+            let whole = self.column.max_def_level();
+            if whole > 0 {
+                put_levels(&page.definition, page.entries, whole as u32, &mut bytes);
             }
             let encoding = match &page.plain {
                 Some(plain) => {
                     bytes.extend_from_slice(plain);
                     Encoding::PLAIN
                 }
+                // Of no value there is nothing to look up, and there may be no dictionary.
+                None if page.numbers.is_empty() => Encoding::PLAIN,
                 None => {
                     let most = u32::try_from(self.numbers.len().saturating_sub(1)).unwrap_or(u32::MAX);
                     let width = hybrid::width_of(most);
@@ -191,26 +247,20 @@ impl WordsWriter {
             };
             let uncompressed = bytes.len();
             let bytes = self.compressor.compress(bytes)?;
-            self.pages.push(DonePage { rows: page.rows, encoding, bytes, uncompressed });
+            self.entries += page.entries;
+            let (rows, entries) = (page.rows, page.entries);
+            self.pages.push(DonePage { rows, entries, encoding, bytes, uncompressed });
         }
-        // The vectors' room is used again.
-        let OpenPage { mut valid, mut numbers, plain: last, .. } = page;
-        valid.clear();
-        numbers.clear();
-        let plain = plain.then(|| {
-            last.map_or_else(Vec::new, |mut last| {
-                last.clear();
-                last
-            })
-        });
-        self.page = OpenPage { rows: 0, valid, numbers, plain };
+        page.restart(plain);
+        self.page = page;
         Ok(())
     }
 
     /// What it holds in memory, in bytes.
     pub(super) fn memory_size(&self) -> usize {
-        let page = (self.page.valid.capacity() + self.page.numbers.capacity()) * 4
-            + self.page.plain.as_ref().map_or(0, Vec::capacity);
+        let OpenPage { repetition, definition, numbers, plain, .. } = &self.page;
+        let page = (repetition.capacity() + definition.capacity() + numbers.capacity()) * 4
+            + plain.as_ref().map_or(0, Vec::capacity);
         // A value stands in the dictionary and in the map, whose entries are of 24 bytes.
         self.encoded_size() + page + self.dictionary.len() + self.numbers.len() * 32
     }
@@ -250,7 +300,7 @@ impl WordsWriter {
             let page = CompressedPage::new(
                 Page::DataPage {
                     buf: page.bytes,
-                    num_values: u32::try_from(rows).unwrap_or(u32::MAX),
+                    num_values: u32::try_from(page.entries).unwrap_or(u32::MAX),
                     encoding: page.encoding,
                     def_level_encoding: Encoding::RLE,
                     rep_level_encoding: Encoding::RLE,
@@ -277,7 +327,7 @@ impl WordsWriter {
             .set_encodings_mask(encodings)
             .set_total_compressed_size(i64::try_from(bytes.len()).unwrap_or(i64::MAX))
             .set_total_uncompressed_size(i64::try_from(uncompressed).unwrap_or(i64::MAX))
-            .set_num_values(i64::try_from(self.rows).unwrap_or(i64::MAX))
+            .set_num_values(i64::try_from(self.entries).unwrap_or(i64::MAX))
             .set_dictionary_page_offset(dictionary_offset)
             .set_data_page_offset(data_offset.unwrap_or(0))
             .set_statistics(Statistics::byte_array(low, high, None, Some(self.nulls as u64), false))
@@ -294,29 +344,61 @@ impl WordsWriter {
     }
 }
 
+/// The texts of a batch's dictionary, and their numbers as far as they are known.
+struct Texts<'a> {
+    values: &'a StringArray,
+    known: Vec<u32>,
+}
+
 impl OpenPage {
     /// Notes which of the rows have a value, before they are counted.
-    fn note_valid(&mut self, keys: &arrow_array::PrimitiveArray<Int32Type>) {
+    fn note_valid(&mut self, keys: &Int32Array) {
         match keys.nulls().filter(|nulls| nulls.null_count() > 0) {
-            None if self.valid.is_empty() => {}
-            None => self.valid.resize(self.rows + keys.len(), 1),
+            None if self.definition.is_empty() => {}
+            None => self.definition.resize(self.entries + keys.len(), 1),
             Some(nulls) => {
-                self.valid.resize(self.rows, 1);
-                self.valid.extend(nulls.iter().map(u32::from));
+                self.definition.resize(self.entries, 1);
+                self.definition.extend(nulls.iter().map(u32::from));
             }
         }
     }
+
+    /// Adds an entry of a list.
+    fn entry(&mut self, repetition: u32, definition: u32) {
+        self.repetition.push(repetition);
+        self.definition.push(definition);
+        self.entries += 1;
+    }
+
+    /// Begins a page, with the room that there is.
+    fn restart(&mut self, plain: bool) {
+        (self.rows, self.entries) = (0, 0);
+        self.repetition.clear();
+        self.definition.clear();
+        self.numbers.clear();
+        self.plain = plain.then(|| {
+            let mut room = self.plain.take().unwrap_or_default();
+            room.clear();
+            room
+        });
+    }
 }
 
-/// The number of a value, which may be new.
-fn number_of(value: &[u8], numbers: &mut HashMap<Box<[u8]>, u32>, dictionary: &mut Vec<u8>) -> u32 {
-    if let Some(number) = numbers.get(value) {
-        return *number;
+/// Levels of a page, up to `most`, after their length; none means that all are `most`.
+fn put_levels(levels: &[u32], entries: usize, most: u32, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    let width = hybrid::width_of(most);
+    match levels {
+        [] => hybrid::put_run(most, entries, width, out),
+        levels => hybrid::encode(levels, width, out),
     }
-    let number = u32::try_from(numbers.len()).unwrap_or(UNKNOWN - 1);
-    put_value(value, dictionary);
-    numbers.insert(value.into(), number);
-    number
+    let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+fn unfit() -> ParquetError {
+    ParquetError::General("a column of words is of another type".to_owned())
 }
 
 /// A value as Parquet's plain encoding has it.

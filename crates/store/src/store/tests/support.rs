@@ -6,7 +6,7 @@ use arrow_array::builder::{Float64Builder, ListBuilder, StringBuilder};
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{
-    ArrayRef, Date32Array, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch,
+    Array as _, ArrayRef, Date32Array, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch,
     TimestampMicrosecondArray,
 };
 use arrow_schema::{DataType, Field, Schema};
@@ -125,8 +125,11 @@ pub(super) fn rows(partition: i32, offsets: std::ops::Range<i64>, zone: &str) ->
     fields.extend(tag_fields());
     arrays.extend([word("CN"), word("nanning-1"), word("CN"), word(zone), word("cn"), word("v")]);
     arrays.extend([word("general"), word("in-zone")]);
-    arrays.push(Arc::new(models.finish()));
-    arrays.push(Arc::new(markets.finish()));
+    // Each row has an entry of its own in the dictionary, which may be null.
+    for lists in [models.finish(), markets.finish()] {
+        let keys = Int32Array::from_iter_values(0..i32::try_from(lists.len()).unwrap());
+        arrays.push(Arc::new(DictionaryArray::try_new(keys, Arc::new(lists)).unwrap()));
+    }
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
 }
 
