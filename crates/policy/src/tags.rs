@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{ArrayBuilder as _, Int32Builder, ListBuilder, StringBuilder, StringDictionaryBuilder};
+use arrow_array::builder::{
+    ArrayBuilder as _, Int32Builder, ListBuilder, StringBuilder, StringDictionaryBuilder,
+};
 use arrow_array::types::Int32Type;
 use arrow_array::{Array as _, ArrayRef, DictionaryArray, Int32Array, UInt32Array};
 use arrow_schema::{ArrowError, DataType, Field};

@@ -4,9 +4,11 @@
 //! held until the flush is a tenth of what the rows held as Arrow arrays, and the arrays' memory is
 //! free for the next batch at once. [`finish`] makes the files' bytes; [`files`] writes them.
 
+mod chunk;
 mod columns;
 pub(crate) mod files;
 mod hybrid;
+mod numbers;
 mod words;
 
 use std::any::Any;
@@ -35,7 +37,9 @@ use situs_model::{PermittedBatch, Source, StoreIdentity};
 
 use crate::error::Fault;
 use crate::work::Layout;
+use columns::Kind;
 use files::Image;
+use numbers::NumbersWriter;
 use words::WordsWriter;
 
 /// Rows of a row group: what an engine reads at once.
@@ -98,30 +102,31 @@ struct Group {
 #[derive(Debug)]
 enum Writer {
     Words(Box<WordsWriter>),
+    Numbers(Box<NumbersWriter>),
     Other(Box<ArrowColumnWriter>),
 }
 
 /// An encoded column chunk.
 #[derive(Debug)]
 enum Chunk {
-    Words(Bytes, Box<ColumnCloseResult>),
+    Done(Bytes, Box<ColumnCloseResult>),
     Other(ArrowColumnChunk),
 }
 
 impl Writer {
     fn close(self) -> Result<Chunk, ParquetError> {
-        Ok(match self {
-            Self::Words(writer) => {
-                let (bytes, close) = writer.close()?;
-                Chunk::Words(bytes, Box::new(close))
-            }
-            Self::Other(writer) => Chunk::Other(writer.close()?),
-        })
+        let (bytes, close) = match self {
+            Self::Words(writer) => writer.close()?,
+            Self::Numbers(writer) => writer.close()?,
+            Self::Other(writer) => return Ok(Chunk::Other(writer.close()?)),
+        };
+        Ok(Chunk::Done(bytes, Box::new(close)))
     }
 
     fn memory_size(&self) -> usize {
         match self {
             Self::Words(writer) => writer.memory_size(),
+            Self::Numbers(writer) => writer.memory_size(),
             Self::Other(writer) => writer.memory_size(),
         }
     }
@@ -129,6 +134,7 @@ impl Writer {
     fn encoded_size(&self) -> usize {
         match self {
             Self::Words(writer) => writer.encoded_size(),
+            Self::Numbers(writer) => writer.encoded_size(),
             Self::Other(writer) => writer.get_estimated_total_bytes(),
         }
     }
@@ -137,14 +143,14 @@ impl Writer {
 impl Chunk {
     fn bytes(&self) -> usize {
         match self {
-            Self::Words(bytes, _) => bytes.len(),
+            Self::Done(bytes, _) => bytes.len(),
             Self::Other(chunk) => usize::try_from(chunk.close().bytes_written).unwrap_or(usize::MAX),
         }
     }
 
     fn append(self, group: &mut SerializedRowGroupWriter<'_, Vec<u8>>) -> Result<(), ParquetError> {
         match self {
-            Self::Words(bytes, close) => group.append_column(&bytes, *close),
+            Self::Done(bytes, close) => group.append_column(&bytes, *close),
             Self::Other(chunk) => chunk.append_to_row_group(group),
         }
     }
@@ -341,16 +347,14 @@ impl Form {
     fn writers(&self, group: usize) -> Result<Vec<Writer>, ParquetError> {
         let others = self.factory.create_column_writers(group)?;
         let leaves = SchemaDescriptor::new(self.parquet.clone());
-        let is_words = |path: &ColumnPath| {
+        let kind = |path: &ColumnPath| {
             let field = path.parts().first().and_then(|name| self.columns.field_with_name(name).ok());
-            field.is_some_and(|field| columns::is_words(field.data_type()))
+            field.map_or(Kind::Other, |field| columns::kind(field.data_type()))
         };
-        let writer = |(other, leaf): (ArrowColumnWriter, &ColumnDescPtr)| {
-            if is_words(leaf.path()) {
-                Writer::Words(Box::new(WordsWriter::new(leaf.clone())))
-            } else {
-                Writer::Other(Box::new(other))
-            }
+        let writer = |(other, leaf): (ArrowColumnWriter, &ColumnDescPtr)| match kind(leaf.path()) {
+            Kind::Words => Writer::Words(Box::new(WordsWriter::new(leaf.clone()))),
+            Kind::Numbers => Writer::Numbers(Box::new(NumbersWriter::new(leaf.clone()))),
+            Kind::Other => Writer::Other(Box::new(other)),
         };
         Ok(others.into_iter().zip(leaves.columns()).map(writer).collect())
     }
@@ -362,20 +366,24 @@ fn write_column<'a>(
     column: &ArrayRef,
     writers: &mut impl Iterator<Item = &'a mut Writer>,
 ) -> Result<(), ParquetError> {
-    let mut next =
-        || writers.next().ok_or_else(|| ParquetError::General("a column has no writer".to_owned()));
-    if columns::is_words(field.data_type()) {
-        if let Writer::Words(writer) = next()? {
-            writer.write(column)?;
+    let missing = || ParquetError::General("a column has no writer".to_owned());
+    // A column of a kind of its own has one leaf; others may have several, or none.
+    match columns::kind(field.data_type()) {
+        Kind::Words | Kind::Numbers => match writers.next().ok_or_else(missing)? {
+            Writer::Words(writer) => writer.write(column),
+            Writer::Numbers(writer) => writer.write(column),
+            Writer::Other(_) => Err(missing()),
+        },
+        Kind::Other => {
+            for leaf in compute_leaves(field, column)? {
+                match writers.next().ok_or_else(missing)? {
+                    Writer::Other(writer) => writer.write(&leaf)?,
+                    Writer::Words(_) | Writer::Numbers(_) => return Err(missing()),
+                }
+            }
+            Ok(())
         }
-        return Ok(());
     }
-    for leaf in compute_leaves(field, column)? {
-        if let Writer::Other(writer) = next()? {
-            writer.write(&leaf)?;
-        }
-    }
-    Ok(())
 }
 
 impl Day {

@@ -318,10 +318,10 @@ impl<'a> Batch<'a> {
             same(policy.version.as_str())?,
             same(judge.class.as_str())?,
             spread.column(&dictionary(tags.iter().map(|tag| Some(training(tag).as_str()))))?,
-            spread.column(&lists(
-                tags.iter()
-                    .map(|tag| fed(tag).then(|| tag.models.iter().map(|index| model(index).id.as_str()))),
-            )?)?,
+            spread
+                .column(&lists(tags.iter().map(|tag| {
+                    fed(tag).then(|| tag.models.iter().map(|index| model(index).id.as_str()))
+                }))?)?,
             spread.column(&lists(
                 tags.iter()
                     .zip(&markets)

@@ -11,9 +11,9 @@ use situs_model::columns::names;
 use super::{BYTES_OF_A_GROUP, ROWS_OF_A_GROUP};
 use crate::error::Fault;
 
-/// How files are written. Dictionaries pay where values repeat, which is what a dictionary type and
-/// lists of words say; elsewhere they cost time while writing and are given up anyway. Statistics per
-/// page only where queries cut: time and offset.
+/// How parquet's own writers write. Text that is no dictionary hardly repeats, so a dictionary would be
+/// given up; whole numbers and times differ little from one row to the next. Statistics per page only
+/// where queries cut: time and offset.
 pub(super) fn properties(schema: &Schema) -> Result<WriterProperties, Fault> {
     let level = ZstdLevel::try_new(1).map_err(|_| Fault::stop("zstd has no level 1"))?;
     let mut properties = WriterProperties::builder()
@@ -35,15 +35,27 @@ pub(super) fn properties(schema: &Schema) -> Result<WriterProperties, Fault> {
     Ok(properties.build())
 }
 
-/// Whether a column is written by [`WordsWriter`](super::words::WordsWriter).
-pub(super) fn is_words(data_type: &DataType) -> bool {
+/// Who writes a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// [`WordsWriter`](super::words::WordsWriter).
+    Words,
+    /// [`NumbersWriter`](super::numbers::NumbersWriter).
+    Numbers,
+    /// parquet's own writers.
+    Other,
+}
+
+/// Who writes a top-level column of this type.
+pub(super) fn kind(data_type: &DataType) -> Kind {
     match data_type {
+        DataType::Float64 => Kind::Numbers,
         DataType::Dictionary(key, value) if **key == DataType::Int32 => match value.as_ref() {
-            DataType::Utf8 => true,
-            DataType::List(element) => *element.data_type() == DataType::Utf8,
-            _ => false,
+            DataType::Utf8 => Kind::Words,
+            DataType::List(element) if *element.data_type() == DataType::Utf8 => Kind::Words,
+            _ => Kind::Other,
         },
-        _ => false,
+        _ => Kind::Other,
     }
 }
 
@@ -62,7 +74,8 @@ fn column(properties: WriterPropertiesBuilder, field: &Field) -> WriterPropertie
     let path = |parts: &[&str]| ColumnPath::new(parts.iter().map(|part| (*part).to_owned()).collect());
     let whole = path(&[field.name()]);
     match field.data_type() {
-        DataType::Dictionary(..) => properties.set_column_dictionary_enabled(whole, true),
+        DataType::List(element) if *element.data_type() == DataType::Float64 => properties
+            .set_column_encoding(path(&[field.name(), "list", "element"]), Encoding::BYTE_STREAM_SPLIT),
         DataType::List(element) if *element.data_type() == DataType::Utf8 => {
             properties.set_column_dictionary_enabled(path(&[field.name(), "list", "element"]), true)
         }

@@ -1,12 +1,14 @@
 //! What is encoded is what a Parquet reader finds.
 
-use arrow_array::builder::{ListBuilder, StringBuilder};
-use arrow_array::types::Int32Type;
-use arrow_array::{Date32Array, DictionaryArray, Int32Array, Int64Array, ListArray, StringArray};
+use arrow_array::builder::{Float64Builder, ListBuilder, StringBuilder};
+use arrow_array::types::{Float64Type, Int32Type};
+use arrow_array::{
+    Date32Array, DictionaryArray, Float64Array, Int32Array, Int64Array, ListArray, StringArray,
+};
 use arrow_schema::DataType;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::PageIndexPolicy;
-use situs_model::columns::{dictionary_of_lists_type, dictionary_type};
+use situs_model::columns::{dictionary_of_lists_type, dictionary_type, number_list_type};
 
 use super::*;
 use crate::work::Keep;
@@ -23,17 +25,30 @@ impl Random {
 }
 
 /// A row as it goes in and as it must come out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Row {
     offset: i64,
     day: i32,
     always: String,
     sometimes: Option<String>,
     list: Option<Vec<String>>,
+    reading: Option<f64>,
+    samples: Vec<f64>,
+}
+
+/// A reading with a resolution, or one whose values hardly repeat.
+fn reading(random: &mut Random, repeats: bool) -> f64 {
+    if repeats { random.below(900) as f64 / 10.0 - 20.0 } else { random.below(1 << 30) as f64 * 1.1e-7 }
 }
 
 /// Makes rows whose texts are of `kinds` kinds, each with a long tail of `padding` letters.
-fn rows(random: &mut Random, offsets: std::ops::Range<i64>, days: u64, kinds: u64, padding: usize) -> Vec<Row> {
+fn rows(
+    random: &mut Random,
+    offsets: std::ops::Range<i64>,
+    days: u64,
+    kinds: u64,
+    padding: usize,
+) -> Vec<Row> {
     let text = |random: &mut Random| format!("{:05}{}", random.below(kinds), "x".repeat(padding));
     offsets
         .map(|offset| Row {
@@ -42,6 +57,8 @@ fn rows(random: &mut Random, offsets: std::ops::Range<i64>, days: u64, kinds: u6
             always: text(random),
             sometimes: (random.below(3) > 0).then(|| text(random)),
             list: (random.below(4) > 0).then(|| (0..random.below(3)).map(|_| text(random)).collect()),
+            reading: (random.below(5) > 0).then(|| reading(random, kinds < 50)),
+            samples: (0..random.below(4)).map(|_| reading(random, kinds > 50)).collect(),
         })
         .collect()
 }
@@ -57,12 +74,18 @@ fn batch(rows: &[Row]) -> RecordBatch {
             .collect();
         Arc::new(DictionaryArray::<Int32Type>::try_new(keys, Arc::new(StringArray::from(texts))).unwrap())
     };
-    let mut lists = ListBuilder::new(StringBuilder::new()).with_field(Field::new("element", DataType::Utf8, true));
+    let mut lists =
+        ListBuilder::new(StringBuilder::new()).with_field(Field::new("element", DataType::Utf8, true));
     for row in rows {
         match &row.list {
             Some(list) => lists.append_value(list.iter().map(Some)),
             None => lists.append_null(),
         }
+    }
+    let element = Field::new("element", DataType::Float64, true);
+    let mut samples = ListBuilder::new(Float64Builder::new()).with_field(element);
+    for row in rows {
+        samples.append_value(row.samples.iter().copied().map(Some));
     }
     let keys = Int32Array::from_iter_values(0..rows.len() as i32);
     let lists = DictionaryArray::<Int32Type>::try_new(keys, Arc::new(lists.finish())).unwrap();
@@ -84,6 +107,11 @@ fn batch(rows: &[Row]) -> RecordBatch {
             words(rows.iter().map(|row| row.sometimes.as_deref()).collect()),
         ),
         (Field::new("list", dictionary_of_lists_type(), true), Arc::new(lists)),
+        (
+            Field::new("reading", DataType::Float64, true),
+            Arc::new(rows.iter().map(|row| row.reading).collect::<Float64Array>()),
+        ),
+        (Field::new("samples", number_list_type(), false), Arc::new(samples.finish())),
     ];
     let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
@@ -119,6 +147,8 @@ fn read(encoded: &Encoded) -> Vec<Row> {
             let lists: ListArray = batch.column_by_name("list").unwrap().as_list().clone();
             let offsets = batch.column_by_name("_offset").unwrap().as_primitive::<Int64Type>().clone();
             let (always, sometimes) = (text("always"), text("sometimes"));
+            let readings = batch.column_by_name("reading").unwrap().as_primitive::<Float64Type>().clone();
+            let samples: ListArray = batch.column_by_name("samples").unwrap().as_list().clone();
             for row in 0..batch.num_rows() {
                 let list = lists.is_valid(row).then(|| lists.value(row));
                 rows.push(Row {
@@ -129,6 +159,8 @@ fn read(encoded: &Encoded) -> Vec<Row> {
                     list: list.map(|list| {
                         list.as_string::<i32>().iter().map(|text| text.unwrap().to_owned()).collect()
                     }),
+                    reading: readings.is_valid(row).then(|| readings.value(row)),
+                    samples: samples.value(row).as_primitive::<Float64Type>().values().to_vec(),
                 });
             }
         }
@@ -159,16 +191,60 @@ fn what_is_encoded_is_read() {
 
 #[test]
 fn columns_without_values_are_read() {
-    let nothing = |offset| Row { offset, day: 0, always: String::new(), sometimes: None, list: None };
+    let nothing = |offset| Row {
+        offset,
+        day: 0,
+        always: String::new(),
+        sometimes: None,
+        list: None,
+        reading: None,
+        samples: Vec::new(),
+    };
     let mut all: Vec<Row> = (0..70_000).map(nothing).collect();
     all[40_000].list = Some(Vec::new());
     let encoded = finish(&store(), vec![encoder(&[(0, &all)])], &[]).unwrap();
     assert!(read(&encoded) == all);
     // A page without values, and then one with some.
     all[69_000].sometimes = Some("late".to_owned());
+    all[69_000].reading = Some(1.5);
     all[69_500].list = Some(vec!["late".to_owned(), String::new()]);
     let encoded = finish(&store(), vec![encoder(&[(0, &all)])], &[]).unwrap();
     assert!(read(&encoded) == all);
+}
+
+#[test]
+fn readings_get_the_encoding_that_suits_them() {
+    let mut random = Random(3);
+    let mut encodings = |numbers: &dyn Fn(&mut Random, usize) -> f64, count: usize| {
+        let rows: Vec<Row> = (0..count)
+            .map(|n| Row {
+                reading: Some(numbers(&mut random, n)),
+                ..rows(&mut Random(1), 0..1, 1, 1, 0).remove(0)
+            })
+            .enumerate()
+            .map(|(offset, row)| Row { offset: offset as i64, ..row })
+            .collect();
+        let encoded = finish(&store(), vec![encoder(&[(0, &rows)])], &[]).unwrap();
+        assert!(read(&encoded) == rows);
+        let reader = ParquetRecordBatchReaderBuilder::try_new(encoded.images[0].bytes.clone()).unwrap();
+        let columns = reader.metadata().row_group(0).columns();
+        let column = columns.iter().find(|column| column.column_path().string() == "reading").unwrap();
+        let mut encodings: Vec<Encoding> = column.encodings().collect();
+        encodings.retain(|encoding| *encoding != Encoding::RLE);
+        encodings
+    };
+    use parquet::basic::Encoding;
+    let tenths = |random: &mut Random, _| random.below(2000) as f64 / 10.0;
+    assert_eq!(encodings(&tenths, 40_000), [Encoding::PLAIN, Encoding::RLE_DICTIONARY]);
+    // All distinct, of one exponent: ranks of bytes are alike.
+    let walk = |random: &mut Random, _| 1.0 + random.below(1 << 31) as f64 / (1_u64 << 32) as f64;
+    assert_eq!(encodings(&walk, 40_000), [Encoding::BYTE_STREAM_SPLIT]);
+    // Few of many: a dictionary would be half of it.
+    assert!(!encodings(&tenths, 300).contains(&Encoding::RLE_DICTIONARY));
+    // A dictionary that fills up after some pages.
+    let many = |random: &mut Random, n| if n < 33_000 { 1.0 } else { random.below(1 << 30) as f64 };
+    let both = encodings(&many, 300_000);
+    assert!(both.contains(&Encoding::RLE_DICTIONARY) && both.len() > 1, "{both:?}");
 }
 
 #[test]
@@ -205,6 +281,8 @@ fn statistics_are_those_of_the_values() {
         always: text.to_owned(),
         sometimes: (offset > 0).then(|| text.to_owned()),
         list: None,
+        reading: [None, Some(0.0), Some(-7.5), Some(0.25)][offset as usize],
+        samples: Vec::new(),
     };
     let rows = [row(0, "m"), row(1, "b"), row(2, "z"), row(3, "b")];
     let encoded = finish(&store(), vec![encoder(&[(0, &rows)])], &[]).unwrap();
@@ -220,6 +298,12 @@ fn statistics_are_those_of_the_values() {
     assert_eq!(of("always"), (some("b"), some("z"), Some(0)));
     assert_eq!(of("sometimes"), (some("b"), some("z"), Some(1)));
     assert_eq!(of("list.list.element"), (None, None, Some(4)));
+    let reading = group.columns().iter().find(|column| column.column_path().string() == "reading").unwrap();
+    let parquet::file::statistics::Statistics::Double(reading) = reading.statistics().unwrap() else {
+        panic!("statistics of another type");
+    };
+    assert_eq!((reading.min_opt(), reading.max_opt()), (Some(&-7.5), Some(&0.25)));
+    assert_eq!(reading.null_count_opt(), Some(1));
 }
 
 #[test]
