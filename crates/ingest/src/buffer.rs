@@ -77,6 +77,11 @@ impl Buffer {
         self.shares.values().map(|share| share.range.len()).sum()
     }
 
+    /// The bytes of the files that it would become.
+    pub(crate) fn encoded_bytes(&self) -> u64 {
+        self.resident.values().flatten().map(|encoder| encoder.encoded_size()).sum()
+    }
+
     /// What all of it holds in memory.
     pub(crate) fn bytes(&self) -> u64 {
         let rows = self.resident.values().flatten().map(|encoder| encoder.memory_size()).sum::<u64>();

@@ -21,7 +21,7 @@ pub struct FlushLimits {
 
 impl Default for FlushLimits {
     fn default() -> Self {
-        Self { age: Duration::from_secs(5), rows: 10_000_000, bytes: 128 << 20 }
+        Self { age: Duration::from_secs(5), rows: 10_000_000, bytes: 64 << 20 }
     }
 }
 

@@ -10,8 +10,10 @@ use crate::buffer::Buffer;
 struct Gauge {
     /// Rows and quarantined messages.
     rows: AtomicU64,
-    /// Bytes of what is decoded.
+    /// Bytes in memory.
     bytes: AtomicU64,
+    /// Bytes of the files that it would become.
+    encoded: AtomicU64,
     /// When the oldest message came, ms after [`Held::started`], plus 1; 0 if there is none.
     since: AtomicU64,
     /// Offsets that it covers.
@@ -76,6 +78,7 @@ impl Held {
         let since = buffer.since.map_or(0, |since| self.millis(since) + 1);
         gauge.rows.store(buffer.rows(), Ordering::Relaxed);
         gauge.bytes.store(buffer.bytes(), Ordering::Relaxed);
+        gauge.encoded.store(buffer.encoded_bytes(), Ordering::Relaxed);
         gauge.offsets.store(buffer.offsets(), Ordering::Relaxed);
         gauge.since.store(since, Ordering::Relaxed);
     }
@@ -91,7 +94,7 @@ impl Held {
         for worker in &self.gauges {
             let gauge = &worker[stage];
             sum.rows += gauge.rows.load(Ordering::Relaxed);
-            sum.bytes += gauge.bytes.load(Ordering::Relaxed);
+            sum.encoded += gauge.encoded.load(Ordering::Relaxed);
             sum.offsets += gauge.offsets.load(Ordering::Relaxed);
             if let Some(since) = gauge.since.load(Ordering::Relaxed).checked_sub(1) {
                 oldest = Some(oldest.map_or(since, |oldest| oldest.min(since)));
@@ -108,8 +111,8 @@ impl Held {
 pub(crate) struct OfStage {
     /// Rows and quarantined messages.
     pub(crate) rows: u64,
-    /// Bytes of what is decoded.
-    pub(crate) bytes: u64,
+    /// Bytes of the files that it would become.
+    pub(crate) encoded: u64,
     /// Age of the oldest message; `None` if there is none.
     pub(crate) age: Option<Duration>,
     /// Offsets that it covers.

@@ -27,7 +27,7 @@ impl Pace {
 
     /// Whether rows of which the oldest has this age are to be flushed now.
     pub(crate) fn is_due(&self, limits: &FlushLimits, there: &OfStage, age: Duration) -> bool {
-        if there.rows >= limits.rows || there.bytes >= limits.bytes {
+        if there.rows >= limits.rows || there.encoded >= limits.bytes {
             return true;
         }
         // The limit is for the commit, not for its beginning; but half of it is for collecting.
@@ -52,7 +52,7 @@ mod tests {
     fn due(pace: Pace, rows: u64, millis: u64) -> bool {
         let limits = FlushLimits { age: AGE, rows: 1000, bytes: 1000 };
         let age = Duration::from_millis(millis);
-        pace.is_due(&limits, &OfStage { rows, bytes: rows / 2, age: Some(age), offsets: rows }, age)
+        pace.is_due(&limits, &OfStage { rows, encoded: rows / 2, age: Some(age), offsets: rows }, age)
     }
 
     #[test]

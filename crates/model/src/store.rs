@@ -60,6 +60,9 @@ pub trait RowEncoder: Send + fmt::Debug {
     /// What it holds in memory, in bytes.
     fn memory_size(&self) -> u64;
 
+    /// The bytes that would be written now.
+    fn encoded_size(&self) -> u64;
+
     /// Itself, for the store that made it.
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
 }

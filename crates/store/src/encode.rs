@@ -232,6 +232,10 @@ impl RowEncoder for Encoder {
         self.days.values().map(|day| day.memory_size() as u64).sum()
     }
 
+    fn encoded_size(&self) -> u64 {
+        self.days.values().map(|day| day.encoded_size() as u64).sum()
+    }
+
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
         self
     }
@@ -427,6 +431,12 @@ impl Day {
         let open = self.open.iter().flat_map(|group| &group.writers).map(Writer::memory_size);
         let waiting = self.waiting.iter().map(RecordBatch::get_array_memory_size);
         closed.sum::<usize>() + open.sum::<usize>() + waiting.sum::<usize>()
+    }
+
+    fn encoded_size(&self) -> usize {
+        let closed = self.groups.iter().flatten().map(Chunk::bytes);
+        let open = self.open.iter().flat_map(|group| &group.writers).map(Writer::encoded_size);
+        closed.sum::<usize>() + open.sum::<usize>()
     }
 
     fn image(self, day: i32, form: &Form, facts: &[(String, String)]) -> Result<Image, Fault> {

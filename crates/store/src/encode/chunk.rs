@@ -1,5 +1,7 @@
 //! A column chunk out of pages: what all of the writers here have in common.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, EncodingMask, ZstdLevel};
 use parquet::column::page::{CompressedPage, Page, PageWriter as _};
@@ -220,10 +222,14 @@ pub(super) fn unfit() -> ParquetError {
 }
 
 /// Compresses pages if that pays, which the first page shows: a chunk has one codec.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Compressor {
-    zstd: Option<zstd::bulk::Compressor<'static>>,
     decided: Option<bool>,
+}
+
+thread_local! {
+    /// zstd's working memory is about a megabyte, so columns share it; a page needs it for a moment only.
+    static ZSTD: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
 }
 
 /// zstd's level: each one above costs twice the time for a few per cent.
@@ -231,10 +237,16 @@ const LEVEL: i32 = 1;
 /// A page of fewer bytes shows nothing, and is not worth a look either way.
 const TELLING: usize = 512;
 
-impl std::fmt::Debug for Compressor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Compressor").field("decided", &self.decided).finish_non_exhaustive()
-    }
+/// Compresses with zstd.
+pub(super) fn compress(bytes: &[u8]) -> Result<Vec<u8>, ParquetError> {
+    let failed = |_| ParquetError::General("zstd failed".to_owned());
+    ZSTD.with_borrow_mut(|zstd| {
+        let zstd = match zstd {
+            Some(zstd) => zstd,
+            none => none.insert(zstd::bulk::Compressor::new(LEVEL).map_err(failed)?),
+        };
+        zstd.compress(bytes).map_err(failed)
+    })
 }
 
 impl Compressor {
@@ -246,12 +258,7 @@ impl Compressor {
             self.decided = Some(false);
             return Ok(bytes.into());
         }
-        let failed = |_| ParquetError::General("zstd failed".to_owned());
-        let zstd = match &mut self.zstd {
-            Some(zstd) => zstd,
-            none => none.insert(zstd::bulk::Compressor::new(LEVEL).map_err(failed)?),
-        };
-        let compressed = zstd.compress(&bytes).map_err(failed)?;
+        let compressed = compress(&bytes)?;
         // A tenth must be saved, or readers would unpack for nothing.
         if *self.decided.get_or_insert(compressed.len() < bytes.len() / 10 * 9) {
             Ok(compressed.into())

@@ -74,8 +74,6 @@ fn column(properties: WriterPropertiesBuilder, field: &Field) -> WriterPropertie
     let path = |parts: &[&str]| ColumnPath::new(parts.iter().map(|part| (*part).to_owned()).collect());
     let whole = path(&[field.name()]);
     match field.data_type() {
-        DataType::List(element) if *element.data_type() == DataType::Float64 => properties
-            .set_column_encoding(path(&[field.name(), "list", "element"]), Encoding::BYTE_STREAM_SPLIT),
         DataType::List(element) if *element.data_type() == DataType::Utf8 => {
             properties.set_column_dictionary_enabled(path(&[field.name(), "list", "element"]), true)
         }

@@ -15,7 +15,7 @@ use parquet::errors::ParquetError;
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescPtr;
 
-use super::chunk::{Dictionary, Levels, Pages, ROWS_OF_A_PAGE, put_indices, unfit};
+use super::chunk::{Dictionary, Levels, Pages, ROWS_OF_A_PAGE, compress, put_indices, unfit};
 
 /// Values of a dictionary, after which numbers are written without. The table of twice as many slots is
 /// what the caches near a core hold.
@@ -151,7 +151,7 @@ impl NumbersWriter {
 
     /// What it holds in memory, in bytes.
     pub(super) fn memory_size(&self) -> usize {
-        let table = self.table.slots.capacity() * size_of::<Slot>() + self.table.values.capacity() * 8;
+        let table = self.table.slots.capacity() * 4 + self.table.values.capacity() * 8;
         let page = self.levels.memory_size() + self.indices.capacity() * 4 + self.plain.capacity() * 8;
         self.pages.size() + table + page
     }
@@ -210,25 +210,17 @@ fn split_is_smaller(numbers: &[f64]) -> Result<bool, ParquetError> {
     let size = |put: fn(&[f64], &mut Vec<u8>)| {
         let mut bytes = Vec::new();
         put(numbers, &mut bytes);
-        zstd::bulk::compress(&bytes, 1).map(|bytes| bytes.len())
+        compress(&bytes).map(|bytes| bytes.len())
     };
-    let failed = |_| ParquetError::General("zstd failed".to_owned());
-    Ok(size(put_split).map_err(failed)? < size(put_plain).map_err(failed)?)
+    Ok(size(put_split)? < size(put_plain)?)
 }
 
 /// The distinct numbers of a chunk, by their bits, in the order in which they came.
 #[derive(Debug, Default)]
 struct Table {
     values: Vec<f64>,
-    /// Open addressing; at most half are taken.
-    slots: Vec<Slot>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Slot {
-    bits: u64,
-    /// The index, or [`FREE`].
-    index: u32,
+    /// Indices of values, or [`FREE`]. Open addressing; at most half are taken.
+    slots: Vec<u32>,
 }
 
 const FREE: u32 = u32::MAX;
@@ -238,18 +230,12 @@ impl Table {
     #[inline]
     fn index(&mut self, number: f64) -> u32 {
         let bits = number.to_bits();
-        if !self.slots.is_empty() {
-            let mut at = place(bits, self.slots.len());
-            loop {
-                let slot = self.slots[at & (self.slots.len() - 1)];
-                if slot.index == FREE {
-                    break;
-                }
-                if slot.bits == bits {
-                    return slot.index;
-                }
-                at += 1;
+        let mut at = place(bits, self.slots.len());
+        while let Some(index) = self.slots.get(at).copied().filter(|index| *index != FREE) {
+            if self.values[index as usize].to_bits() == bits {
+                return index;
             }
+            at = (at + 1) & (self.slots.len() - 1);
         }
         self.insert(number)
     }
@@ -257,8 +243,7 @@ impl Table {
     #[cold]
     fn insert(&mut self, number: f64) -> u32 {
         if (self.values.len() + 1) * 2 > self.slots.len() {
-            let room = (self.slots.len() * 2).max(1 << 8);
-            self.slots = vec![Slot { bits: 0, index: FREE }; room];
+            self.slots = vec![FREE; (self.slots.len() * 2).max(1 << 8)];
             for index in 0..self.values.len() {
                 self.take_slot(self.values[index].to_bits(), index as u32);
             }
@@ -270,12 +255,11 @@ impl Table {
     }
 
     fn take_slot(&mut self, bits: u64, index: u32) {
-        let mask = self.slots.len() - 1;
-        let mut at = place(bits, self.slots.len()) & mask;
-        while self.slots[at].index != FREE {
-            at = (at + 1) & mask;
+        let mut at = place(bits, self.slots.len());
+        while self.slots[at] != FREE {
+            at = (at + 1) & (self.slots.len() - 1);
         }
-        self.slots[at] = Slot { bits, index };
+        self.slots[at] = index;
     }
 }
 
@@ -284,7 +268,8 @@ impl Table {
 #[inline]
 fn place(bits: u64, slots: usize) -> usize {
     let mixed = (bits ^ (bits >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> (64 - slots.trailing_zeros())) as usize
+    // The number of slots is 0 or a power of two.
+    (mixed >> (64 - slots.trailing_zeros().min(63))) as usize
 }
 
 #[cfg(test)]
