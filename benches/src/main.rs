@@ -18,13 +18,18 @@ use anyhow::{Context as _, bail};
 
 const USAGE: &str = "usage: benches/run decode [--json] [--quick] [--only NAME]... [--passes N]
        benches/run decode --corpus FILE --schema FILE [--json] [--quick] [--passes N]
-       benches/run pipeline [--json] [--quick]
+       benches/run pipeline|scaling|freshness [--json] [--quick] [--only NAME]...
+       benches/run soak [--json] [--minutes N]
 
 decode     situs-decode against arrow-json and a bare simd-json, one thread, per corpus
-pipeline   from the embedded broker to committed tables in two zones, per message size
+pipeline   from a real Kafka to committed tables in two zones, against a bare consumer and rivals;
+           parts: limit, 46B, 440B, 30kB, rivals, backlog
+scaling    one thing varied: workers, replicas, partitions, zones, devices, pipelines, history
+freshness  time from production to commit at 10, 50 and 90 % of the maximum
+soak       at 80 % of the maximum for 30 minutes
 --json     one JSON object per line instead of a table
 --quick    fewer and shorter runs: to see that it works, not to quote
---only     a corpus by its name
+--only     a corpus or a part by its name
 --passes   Situs alone, so many times over the corpus: for a profiler
 --corpus   messages of a file, one a line, with the schema of --schema";
 
@@ -33,7 +38,7 @@ fn main() -> anyhow::Result<ExitCode> {
     if let Some(code) = pipeline::child()? {
         return Ok(code);
     }
-    let (mut bench, mut corpus, mut schema) = (None, None, None);
+    let (mut bench, mut corpus, mut schema, mut minutes) = (None, None, None, 30);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().with_context(|| format!("`{argument}` needs a value\n{USAGE}"));
@@ -44,6 +49,7 @@ fn main() -> anyhow::Result<ExitCode> {
             "--passes" => options.passes = Some(value()?.parse().context("`--passes` is a number")?),
             "--corpus" => corpus = Some(value()?),
             "--schema" => schema = Some(value()?),
+            "--minutes" => minutes = value()?.parse().context("`--minutes` is a number")?,
             "--help" | "-h" => {
                 println!("{USAGE}");
                 return Ok(ExitCode::SUCCESS);
@@ -60,6 +66,9 @@ fn main() -> anyhow::Result<ExitCode> {
     match bench.as_deref() {
         Some("decode") => decode::run(&options)?,
         Some("pipeline") => pipeline::run(&options)?,
+        Some("scaling") => pipeline::scaling(&options)?,
+        Some("freshness") => pipeline::freshness(&options)?,
+        Some("soak") => pipeline::soak(&options, minutes)?,
         Some(other) => bail!("no benchmark `{other}`\n{USAGE}"),
         None => bail!("which benchmark?\n{USAGE}"),
     }

@@ -4,7 +4,9 @@ mod broker;
 mod consume;
 mod dataset;
 mod home;
+mod live;
 mod process;
+mod scaling;
 mod steps;
 mod systems;
 mod table;
@@ -18,6 +20,8 @@ use crate::decode::Options;
 use broker::Broker;
 use dataset::{Dataset, Shape};
 use home::Home;
+pub(crate) use live::{freshness, soak};
+pub(crate) use scaling::run as scaling;
 use table::Row;
 
 /// What the benchmark's own child processes do; `None` if this is no child.
@@ -36,6 +40,11 @@ pub(crate) fn child() -> anyhow::Result<Option<ExitCode>> {
         Some("child-consume") => {
             let bytes = consume::consume(at(1)?, at(2)?, at(3)?.parse()?, at(4)?.parse()?)?;
             println!("{bytes}");
+        }
+        Some("child-steps") => {
+            let messages = at(1)?.parse()?;
+            let dataset = Dataset { shape: Shape::State, messages, partitions: 8, devices: 100 };
+            steps::measure("guard", dataset, 1)?;
         }
         _ => return Ok(None),
     }

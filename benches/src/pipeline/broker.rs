@@ -13,8 +13,6 @@ pub(crate) struct Broker {
     folder: tempfile::TempDir,
     /// `HOST:PORT`.
     pub(crate) bootstrap: String,
-    /// Its process.
-    pub(crate) process: u32,
 }
 
 impl Broker {
@@ -25,8 +23,7 @@ impl Broker {
     pub(crate) fn start() -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let bootstrap = script(folder.path(), &["start"])?.trim().to_owned();
-        let process = std::fs::read_to_string(folder.path().join("pid"))?;
-        Ok(Self { process: process.trim().parse().context("the broker's process id")?, folder, bootstrap })
+        Ok(Self { folder, bootstrap })
     }
 
     /// Creates a topic.
@@ -44,7 +41,7 @@ impl Broker {
     pub(crate) fn fill(&self, dataset: Dataset) -> anyhow::Result<u64> {
         let topic = dataset.topic();
         self.topic(&topic, dataset.partitions)?;
-        super::dataset::fill(&self.bootstrap, &topic, dataset, None)
+        super::dataset::fill(&self.bootstrap, &topic, dataset)
     }
 }
 

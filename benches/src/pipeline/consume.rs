@@ -17,8 +17,10 @@ pub(crate) fn consume(bootstrap: &str, topic: &str, partitions: i32, messages: u
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("fetch.min.bytes", "65536")
-        .set("fetch.message.max.bytes", "4194304")
-        .set("queued.max.messages.kbytes", "65536")
+        // As Situs sets them, so that the difference is not one of settings.
+        .set("fetch.message.max.bytes", "1048576")
+        .set("queued.max.messages.kbytes", "32768")
+        .set("fetch.queue.backoff.ms", "5")
         .set("queued.min.messages", "100000")
         .create()?;
     let mut list = TopicPartitionList::new();

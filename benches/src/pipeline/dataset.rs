@@ -1,6 +1,7 @@
 //! What lies in a topic, and putting it there.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use rdkafka::ClientConfig;
@@ -22,9 +23,6 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    /// All, smallest first.
-    pub(crate) const ALL: [Self; 3] = [Self::Value, Self::State, Self::Block];
-
     /// The word that names it on command lines and in topics.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -37,13 +35,6 @@ impl Shape {
     /// Rows that a message gives.
     pub(crate) fn rows(self) -> u64 {
         if self == Self::Block { 60 } else { 1 }
-    }
-
-    /// The shape of that name.
-    pub(crate) fn parse(word: &str) -> anyhow::Result<Self> {
-        Self::ALL.into_iter().find(|shape| shape.as_str() == word).with_context(|| {
-            format!("no messages of `{word}`; there are {}", Self::ALL.map(Self::as_str).join(", "))
-        })
     }
 }
 
@@ -124,52 +115,107 @@ impl Generator {
     }
 }
 
-/// Sends a topic's messages, as fast as it goes or at a rate in messages per second; the bytes of their
-/// payloads.
+/// Sends the messages of a dataset to a topic, as fast as it goes; the bytes of their payloads.
 ///
 /// # Errors
 /// If a message could not be delivered.
-pub(crate) fn fill(bootstrap: &str, topic: &str, dataset: Dataset, rate: Option<f64>) -> anyhow::Result<u64> {
-    let producer: BaseProducer = ClientConfig::new()
+pub(crate) fn fill(bootstrap: &str, topic: &str, dataset: Dataset) -> anyhow::Result<u64> {
+    let producer = producer(bootstrap, "50")?;
+    let mut generator = Generator::new(dataset);
+    let mut bytes = 0;
+    for _ in 0..dataset.messages {
+        generator.advance();
+        bytes += generator.payload.len() as u64;
+        send(&producer, topic, generator.partition, &generator.key, &generator.payload)?;
+    }
+    producer.flush(Duration::from_secs(120)).context("the last messages were not delivered")?;
+    Ok(bytes)
+}
+
+/// Messages made beforehand, to be sent over and over.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    messages: Vec<(i32, String, String)>,
+}
+
+impl Ring {
+    /// The messages of a dataset.
+    pub(crate) fn new(dataset: Dataset) -> Self {
+        let mut generator = Generator::new(dataset);
+        let message = |_| {
+            generator.advance();
+            (generator.partition, generator.key.clone(), generator.payload.clone())
+        };
+        Self { messages: (0..dataset.messages).map(message).collect() }
+    }
+
+    /// Sends until told to stop, as fast as it goes or at a rate in messages per second; how many were
+    /// delivered.
+    ///
+    /// # Errors
+    /// If a message could not be delivered.
+    pub(crate) fn send(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        rate: Option<f64>,
+        stop: &AtomicBool,
+        sent: &AtomicU64,
+    ) -> anyhow::Result<u64> {
+        let producer = producer(bootstrap, "5")?;
+        let started = Instant::now();
+        let mut count = 0_u64;
+        for (partition, key, payload) in self.messages.iter().cycle() {
+            if count.is_multiple_of(64) {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                sent.store(count, Ordering::Relaxed);
+                let due = rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(count as f64 / rate));
+                let early = due.saturating_sub(started.elapsed());
+                if early >= Duration::from_millis(1) {
+                    producer.poll(Duration::ZERO);
+                    std::thread::sleep(early);
+                }
+            }
+            send(&producer, topic, *partition, key, payload)?;
+            count += 1;
+        }
+        producer.flush(Duration::from_secs(120)).context("the last messages were not delivered")?;
+        Ok(count)
+    }
+}
+
+fn producer(bootstrap: &str, linger_ms: &str) -> anyhow::Result<BaseProducer> {
+    let producer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("acks", "all")
-        .set("linger.ms", if rate.is_some() { "5" } else { "50" })
+        .set("enable.idempotence", "true")
+        .set("linger.ms", linger_ms)
         .set("batch.size", "1048576")
         .set("batch.num.messages", "100000")
         .set("queue.buffering.max.messages", "200000")
         .set("queue.buffering.max.kbytes", "131072")
         .set("compression.type", "none")
         .set("delivery.report.only.error", "true")
-        .set("enable.idempotence", "true")
         .create()?;
-    let mut generator = Generator::new(dataset);
-    let started = std::time::Instant::now();
-    let mut bytes = 0;
-    for sent in 0..dataset.messages {
-        if let Some(rate) = rate {
-            let due = Duration::from_secs_f64(sent as f64 / rate);
-            if let Some(early) = due.checked_sub(started.elapsed()).filter(|early| early.as_millis() >= 2) {
-                producer.poll(Duration::ZERO);
-                std::thread::sleep(early);
-            }
+    Ok(producer)
+}
+
+fn send(
+    producer: &BaseProducer,
+    topic: &str,
+    partition: i32,
+    key: &str,
+    payload: &str,
+) -> anyhow::Result<()> {
+    let mut record = BaseRecord::to(topic).partition(partition).key(key).payload(payload);
+    while let Err((error, back)) = producer.send(record) {
+        match error {
+            KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => record = back,
+            error => bail!("a message was refused: {error}"),
         }
-        generator.advance();
-        bytes += generator.payload.len() as u64;
-        let mut record = BaseRecord::to(topic)
-            .partition(generator.partition)
-            .key(&generator.key)
-            .payload(&generator.payload);
-        while let Err((error, back)) = producer.send(record) {
-            match error {
-                KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => record = back,
-                error => bail!("a message was refused: {error}"),
-            }
-            producer.poll(Duration::from_millis(5));
-        }
-        if sent % 4096 == 0 {
-            producer.poll(Duration::ZERO);
-        }
+        producer.poll(Duration::from_millis(5));
     }
-    producer.flush(Duration::from_secs(120)).context("the last messages were not delivered")?;
-    Ok(bytes)
+    Ok(())
 }

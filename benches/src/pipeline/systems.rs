@@ -177,7 +177,10 @@ pub(crate) fn size_of(folder: &Path) -> anyhow::Result<u64> {
 }
 
 /// The rows of the bench's pipelines' tables, counted from the logs' statistics.
-fn rows_of(data: &Path) -> anyhow::Result<u64> {
+///
+/// # Errors
+/// If a log cannot be read.
+pub(crate) fn rows_of(data: &Path) -> anyhow::Result<u64> {
     let mut rows = 0;
     for_each_file(data, &mut |path| {
         let is_entry = path.extension().is_some_and(|extension| extension == "json")

@@ -1,7 +1,7 @@
 //! What happens when the group gives partitions and takes them away.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,10 @@ use situs_model::{NextOffset, Source};
 
 use crate::intake::{IngestError, Intake, Partition};
 use crate::kafka::Rebalance;
-use crate::worker::Adopted;
+use crate::worker::{Adopted, Position};
 
+/// How long a partition may take to be moved.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long an assignment waits for the settled offsets: well below `max.poll.interval.ms`.
 const SETTLED_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -28,6 +30,7 @@ impl Intake<'_> {
         }
         // No worker may read between the moment in which it forgets a partition and the one in which
         // messages come from the new position.
+        let held = self.workers.are_held();
         self.workers.hold()?;
         let others = self.workers.forget(&again)?;
         // One more turn: those others have nothing buffered any more, but they have positions.
@@ -38,14 +41,41 @@ impl Intake<'_> {
             again.iter().map(|source| (source.topic.to_string(), source.partition)).collect();
         let assignment = self.settled_assignment(&list)?;
         for element in assignment.elements() {
-            self.consumer.seek(
-                element.topic(),
-                element.partition(),
-                element.offset(),
-                Duration::from_secs(10),
-            )?;
+            self.seek(element.topic(), element.partition(), element.offset())?;
         }
-        self.workers.go();
+        if !held {
+            self.workers.go();
+        }
+        Ok(())
+    }
+
+    /// Moves a partition, which may have been assigned a moment ago: then the client says that it cannot
+    /// yet.
+    fn seek(&self, topic: &str, partition: i32, offset: Offset) -> Result<(), IngestError> {
+        let deadline = Instant::now() + SEEK_TIMEOUT;
+        loop {
+            match self.consumer.seek(topic, partition, offset, SEEK_TIMEOUT) {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() > deadline => return Err(error.into()),
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    /// Sets the client's position of all partitions but these to what their workers have read.
+    ///
+    /// At each cooperative rebalance the client stops all partitions and starts them again at its own idea of
+    /// what was read, which is wrong in two cases: an error counts as the message in whose place it came, and
+    /// a read that is under way counts nothing.
+    fn put_right(&self, but: &[(String, i32)]) -> Result<(), IngestError> {
+        for partition in &self.partitions {
+            let Source { topic, partition: number, .. } = &partition.source;
+            if but.iter().any(|(name, of)| **name == **topic && of == number) {
+                continue;
+            }
+            let offset = partition.position.next().map_or(Offset::Beginning, Offset::Offset);
+            self.seek(topic, *number, offset)?;
+        }
         Ok(())
     }
 
@@ -63,13 +93,9 @@ impl Intake<'_> {
     fn assign(&mut self, list: &[(String, i32)]) -> Result<(), IngestError> {
         self.metrics.rebalances.with_label_values(&["assign"]).inc();
         let cooperative = self.is_cooperative();
-        if !cooperative {
-            let all: Vec<Source> = self.partitions.iter().map(|p| p.source.clone()).collect();
-            self.drop_partitions(&all)?;
-        }
         // The group waits for an answer, whatever happens here; without one the consumer cannot even
         // be closed.
-        let (assignment, result) = match self.settled_assignment(list) {
+        let (assignment, result) = match self.prepare(list, cooperative) {
             Ok(assignment) => (assignment, Ok(())),
             Err(error) => (TopicPartitionList::new(), Err(error)),
         };
@@ -79,9 +105,27 @@ impl Intake<'_> {
             self.consumer.assign(&assignment)?;
         }
         result?;
+        if cooperative {
+            self.put_right(list)?;
+        }
+        self.workers.go();
         self.control.assigned.store(true, Ordering::Relaxed);
         tracing::info!(event = "assigned", partitions = list.len(), "partitions assigned");
         Ok(())
+    }
+
+    /// Makes everything ready for partitions that come; the list to assign.
+    fn prepare(
+        &mut self,
+        list: &[(String, i32)],
+        cooperative: bool,
+    ) -> Result<TopicPartitionList, IngestError> {
+        self.workers.hold()?;
+        if !cooperative {
+            let all: Vec<Source> = self.partitions.iter().map(|p| p.source.clone()).collect();
+            self.drop_partitions(&all)?;
+        }
+        self.settled_assignment(list)
     }
 
     /// Reads the settled offsets, as often as the store says that it is worth trying again.
@@ -137,7 +181,7 @@ impl Intake<'_> {
                     .with_label_values(&[&*source.topic, partition.as_str()])
                     .set(settled.0);
             }
-            let position = Arc::new(AtomicI64::new(settled.map_or(-1, |settled| settled.0)));
+            let position = Arc::new(Position::new(settled));
             self.control
                 .positions
                 .write()
@@ -151,7 +195,8 @@ impl Intake<'_> {
                 position: position.clone(),
             });
             self.index.insert((source.topic.clone(), source.partition), self.partitions.len());
-            self.partitions.push(Partition { source, stage, worker, settled, position, target });
+            let resumed_at = settled;
+            self.partitions.push(Partition { source, stage, worker, settled, position, resumed_at, target });
         }
         // Before anything is fetched, so that no message comes by another way.
         for (worker, partitions) in adopted {
@@ -170,8 +215,8 @@ impl Intake<'_> {
         let kind = if lost { "lost" } else { "revoke" };
         self.metrics.rebalances.with_label_values(&[kind]).inc();
         tracing::info!(event = "revoked", partitions = list.len(), lost, "partitions revoked");
-        // Else there would always be more to flush.
-        self.workers.hold()?;
+        // Nothing more is read until the answer was given; and nobody reads what is not to be flushed.
+        let held = self.workers.hold();
         // The group waits for an answer, whatever happens here.
         let sources: Vec<Source> =
             list.iter().map(|(topic, partition)| self.source(topic, *partition)).collect();
@@ -187,9 +232,10 @@ impl Intake<'_> {
             self.consumer.unassign()?;
         }
         self.control.assigned.store(!self.partitions.is_empty(), Ordering::Relaxed);
-        result?;
+        held.and(result)?;
         // What was buffered of others of the same pipelines went with them.
         self.rewind(&dropped?)?;
+        self.put_right(&[])?;
         self.workers.go();
         Ok(())
     }

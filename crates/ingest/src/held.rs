@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::buffer::Buffer;
 
+/// A drain or an assignment takes a minute at most; `max.poll.interval.ms` is five unless set.
+const ABANDONED_MS: u64 = 180_000;
+
 /// What one worker holds of one pipeline, not yet in a flush.
 #[derive(Debug, Default)]
 struct Gauge {
@@ -28,6 +31,8 @@ pub(crate) struct Held {
     bound: u64,
     /// Reading stops at the bound, and goes on below three quarters of it.
     full: AtomicBool,
+    /// When the intake last went round, ms after `started`.
+    beat: AtomicU64,
     /// Bytes of raw batches, of all workers.
     raw: AtomicU64,
     /// Bytes of flushes under way.
@@ -43,6 +48,7 @@ impl Held {
             started: Instant::now(),
             bound,
             full: AtomicBool::new(false),
+            beat: AtomicU64::new(0),
             raw: AtomicU64::new(0),
             flushing: AtomicU64::new(0),
             gauges: (0..workers).map(|_| gauges()).collect(),
@@ -65,6 +71,18 @@ impl Held {
             self.full.store(full, Ordering::Relaxed);
         }
         full
+    }
+
+    /// The intake goes round.
+    pub(crate) fn beat(&self) {
+        self.beat.store(self.millis(Instant::now()), Ordering::Relaxed);
+    }
+
+    /// Whether the intake hangs. Workers stop to read then, so that the client notices that nobody polls
+    /// and gives the partitions to another process; their reading would count as polling.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        let beat = self.beat.load(Ordering::Relaxed);
+        self.millis(Instant::now()).saturating_sub(beat) > ABANDONED_MS
     }
 
     /// Bytes were read (or given up, if negative).

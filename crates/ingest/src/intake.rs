@@ -2,7 +2,7 @@
 //! of what is settled. Messages go to the workers.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -22,8 +22,9 @@ use crate::flush::{Ended, Flusher, Job, Outcome};
 use crate::held::Held;
 use crate::kafka::{self, Context};
 use crate::pace::Pace;
-use crate::partition::client_position;
+use crate::partition::{client_position, look_for_deleted};
 use crate::stage::{Stage, StageError};
+use crate::worker::Position;
 use crate::workers::Workers;
 
 /// How long the loop waits for news of the group before it looks at everything else.
@@ -35,7 +36,7 @@ pub struct Control {
     stop: AtomicBool,
     pub(crate) assigned: AtomicBool,
     lag: RwLock<Option<u64>>,
-    pub(crate) positions: RwLock<HashMap<(Arc<str>, i32), Arc<AtomicI64>>>,
+    pub(crate) positions: RwLock<HashMap<(Arc<str>, i32), Arc<Position>>>,
 }
 
 impl Control {
@@ -64,7 +65,7 @@ impl Control {
     /// A producer that must not run ahead of an in-memory broker's retention looks here.
     pub fn position(&self, topic: &str, partition: i32) -> i64 {
         let positions = self.positions.read().unwrap_or_else(PoisonError::into_inner);
-        positions.get(&(topic.into(), partition)).map_or(0, |next| next.load(Ordering::Relaxed).max(0))
+        positions.get(&(topic.into(), partition)).and_then(|position| position.next()).unwrap_or(0)
     }
 }
 
@@ -109,6 +110,9 @@ pub enum IngestError {
     /// A worker cannot go on.
     #[error("a worker {0}")]
     Worker(&'static str),
+    /// The client found a batch of records damaged.
+    #[error("{0}: a batch of records is damaged; it was not skipped")]
+    Corrupt(Source),
     /// A message came by another way than its worker's, so others may be missing there.
     #[error("{0}: a message came outside of its worker's queue")]
     Misdelivered(Source),
@@ -138,16 +142,13 @@ pub(crate) struct Partition {
     /// The worker that owns it.
     pub(crate) worker: usize,
     pub(crate) settled: Option<NextOffset>,
-    /// The offset to read next, as its worker notes it; negative while nothing has come.
-    pub(crate) position: Arc<AtomicI64>,
+    /// How far it was read.
+    pub(crate) position: Arc<Position>,
+    /// The settled offset with which it was taken up, until it is known whether the broker had deleted
+    /// records behind it.
+    pub(crate) resumed_at: Option<NextOffset>,
     /// With `until_caught_up`: where the partition ended at the assignment.
     pub(crate) target: Option<i64>,
-}
-
-impl Partition {
-    fn next(&self) -> Option<i64> {
-        Some(self.position.load(Ordering::Relaxed)).filter(|next| *next >= 0)
-    }
 }
 
 /// What is the same in all workers' stages of a pipeline.
@@ -285,6 +286,7 @@ impl Intake<'_> {
             if self.control.is_stopping() {
                 return Ok(());
             }
+            self.held.beat();
             self.poll()?;
             self.carry_out_rebalances()?;
             self.workers.check()?;
@@ -537,20 +539,25 @@ impl Intake<'_> {
         let positions = self.consumer.position().ok();
         let mut sum = Some(0_u64);
         self.pace.iter_mut().for_each(|pace| pace.unread = 0);
-        for partition in &self.partitions {
+        for partition in &mut self.partitions {
             let (topic, number) = (&partition.source.topic, partition.source.partition);
             let Some((start, end)) = ends.get(&(topic.to_string(), number)).copied() else {
                 sum = None;
                 continue;
             };
+            let first = partition.position.first.load(Ordering::Relaxed);
+            if let Some(resumed_at) = partition.resumed_at.take_if(|_| first >= 0) {
+                look_for_deleted(&self.metrics, &partition.source, resumed_at, first, start);
+            }
             let settled = partition.settled.map_or(start, |settled| settled.0.max(start));
             // Offsets at the end may hold no message (transaction markers): all is settled that the
-            // client has gone past, if nothing waits. What the client has gone past is asked first: a
-            // message may be on its way from there to its worker's note.
+            // client has gone past, if nothing waits. (A message that is on its way from the client to its
+            // worker's note is left out for a moment.)
             let read = client_position(positions.as_ref(), &partition.source);
-            let next = partition.next().unwrap_or(start);
+            let next = partition.position.next().unwrap_or(start);
             self.pace[partition.stage].unread += u64::try_from(end - next).unwrap_or(0);
-            let idle = partition.next().is_none_or(|next| partition.settled == Some(NextOffset(next)));
+            let idle =
+                partition.position.next().is_none_or(|next| partition.settled == Some(NextOffset(next)));
             let from = if idle { settled.max(read.unwrap_or(settled)) } else { settled };
             let lag = u64::try_from(end - from).unwrap_or(0);
             sum = sum.map(|sum| sum + lag);
@@ -572,8 +579,9 @@ impl Intake<'_> {
         // counts, not only the messages that came.
         let positions = self.consumer.position().ok();
         self.partitions.iter().all(|partition| {
-            let client = client_position(positions.as_ref(), &partition.source);
-            let read = partition.next().max(client).unwrap_or(0);
+            let sure = !partition.position.unsure.load(Ordering::Relaxed);
+            let client = client_position(positions.as_ref(), &partition.source).filter(|_| sure);
+            let read = partition.position.next().max(client).unwrap_or(0);
             partition.target.is_some_and(|target| read >= target)
         })
     }

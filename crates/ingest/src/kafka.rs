@@ -12,7 +12,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceP
 use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
-use rdkafka::types::RDKafkaRespErr;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use situs_observe::Metrics;
 
 use crate::config::Config;
@@ -60,6 +60,23 @@ impl Context {
             logged.insert(kind.to_owned(), now);
         }
         may
+    }
+
+    /// Counts an error that came in the place of a partition's messages, and warns of it.
+    pub(crate) fn fetch_error(&self, code: i32, topic: &str, partition: i32) {
+        // A broker may send a code that librdkafka does not know.
+        let error = RDKafkaRespErr::try_from(code)
+            .map_or_else(|_| code.to_string(), |code| format!("{:?}", RDKafkaErrorCode::from(code)));
+        self.metrics.kafka_errors.with_label_values(&[&error]).inc();
+        if self.may_log(&error) {
+            tracing::warn!(
+                event = "fetch-error",
+                code = error,
+                topic,
+                partition,
+                "the client goes on trying"
+            );
+        }
     }
 
     /// From now on nobody looks at the noted rebalances any more: revocations are answered at once.

@@ -1,13 +1,8 @@
 //! What the client knows of partitions.
 
-use std::time::Duration;
-
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use situs_model::{NextOffset, Source};
 use situs_observe::Metrics;
-
-use crate::kafka::Context;
 
 /// Where the client itself stands in a partition.
 pub(crate) fn client_position(positions: Option<&TopicPartitionList>, source: &Source) -> Option<i64> {
@@ -20,26 +15,23 @@ pub(crate) fn client_position(positions: Option<&TopicPartitionList>, source: &S
 
 /// Alarms if the broker deleted records between the settled offset and the first message that came:
 /// retention was shorter than the time that nobody read. Holes that compaction or transactions left
-/// are no loss.
+/// are no loss. `start` is the partition's first offset at the broker.
 pub(crate) fn look_for_deleted(
-    consumer: &BaseConsumer<Context>,
     metrics: &Metrics,
     source: &Source,
-    settled: Option<NextOffset>,
+    settled: NextOffset,
     first: i64,
+    start: i64,
 ) {
-    let Some(next) = settled.filter(|next| first > next.0) else { return };
-    let (topic, number) = (&source.topic, source.partition);
-    let Ok((start, _)) = consumer.fetch_watermarks(topic, number, Duration::from_secs(10)) else { return };
-    let deleted = u64::try_from(start - next.0).unwrap_or(0);
+    let deleted = u64::try_from(start.min(first) - settled.0).unwrap_or(0);
     if deleted > 0 {
-        metrics.deleted_offsets.with_label_values(&[&**topic]).inc_by(deleted);
+        metrics.deleted_offsets.with_label_values(&[&*source.topic]).inc_by(deleted);
         tracing::error!(
             event = "records-deleted",
-            topic = &**topic,
-            partition = number,
-            from = next.0,
-            to = start,
+            topic = &*source.topic,
+            partition = source.partition,
+            from = settled.0,
+            to = start.min(first),
             "the broker had deleted records that were not settled"
         );
     }

@@ -112,6 +112,11 @@ impl Reader {
         }
         &self.messages
     }
+
+    /// Gives the messages back. Each keeps the whole response in memory that it came with.
+    pub(crate) fn clear(&mut self) {
+        self.messages.clear();
+    }
 }
 
 /// A message, or an error that took a message's place.
@@ -134,10 +139,12 @@ impl Message {
         unsafe { self.message.as_ref() }
     }
 
-    /// The code of an error; `None` if this is a message.
-    pub(crate) fn error(&self) -> Option<c::rd_kafka_resp_err_t> {
-        let error = self.get().err;
-        (error != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then_some(error)
+    /// The code of an error, as librdkafka numbers them; `None` if this is a message.
+    pub(crate) fn error(&self) -> Option<i32> {
+        // SAFETY: the message is alive. The code is read as the number that it is in C: a broker may send
+        // one that the enumeration does not have, which no Rust value may hold.
+        let code: i32 = unsafe { (&raw const (*self.message.as_ptr()).err).cast::<i32>().read() };
+        (code != 0).then_some(code)
     }
 
     /// What tells topics apart while messages of them are held: two messages with the same handle are of

@@ -6,10 +6,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
+use rdkafka::consumer::Consumer as _;
+use rdkafka::types::RDKafkaErrorCode;
 use situs_model::invariant::{self, Invariant};
 use situs_model::{NextOffset, RawBatch, Source, Split, ZoneId};
 
@@ -17,7 +19,6 @@ use crate::buffer::{Buffer, ShareBuffer};
 use crate::flush::{Flusher, now_us};
 use crate::held::Held;
 use crate::intake::IngestError;
-use crate::partition::look_for_deleted;
 use crate::queue::{Message, Queue, Reader};
 use crate::stage::Stage;
 
@@ -39,8 +40,36 @@ pub(crate) struct Adopted {
     pub(crate) stage: usize,
     /// The offset to read next, if one is settled.
     pub(crate) settled: Option<NextOffset>,
-    /// Where the worker notes the offset to read next; negative while nothing has come.
-    pub(crate) position: Arc<AtomicI64>,
+    /// Where the worker notes how far it has come.
+    pub(crate) position: Arc<Position>,
+}
+
+/// How far a partition was read, as its worker notes it.
+#[derive(Debug)]
+pub(crate) struct Position {
+    /// The offset to read next; negative while nothing has come and nothing is settled.
+    pub(crate) next: AtomicI64,
+    /// The offset of the first message that came; negative while there is none.
+    pub(crate) first: AtomicI64,
+    /// An error came after the last message. The client counts it as if it were the message that is still
+    /// to come, so its own position is not to be believed.
+    pub(crate) unsure: AtomicBool,
+}
+
+impl Position {
+    /// Of a partition that begins at its settled offset, if it has one.
+    pub(crate) fn new(settled: Option<NextOffset>) -> Self {
+        Self {
+            next: AtomicI64::new(settled.map_or(-1, |settled| settled.0)),
+            first: AtomicI64::new(-1),
+            unsure: AtomicBool::new(false),
+        }
+    }
+
+    /// The offset to read next.
+    pub(crate) fn next(&self) -> Option<i64> {
+        Some(self.next.load(Ordering::Relaxed)).filter(|next| *next >= 0)
+    }
 }
 
 /// What the intake asks of a worker. Each answer says that it was done.
@@ -71,7 +100,7 @@ struct Partition {
     raw: Option<RawBatch>,
     raw_since: Instant,
     newest_broker_ms: Option<i64>,
-    position: Arc<AtomicI64>,
+    position: Arc<Position>,
 }
 
 /// The state of a worker; its thread owns it.
@@ -130,7 +159,7 @@ impl Worker {
                     Err(TryRecvError::Disconnected) => return Ok(()),
                 }
             }
-            if self.holding || self.held.is_full() {
+            if self.holding || self.held.is_full() || self.held.is_abandoned() {
                 // What waits to be decoded must not wait for room.
                 self.turn_all()?;
                 match self.commands.recv_timeout(FULL_WAIT) {
@@ -141,6 +170,7 @@ impl Worker {
                 continue;
             }
             self.take(reader.read(READ_WAIT))?;
+            reader.clear();
             self.turn_old()?;
         }
     }
@@ -222,8 +252,7 @@ impl Worker {
         let mut run: Option<(usize, i32, Option<usize>)> = None;
         for message in messages {
             if let Some(code) = message.error() {
-                // The client goes on by itself; what it cannot get over comes as a fatal error of its own.
-                tracing::debug!(event = "fetch-error", code = ?code, topic = message.topic(), partition = message.partition());
+                self.note_error(code, message)?;
                 continue;
             }
             let (handle, number) = (message.topic_handle(), message.partition());
@@ -244,18 +273,27 @@ impl Worker {
         Ok(())
     }
 
+    /// The client goes on by itself after most errors; what it cannot get over comes as a fatal error of
+    /// its own.
+    fn note_error(&mut self, code: i32, message: &Message) -> Result<(), IngestError> {
+        let (topic, number) = (message.topic(), message.partition());
+        self.queue.consumer().context().fetch_error(code, topic, number);
+        let Some(place) = self.index.get(&(topic.into(), number)) else { return Ok(()) };
+        let partition = &self.partitions[*place];
+        partition.position.unsure.store(true, Ordering::Relaxed);
+        if code == RDKafkaErrorCode::BadMessage as i32 {
+            // The client goes on behind the batch: its records would be lost without a trace.
+            return Err(IngestError::Corrupt(partition.source.clone()));
+        }
+        Ok(())
+    }
+
     /// Copies a message into its partition's raw batch; whether that is full.
     fn take_one(&mut self, place: usize, message: &Message) -> Result<bool, IngestError> {
         let partition = &mut self.partitions[place];
         let offset = message.offset();
         if std::mem::take(&mut partition.fresh) {
-            look_for_deleted(
-                self.queue.consumer(),
-                &self.flusher.metrics,
-                &partition.source,
-                partition.next,
-                offset,
-            );
+            partition.position.first.store(offset, Ordering::Relaxed);
         }
         let next = partition.next.unwrap_or(NextOffset(offset));
         if offset < next.0 {
@@ -274,7 +312,8 @@ impl Worker {
         self.held.add_raw((raw.payload_bytes() - before) as i64);
         partition.newest_broker_ms = partition.newest_broker_ms.max(time);
         partition.next = Some(NextOffset(offset + 1));
-        partition.position.store(offset + 1, Ordering::Relaxed);
+        partition.position.next.store(offset + 1, Ordering::Relaxed);
+        partition.position.unsure.store(false, Ordering::Relaxed);
         Ok(raw.len() >= BATCH_MESSAGES || raw.payload_bytes() >= BATCH_BYTES)
     }
 

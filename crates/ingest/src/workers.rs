@@ -17,14 +17,14 @@ use crate::queue::Queue;
 use crate::stage::Stage;
 use crate::worker::{Adopted, Command, Worker};
 
-/// How long a worker may take to answer. The longest thing that it does is to decode one batch, or to
-/// ask the broker for a partition's offsets.
+/// How long a worker may take to answer. The longest thing that it does is to decode what it has read.
 const ANSWER: Duration = Duration::from_secs(60);
 
 /// All workers of a process.
 #[derive(Debug)]
 pub(crate) struct Workers {
     workers: Vec<Handle>,
+    held: bool,
 }
 
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Workers {
                 .map_err(|_| IngestError::Worker("could not be started"))?;
             workers.push(Handle { queue, commands, thread: Some(thread), partitions: 0 });
         }
-        Ok(Self { workers })
+        Ok(Self { workers, held: false })
     }
 
     /// The worker that shall own one more partition.
@@ -87,11 +87,18 @@ impl Workers {
 
     /// Lets no worker read until [`go`](Self::go).
     pub(crate) fn hold(&mut self) -> Result<(), IngestError> {
+        self.held = true;
         self.ask_all(Command::Hold).map(drop)
     }
 
+    /// Whether no worker reads.
+    pub(crate) fn are_held(&self) -> bool {
+        self.held
+    }
+
     /// Lets all workers read again.
-    pub(crate) fn go(&self) {
+    pub(crate) fn go(&mut self) {
+        self.held = false;
         for worker in &self.workers {
             // One that is gone is noticed elsewhere.
             worker.commands.send(Command::Go).ok();
@@ -124,12 +131,18 @@ impl Workers {
 
     /// Ends all workers and waits for them.
     pub(crate) fn stop(self) {
-        for Handle { queue, commands, thread, .. } in self.workers {
-            drop(commands);
-            queue.wake();
-            if let Some(thread) = thread {
-                thread.join().ok();
-            }
+        let told: Vec<_> = self
+            .workers
+            .into_iter()
+            .map(|Handle { queue, commands, thread, .. }| {
+                drop(commands);
+                queue.wake();
+                // The queue must go before the consumer does.
+                thread
+            })
+            .collect();
+        for thread in told.into_iter().flatten() {
+            thread.join().ok();
         }
     }
 

@@ -65,12 +65,16 @@ const FIXED_PROPERTIES: &[&str] = &[
     "auto.offset.reset",
 ];
 
+/// What a worker needs at least to make files that are worth their name.
+const MEMORY_OF_A_WORKER: u64 = 64 << 20;
+
 /// Buffered bytes unless the site says otherwise.
 const DEFAULT_MEMORY: u64 = 512 << 20;
 
-/// A worker for each CPU.
-fn default_workers() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+/// A worker for each CPU, as far as the memory goes: each needs some for the pages that it fills.
+fn default_workers(memory: u64) -> usize {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    cpus.min(usize::try_from(memory / MEMORY_OF_A_WORKER).unwrap_or(usize::MAX)).max(1)
 }
 
 impl Site {
@@ -194,7 +198,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         workers: map
             .optional_integer("workers", 1..=256)
             .and_then(|workers| usize::try_from(workers).ok())
-            .unwrap_or_else(default_workers),
+            .unwrap_or_else(|| default_workers(memory)),
         drain_timeout: map.optional_duration("drain-timeout").unwrap_or(Duration::from_secs(30)),
         http,
         logs,

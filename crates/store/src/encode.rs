@@ -87,6 +87,8 @@ struct Day {
     open: Option<Group>,
     /// Rows that wait, without the column of days.
     waiting: Vec<RecordBatch>,
+    /// About what they hold in memory, in bytes.
+    waiting_bytes: usize,
     /// Whose rows they are, in order: an index into the encoder's sources, and a number of rows.
     runs: Vec<(u32, usize)>,
 }
@@ -171,10 +173,13 @@ impl Encoder {
             return Err(Fault::stop(format!("batches of {source} differ in their columns")));
         }
         let Some(source) = self.note_offsets(source, rows)? else { return Ok(()) };
+        // Divided rows share their dictionaries, so each gets its share of the whole.
+        let bytes_of_a_row = rows.get_array_memory_size() / rows.num_rows().max(1);
         for (day, rows) in divide(rows, self.layout.day)? {
             let open = self.days.values().filter(|day| day.open.is_some()).count();
             let day = self.days.entry(day).or_default();
             day.runs.push((source, rows.num_rows()));
+            day.waiting_bytes += bytes_of_a_row * rows.num_rows();
             day.waiting.push(rows);
             if day.open.is_some() || open < OPEN_DAYS {
                 day.write_waiting(&form)?;
@@ -417,6 +422,7 @@ impl Day {
 
     /// Encodes what waits, in order.
     fn write_waiting(&mut self, form: &Form) -> Result<(), Fault> {
+        self.waiting_bytes = 0;
         std::mem::take(&mut self.waiting).iter().try_for_each(|rows| self.write(form, rows))
     }
 
@@ -429,8 +435,7 @@ impl Day {
     fn memory_size(&self) -> usize {
         let closed = self.groups.iter().flatten().map(Chunk::bytes);
         let open = self.open.iter().flat_map(|group| &group.writers).map(Writer::memory_size);
-        let waiting = self.waiting.iter().map(RecordBatch::get_array_memory_size);
-        closed.sum::<usize>() + open.sum::<usize>() + waiting.sum::<usize>()
+        closed.sum::<usize>() + open.sum::<usize>() + self.waiting_bytes
     }
 
     fn encoded_size(&self) -> usize {

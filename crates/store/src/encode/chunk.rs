@@ -32,8 +32,11 @@ pub(super) struct Levels {
 #[derive(Debug)]
 pub(super) struct Pages {
     pub(super) column: ColumnDescPtr,
-    compressor: Compressor,
+    /// Whether compression pays; `None` until a page shows it.
+    pays: Option<bool>,
     pages: Vec<DonePage>,
+    /// Bytes of all pages.
+    size: usize,
     rows: usize,
     entries: usize,
     pub(super) nulls: usize,
@@ -90,12 +93,27 @@ impl Levels {
 
 impl Pages {
     pub(super) fn new(column: ColumnDescPtr) -> Self {
-        Self { column, compressor: Compressor::default(), pages: Vec::new(), rows: 0, entries: 0, nulls: 0 }
+        Self { column, pays: None, pages: Vec::new(), size: 0, rows: 0, entries: 0, nulls: 0 }
     }
 
-    /// Whether there is none yet.
-    pub(super) fn is_empty(&self) -> bool {
-        self.pages.is_empty()
+    /// A dictionary of so many bytes will be written. If it is large, and no page shows yet whether
+    /// compression pays, then it pays for the dictionary.
+    pub(super) fn expect_dictionary(&mut self, bytes: usize) -> Result<(), ParquetError> {
+        if bytes >= LARGE_DICTIONARY && self.pays.is_none() {
+            self.compression_pays()?;
+        }
+        Ok(())
+    }
+
+    /// A chunk has one codec, so the small pages that are there are compressed too.
+    fn compression_pays(&mut self) -> Result<(), ParquetError> {
+        self.pays = Some(true);
+        for page in &mut self.pages {
+            self.size -= page.bytes.len();
+            page.bytes = compress(&page.bytes)?;
+            self.size += page.bytes.len();
+        }
+        Ok(())
     }
 
     /// Adds a page of so many rows, whose values `put` appends.
@@ -116,7 +134,24 @@ impl Pages {
         }
         put(&mut bytes);
         let uncompressed = bytes.len();
-        let bytes = self.compressor.compress(bytes)?;
+        let bytes = match self.pays {
+            Some(true) => compress(&bytes)?,
+            // Small pages show nothing.
+            None if bytes.len() >= TELLING => {
+                let compressed = compress(&bytes)?;
+                // A tenth must be saved, or readers would unpack for nothing.
+                if compressed.len() < bytes.len() / 10 * 9 {
+                    self.compression_pays()?;
+                    compressed
+                } else {
+                    self.pays = Some(false);
+                    Bytes::copy_from_slice(&bytes)
+                }
+            }
+            // A copy, since the vector has more room than bytes, and a page stays for a while.
+            _ => Bytes::copy_from_slice(&bytes),
+        };
+        self.size += bytes.len();
         self.rows += rows;
         self.entries += levels.entries;
         self.pages.push(DonePage { rows, entries: levels.entries, encoding, bytes, uncompressed });
@@ -125,16 +160,20 @@ impl Pages {
 
     /// The bytes of all pages.
     pub(super) fn size(&self) -> usize {
-        self.pages.iter().map(|page| page.bytes.len()).sum()
+        self.size
     }
 
     /// Ends the column chunk: its bytes, and what the file says of it.
     pub(super) fn finish(
-        mut self,
+        self,
         dictionary: Option<Dictionary>,
         statistics: Statistics,
     ) -> Result<(Bytes, ColumnCloseResult), ParquetError> {
         let size = self.size() + dictionary.as_ref().map_or(0, |dictionary| dictionary.bytes.len());
+        let codec = match self.pays {
+            Some(true) => Compression::ZSTD(ZstdLevel::try_new(LEVEL)?),
+            _ => Compression::UNCOMPRESSED,
+        };
         let mut sink = TrackedWrite::new(Vec::with_capacity(size + self.pages.len() * 64));
         let mut writer = SerializedPageWriter::new(&mut sink);
         let (mut uncompressed, mut dictionary_offset, mut data_offset) = (0, None, None);
@@ -142,7 +181,7 @@ impl Pages {
         if let Some(Dictionary { bytes, values }) = dictionary {
             let length = bytes.len();
             let page = Page::DictionaryPage {
-                buf: self.compressor.compress(bytes)?,
+                buf: if self.pays == Some(true) { compress(&bytes)? } else { bytes.into() },
                 num_values: u32::try_from(values).unwrap_or(u32::MAX),
                 encoding: Encoding::PLAIN,
                 is_sorted: false,
@@ -174,7 +213,7 @@ impl Pages {
         drop(writer);
         let bytes = Bytes::from(sink.into_inner()?);
         let metadata = ColumnChunkMetaData::builder(self.column)
-            .set_compression(self.compressor.codec()?)
+            .set_compression(codec)
             .set_encodings_mask(encodings)
             .set_total_compressed_size(i64::try_from(bytes.len()).unwrap_or(i64::MAX))
             .set_total_uncompressed_size(i64::try_from(uncompressed).unwrap_or(i64::MAX))
@@ -221,56 +260,29 @@ pub(super) fn unfit() -> ParquetError {
     ParquetError::General("a column is of another type than its writer".to_owned())
 }
 
-/// Compresses pages if that pays, which the first page shows: a chunk has one codec.
-#[derive(Debug, Default)]
-struct Compressor {
-    decided: Option<bool>,
-}
-
-thread_local! {
-    /// zstd's working memory is about a megabyte, so columns share it; a page needs it for a moment only.
-    static ZSTD: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
-}
-
 /// zstd's level: each one above costs twice the time for a few per cent.
 const LEVEL: i32 = 1;
-/// A page of fewer bytes shows nothing, and is not worth a look either way.
+/// A dictionary of so many bytes is a good part of its chunk.
+const LARGE_DICTIONARY: usize = 64 << 10;
+/// Whether a page of fewer bytes becomes smaller shows nothing.
 const TELLING: usize = 512;
 
-/// Compresses with zstd.
-pub(super) fn compress(bytes: &[u8]) -> Result<Vec<u8>, ParquetError> {
-    let failed = |_| ParquetError::General("zstd failed".to_owned());
-    ZSTD.with_borrow_mut(|zstd| {
-        let zstd = match zstd {
-            Some(zstd) => zstd,
-            none => none.insert(zstd::bulk::Compressor::new(LEVEL).map_err(failed)?),
-        };
-        zstd.compress(bytes).map_err(failed)
-    })
+thread_local! {
+    /// zstd's working memory is about a megabyte, so columns share it, and the room for what it gives; a
+    /// page needs them for a moment only.
+    static ZSTD: RefCell<Option<(zstd::bulk::Compressor<'static>, Vec<u8>)>> = const { RefCell::new(None) };
 }
 
-impl Compressor {
-    fn compress(&mut self, bytes: Vec<u8>) -> Result<Bytes, ParquetError> {
-        if self.decided == Some(false) {
-            return Ok(bytes.into());
-        }
-        if self.decided.is_none() && bytes.len() < TELLING {
-            self.decided = Some(false);
-            return Ok(bytes.into());
-        }
-        let compressed = compress(&bytes)?;
-        // A tenth must be saved, or readers would unpack for nothing.
-        if *self.decided.get_or_insert(compressed.len() < bytes.len() / 10 * 9) {
-            Ok(compressed.into())
-        } else {
-            Ok(bytes.into())
-        }
-    }
-
-    fn codec(&self) -> Result<Compression, ParquetError> {
-        Ok(match self.decided {
-            Some(true) => Compression::ZSTD(ZstdLevel::try_new(LEVEL)?),
-            _ => Compression::UNCOMPRESSED,
-        })
-    }
+fn compress(bytes: &[u8]) -> Result<Bytes, ParquetError> {
+    let failed = |_| ParquetError::General("zstd failed".to_owned());
+    ZSTD.with_borrow_mut(|zstd| {
+        let (zstd, room) = match zstd {
+            Some(zstd) => zstd,
+            none => none.insert((zstd::bulk::Compressor::new(LEVEL).map_err(failed)?, Vec::new())),
+        };
+        room.clear();
+        room.reserve(zstd::zstd_safe::compress_bound(bytes.len()));
+        let count = zstd.compress_to_buffer(bytes, room).map_err(failed)?;
+        Ok(Bytes::copy_from_slice(&room[..count]))
+    })
 }

@@ -8,7 +8,6 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::schema::types::ColumnPath;
 use situs_model::columns::names;
 
-use super::{BYTES_OF_A_GROUP, ROWS_OF_A_GROUP};
 use crate::error::Fault;
 
 /// How parquet's own writers write. Text that is no dictionary hardly repeats, so a dictionary would be
@@ -22,8 +21,6 @@ pub(super) fn properties(schema: &Schema) -> Result<WriterProperties, Fault> {
         .set_compression(Compression::ZSTD(level))
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_max_row_group_row_count(Some(ROWS_OF_A_GROUP))
-        .set_max_row_group_bytes(Some(BYTES_OF_A_GROUP))
         .set_coerce_types(true);
     for column in [names::EVENT_TIME, names::OFFSET] {
         properties =

@@ -136,7 +136,7 @@ impl Image {
     ) -> Result<(), Fault> {
         let unreadable = || Fault::stop("encoded rows cannot be read back");
         let reader = ParquetRecordBatchReaderBuilder::try_new(self.bytes.clone())
-            .and_then(|reader| reader.with_batch_size(8192).build())
+            .and_then(|reader| reader.with_batch_size(1024).build())
             .map_err(|_| unreadable())?;
         let mut runs = self.runs.iter();
         let (mut source, mut left) = (0, 0);

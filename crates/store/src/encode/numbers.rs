@@ -1,9 +1,12 @@
 //! Columns of 64-bit floating-point numbers.
 //!
 //! Sensors have a resolution, so the values of a signal repeat: a dictionary is both smaller and faster to
-//! write than numbers that zstd has to look through (benches/README.md has figures). A signal whose values
-//! do not repeat is written as bytes of equal rank together (BYTE_STREAM_SPLIT) or as it is, whichever its
-//! first page shows to be smaller.
+//! write than numbers that zstd has to look through (ADR 10 has figures). A signal whose values do not
+//! repeat is written as it is. BYTE_STREAM_SPLIT would often be smaller, but Spark cannot read it.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::sync::LazyLock;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Float64Type;
@@ -15,7 +18,7 @@ use parquet::errors::ParquetError;
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescPtr;
 
-use super::chunk::{Dictionary, Levels, Pages, ROWS_OF_A_PAGE, compress, put_indices, unfit};
+use super::chunk::{Dictionary, Levels, Pages, ROWS_OF_A_PAGE, put_indices, unfit};
 
 /// Values of a dictionary, after which numbers are written without. The table of twice as many slots is
 /// what the caches near a core hold.
@@ -28,7 +31,10 @@ const DISTINCT: f64 = 0.9;
 #[derive(Debug)]
 pub(super) struct NumbersWriter {
     pages: Pages,
-    form: Form,
+    /// Whether numbers are written by the dictionary.
+    by_dictionary: bool,
+    /// Whether a page has shown that the dictionary is worth it.
+    proven: bool,
     table: Table,
     rows: usize,
     levels: Levels,
@@ -39,22 +45,13 @@ pub(super) struct NumbersWriter {
     bounds: Option<(f64, f64)>,
 }
 
-/// How the page that is being filled will be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Dictionary,
-    /// Without a dictionary; how is not known yet.
-    Undecided,
-    Split,
-    Plain,
-}
-
 impl NumbersWriter {
     /// A writer for a top-level column of type `Float64`.
     pub(super) fn new(column: ColumnDescPtr) -> Self {
         Self {
             pages: Pages::new(column),
-            form: Form::Dictionary,
+            by_dictionary: true,
+            proven: false,
             table: Table::default(),
             rows: 0,
             levels: Levels::default(),
@@ -86,12 +83,12 @@ impl NumbersWriter {
         self.levels.note(numbers.len(), numbers.nulls());
         self.pages.nulls += numbers.null_count();
         self.rows += numbers.len();
-        match (self.form, numbers.null_count()) {
-            (Form::Dictionary, 0) => {
+        match (self.by_dictionary, numbers.null_count()) {
+            (true, 0) => {
                 let Self { indices, table, .. } = self;
                 indices.extend(numbers.values().iter().map(|number| table.index(*number)));
             }
-            (Form::Dictionary, _) => {
+            (true, _) => {
                 let Self { indices, table, .. } = self;
                 indices.extend(numbers.iter().flatten().map(|number| table.index(number)));
             }
@@ -102,15 +99,19 @@ impl NumbersWriter {
 
     fn end_page(&mut self) -> Result<(), ParquetError> {
         if self.rows > 0 {
-            if self.form == Form::Dictionary && self.pages.is_empty() && self.is_not_worth_it() {
-                self.plain = self.indices.iter().map(|index| self.table.values[*index as usize]).collect();
-                self.table = Table::default();
-                self.form = Form::Undecided;
+            if self.by_dictionary && !self.proven && !self.indices.is_empty() {
+                if self.is_not_worth_it() {
+                    let value = |index: &u32| self.table.values[*index as usize];
+                    self.plain = self.indices.drain(..).map(|index| value(&index)).collect();
+                    self.table = Table::default();
+                    self.by_dictionary = false;
+                }
+                self.proven = true;
             }
             self.write_page()?;
         }
-        if self.form == Form::Dictionary && self.table.values.len() >= VALUES_OF_A_DICTIONARY {
-            self.form = Form::Undecided;
+        if self.table.values.len() >= VALUES_OF_A_DICTIONARY {
+            self.by_dictionary = false;
         }
         self.rows = 0;
         self.levels.clear();
@@ -130,23 +131,17 @@ impl NumbersWriter {
 
     fn write_page(&mut self) -> Result<(), ParquetError> {
         let (rows, levels, plain) = (self.rows, &self.levels, &self.plain);
-        if self.form == Form::Dictionary && !self.indices.is_empty() {
+        if !self.indices.is_empty() {
             let (indices, values) = (&self.indices, self.table.values.len());
+            self.pages.expect_dictionary(values * 8)?;
             return self.pages.add(rows, levels, Encoding::RLE_DICTIONARY, |out| {
                 put_indices(indices, values, out);
             });
         }
-        if self.form == Form::Undecided {
-            self.form = if split_is_smaller(plain)? { Form::Split } else { Form::Plain };
-        }
         for number in plain {
             widen(&mut self.bounds, *number);
         }
-        if self.form == Form::Split {
-            self.pages.add(rows, levels, Encoding::BYTE_STREAM_SPLIT, |out| put_split(plain, out))
-        } else {
-            self.pages.add(rows, levels, Encoding::PLAIN, |out| put_plain(plain, out))
-        }
+        self.pages.add(rows, levels, Encoding::PLAIN, |out| put_plain(plain, out))
     }
 
     /// What it holds in memory, in bytes.
@@ -191,33 +186,10 @@ fn put_plain(numbers: &[f64], out: &mut Vec<u8>) {
     out.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
 }
 
-/// The first bytes of all numbers, then the second ones, and so on.
-fn put_split(numbers: &[f64], out: &mut Vec<u8>) {
-    let start = out.len();
-    out.resize(start + numbers.len() * 8, 0);
-    if numbers.is_empty() {
-        return;
-    }
-    for (rank, stream) in out[start..].chunks_exact_mut(numbers.len()).enumerate() {
-        for (byte, number) in stream.iter_mut().zip(numbers) {
-            *byte = (number.to_bits() >> (8 * rank)) as u8;
-        }
-    }
-}
-
-/// Whether numbers are smaller split than as they are, once they are compressed.
-fn split_is_smaller(numbers: &[f64]) -> Result<bool, ParquetError> {
-    let size = |put: fn(&[f64], &mut Vec<u8>)| {
-        let mut bytes = Vec::new();
-        put(numbers, &mut bytes);
-        compress(&bytes).map(|bytes| bytes.len())
-    };
-    Ok(size(put_split)? < size(put_plain)?)
-}
-
 /// The distinct numbers of a chunk, by their bits, in the order in which they came.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
+    secret: u64,
     values: Vec<f64>,
     /// Indices of values, or [`FREE`]. Open addressing; at most half are taken.
     slots: Vec<u32>,
@@ -225,12 +197,18 @@ struct Table {
 
 const FREE: u32 = u32::MAX;
 
+impl Default for Table {
+    fn default() -> Self {
+        Self { secret: *SECRET, values: Vec::new(), slots: Vec::new() }
+    }
+}
+
 impl Table {
     /// The index of a number, which may be new.
     #[inline]
     fn index(&mut self, number: f64) -> u32 {
         let bits = number.to_bits();
-        let mut at = place(bits, self.slots.len());
+        let mut at = place(bits, self.slots.len(), self.secret);
         while let Some(index) = self.slots.get(at).copied().filter(|index| *index != FREE) {
             if self.values[index as usize].to_bits() == bits {
                 return index;
@@ -255,7 +233,7 @@ impl Table {
     }
 
     fn take_slot(&mut self, bits: u64, index: u32) {
-        let mut at = place(bits, self.slots.len());
+        let mut at = place(bits, self.slots.len(), self.secret);
         while self.slots[at] != FREE {
             at = (at + 1) & (self.slots.len() - 1);
         }
@@ -263,11 +241,14 @@ impl Table {
     }
 }
 
-/// Where to look first. Short decimal numbers differ in all of their bits, integers in the upper ones
-/// only: the product carries both to the top.
+/// Mixed into every place, so that nobody can send numbers that all belong into one.
+static SECRET: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish() | 1);
+
+/// Where to look first: both halves of a product that depends on all bits of number and secret.
 #[inline]
-fn place(bits: u64, slots: usize) -> usize {
-    let mixed = (bits ^ (bits >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+fn place(bits: u64, slots: usize, secret: u64) -> usize {
+    let product = u128::from(bits ^ secret) * u128::from(secret.rotate_left(32) | 1);
+    let mixed = (product as u64 ^ (product >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     // The number of slots is 0 or a power of two.
     (mixed >> (64 - slots.trailing_zeros().min(63))) as usize
 }

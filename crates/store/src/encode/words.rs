@@ -88,12 +88,20 @@ impl WordsWriter {
         };
         let mut known_texts = Texts { values, known };
         let keys = words.keys();
+        if values.null_count() > 0 {
+            return Err(unfit());
+        }
         if keys.null_count() > 0 && self.pages.column.max_def_level() == 0 {
             return Err(ParquetError::General("a required column has a null".to_owned()));
         }
+        let longest = values.offsets().lengths().max().unwrap_or(0).max(1);
         let mut at = 0;
         while at < keys.len() {
-            let count = (ROWS_OF_A_PAGE - self.page.rows).min(keys.len() - at);
+            let mut count = (ROWS_OF_A_PAGE - self.page.rows).min(keys.len() - at);
+            if self.page.plain.is_some() {
+                // No page shall become much larger than it may be, whatever the texts.
+                count = count.min((BYTES_OF_A_PAGE / longest).max(1));
+            }
             let slice = keys.slice(at, count);
             match lists {
                 None => self.put_texts(&slice, &mut known_texts),
@@ -105,6 +113,9 @@ impl WordsWriter {
             if self.page.rows >= ROWS_OF_A_PAGE || plain >= BYTES_OF_A_PAGE {
                 self.end_page()?;
             }
+        }
+        if self.page.plain.is_none() && self.dictionary.len() >= BYTES_OF_A_DICTIONARY {
+            self.end_page()?;
         }
         self.last = Some((texts.clone(), known_texts.known));
         Ok(())
@@ -173,9 +184,6 @@ impl WordsWriter {
         lists: &ListArray,
         texts: &mut Texts<'_>,
     ) -> Result<(), ParquetError> {
-        if texts.values.null_count() > 0 {
-            return Err(unfit());
-        }
         let whole = u32::from(self.pages.column.max_def_level().unsigned_abs());
         // A list that has an element, then an element that is no null, if it may be null.
         let empty = whole - 1 - u32::from(self.pages.column.self_type().is_optional());
@@ -183,6 +191,9 @@ impl WordsWriter {
         for row in 0..keys.len() {
             let key = keys.value(row) as usize;
             if keys.is_null(row) || lists.is_null(key) {
+                if empty == 0 {
+                    return Err(ParquetError::General("a required column has a null".to_owned()));
+                }
                 self.page.levels.entry(0, 0);
                 self.pages.nulls += 1;
                 continue;
@@ -204,6 +215,7 @@ impl WordsWriter {
         let values = self.numbers.len();
         let OpenPage { rows, levels, numbers, plain } = &self.page;
         if *rows > 0 {
+            self.pages.expect_dictionary(self.dictionary.len())?;
             match plain {
                 Some(plain) => self.pages.add(*rows, levels, Encoding::PLAIN, |out| out.extend(plain))?,
                 // Of no value there is nothing to look up, and there may be no dictionary.
