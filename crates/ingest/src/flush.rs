@@ -199,10 +199,9 @@ impl Flusher {
     ) -> Result<(), IngestError> {
         let store = self.store(batch.zone())?;
         let zone = store.identity().zone.clone();
-        let permitted = permit(batch, store.identity()).map_err(|refused| {
+        let permitted = permit(batch, store.identity()).inspect_err(|_| {
             self.metrics.permits_refused.with_label_values(&[zone.as_str()]).inc();
             self.broken(Invariant::Res1);
-            refused
         })?;
         let encoders = encoders.entry(zone).or_default();
         match encoders.first_mut() {

@@ -30,13 +30,16 @@ use crate::workers::Workers;
 /// How long the loop waits for news of the group before it looks at everything else.
 const TICK: Duration = Duration::from_millis(10);
 
+/// How far each partition was read, by topic and number.
+type Positions = HashMap<(Arc<str>, i32), Arc<Position>>;
+
 /// Lets others stop a running intake and see how it does.
 #[derive(Debug, Default)]
 pub struct Control {
     stop: AtomicBool,
     pub(crate) assigned: AtomicBool,
     lag: RwLock<Option<u64>>,
-    pub(crate) positions: RwLock<HashMap<(Arc<str>, i32), Arc<Position>>>,
+    pub(crate) positions: RwLock<Positions>,
 }
 
 impl Control {

@@ -112,7 +112,7 @@ enum Writer {
 #[derive(Debug)]
 enum Chunk {
     Done(Bytes, Box<ColumnCloseResult>),
-    Other(ArrowColumnChunk),
+    Other(Box<ArrowColumnChunk>),
 }
 
 impl Writer {
@@ -120,7 +120,7 @@ impl Writer {
         let (bytes, close) = match self {
             Self::Words(writer) => writer.close()?,
             Self::Numbers(writer) => writer.close()?,
-            Self::Other(writer) => return Ok(Chunk::Other(writer.close()?)),
+            Self::Other(writer) => return Ok(Chunk::Other(Box::new(writer.close()?))),
         };
         Ok(Chunk::Done(bytes, Box::new(close)))
     }

@@ -210,7 +210,6 @@ impl Pages {
             index.append_row_count(i64::try_from(rows).unwrap_or(i64::MAX));
             index.append_offset_and_size(offset, i32::try_from(spec.compressed_size).unwrap_or(i32::MAX));
         }
-        drop(writer);
         let bytes = Bytes::from(sink.into_inner()?);
         let metadata = ColumnChunkMetaData::builder(self.column)
             .set_compression(codec)

@@ -40,8 +40,11 @@ pub(super) struct WordsWriter {
     /// The texts of the last batch's dictionary, and their numbers here.
     last: Option<(ArrayRef, Vec<u32>)>,
     page: OpenPage,
-    bounds: Option<(Box<[u8]>, Box<[u8]>)>,
+    bounds: Option<Bounds>,
 }
+
+/// The smallest and the greatest value.
+type Bounds = (Box<[u8]>, Box<[u8]>);
 
 /// The page that is being filled.
 #[derive(Debug, Default)]
@@ -276,7 +279,7 @@ fn put_value(value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(value);
 }
 
-fn widen(bounds: &mut Option<(Box<[u8]>, Box<[u8]>)>, value: &[u8]) {
+fn widen(bounds: &mut Option<Bounds>, value: &[u8]) {
     match bounds {
         None => *bounds = Some((value.into(), value.into())),
         Some((low, _)) if value < &**low => *low = value.into(),
