@@ -96,6 +96,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
                     let before = Home { topics: vec![topic], ..Home::new(small) };
                     systems::situs_in(&broker, &before, 0, folder.path(), 1)?;
                     lengthen(&folder.path().join("data"), commits)?;
+                    checkpoint(&folder.path().join("data"))?;
                 }
                 row.runs.push(systems::situs_in(&broker, &home, bytes, folder.path(), 1)?);
             }
@@ -137,8 +138,20 @@ fn compare(
     Ok(rows)
 }
 
+fn checkpoint(data: &Path) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let metrics = std::sync::Arc::new(situs_observe::Metrics::new()?);
+    for zone in ["Z0", "Z1"] {
+        let (root, zone) = (data.join(zone.to_lowercase()), zone.parse()?);
+        let store = runtime.block_on(situs_store::DeltaStore::open(&root, &zone, metrics.clone()))?;
+        runtime.block_on(store.maintain(100))?;
+    }
+    Ok(())
+}
+
 /// Gives the bench's tables so many commits, each of a file on one of thirty days, by repeating the last
-/// entry of their logs with other names. The files are not there; nobody reads them here.
+/// entry of their logs with other names, and a checkpoint, as a process that runs makes after every hundred
+/// commits. The files are not there; nobody reads them here.
 fn lengthen(data: &Path, commits: u64) -> anyhow::Result<()> {
     let mut logs = Vec::new();
     systems::for_each_file(data, &mut |path| {

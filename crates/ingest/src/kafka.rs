@@ -194,6 +194,8 @@ pub(crate) fn consumer(
         .set("fetch.min.bytes", "65536")
         .set("fetch.wait.max.ms", "100")
         .set("fetch.message.max.bytes", "1048576")
+        // A response stays in memory until its last message was read.
+        .set("fetch.max.bytes", "16777216")
         .set("queued.max.messages.kbytes", queue_kib.to_string())
         .set("queued.min.messages", "100000")
         // By default the client waits for a second when its queue is full, which a fast reader empties

@@ -22,9 +22,11 @@ use crate::intake::IngestError;
 use crate::queue::{Message, Queue, Reader};
 use crate::stage::Stage;
 
-/// A raw batch is decoded when it has this many messages or bytes, or is this old.
+/// A raw batch is decoded when it has this many messages or bytes, or is this old. Many partitions share
+/// what a worker may hold as raw bytes, so their batches are smaller.
 const BATCH_MESSAGES: usize = 16_384;
-const BATCH_BYTES: usize = 2 << 20;
+const BATCH_BYTES: std::ops::RangeInclusive<usize> = 128 << 10..=2 << 20;
+const RAW_BYTES: usize = 32 << 20;
 const BATCH_AGE: Duration = Duration::from_millis(100);
 /// How long a read waits for a full batch of messages: what an idle worker sleeps at a time.
 const READ_WAIT: Duration = Duration::from_millis(20);
@@ -118,6 +120,8 @@ pub(crate) struct Worker {
     buffers: Vec<Buffer>,
     spare: Vec<RawBatch>,
     holding: bool,
+    /// Bytes of a raw batch at most.
+    batch_bytes: usize,
 }
 
 impl Worker {
@@ -142,7 +146,14 @@ impl Worker {
             index: HashMap::new(),
             spare: Vec::new(),
             holding: false,
+            batch_bytes: *BATCH_BYTES.end(),
         }
+    }
+
+    /// Sets the size of batches by the number of partitions.
+    fn size_batches(&mut self) {
+        let share = RAW_BYTES / self.partitions.len().max(1);
+        self.batch_bytes = share.clamp(*BATCH_BYTES.start(), *BATCH_BYTES.end());
     }
 
     /// Works until the intake is gone.
@@ -217,6 +228,7 @@ impl Worker {
                 position,
             });
         }
+        self.size_batches();
     }
 
     /// Forgets partitions and drops what is buffered of them, and of the others of their pipelines.
@@ -243,6 +255,7 @@ impl Worker {
             .enumerate()
             .map(|(place, p)| ((p.source.topic.clone(), p.source.partition), place))
             .collect();
+        self.size_batches();
         others
     }
 
@@ -314,7 +327,7 @@ impl Worker {
         partition.next = Some(NextOffset(offset + 1));
         partition.position.next.store(offset + 1, Ordering::Relaxed);
         partition.position.unsure.store(false, Ordering::Relaxed);
-        Ok(raw.len() >= BATCH_MESSAGES || raw.payload_bytes() >= BATCH_BYTES)
+        Ok(raw.len() >= BATCH_MESSAGES || raw.payload_bytes() >= self.batch_bytes)
     }
 
     /// Decodes, judges, divides by zone and encodes what a partition has collected.

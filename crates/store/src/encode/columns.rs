@@ -74,9 +74,12 @@ fn column(properties: WriterPropertiesBuilder, field: &Field) -> WriterPropertie
         DataType::List(element) if *element.data_type() == DataType::Utf8 => {
             properties.set_column_dictionary_enabled(path(&[field.name(), "list", "element"]), true)
         }
-        DataType::Int32 | DataType::Int64 | DataType::Timestamp(..) => {
-            properties.set_column_encoding(whole, Encoding::DELTA_BINARY_PACKED)
-        }
+        // Differences of whole numbers are packed to the bit, which leaves zstd next to nothing; those of
+        // times have patterns.
+        DataType::Int32 | DataType::Int64 => properties
+            .set_column_encoding(whole.clone(), Encoding::DELTA_BINARY_PACKED)
+            .set_column_compression(whole, Compression::UNCOMPRESSED),
+        DataType::Timestamp(..) => properties.set_column_encoding(whole, Encoding::DELTA_BINARY_PACKED),
         _ => properties,
     }
 }
