@@ -74,7 +74,12 @@ impl Intake<'_> {
                 continue;
             }
             let offset = partition.position.next().map_or(Offset::Beginning, Offset::Offset);
-            self.seek(topic, *number, offset)?;
+            if partition.position.first.load(Ordering::Relaxed) >= 0 {
+                self.seek(topic, *number, offset)?;
+            } else if let Err(error) = self.consumer.seek(topic, *number, offset, SEEK_TIMEOUT) {
+                // The client has not begun with it, and will at the offset that it was assigned with.
+                tracing::debug!(event = "seek-failed", topic = &**topic, partition = number, "{error}");
+            }
         }
         Ok(())
     }
