@@ -12,6 +12,7 @@ use situs_model::{NextOffset, Source};
 
 use crate::intake::{IngestError, Intake, Partition};
 use crate::kafka::Rebalance;
+use crate::partition;
 use crate::worker::{Adopted, Position};
 
 /// How long a partition may take to be moved.
@@ -74,7 +75,7 @@ impl Intake<'_> {
                 continue;
             }
             let offset = partition.position.next().map_or(Offset::Beginning, Offset::Offset);
-            if partition.position.first.load(Ordering::Relaxed) >= 0 {
+            if partition.position.begun.load(Ordering::Relaxed) {
                 self.seek(topic, *number, offset)?;
             } else if let Err(error) = self.consumer.seek(topic, *number, offset, SEEK_TIMEOUT) {
                 // The client has not begun with it, and will at the offset that it was assigned with.
@@ -193,16 +194,11 @@ impl Intake<'_> {
                 .unwrap_or_else(PoisonError::into_inner)
                 .insert((source.topic.clone(), source.partition), position.clone());
             let worker = self.workers.choose();
-            adopted.entry(worker).or_default().push(Adopted {
-                source: source.clone(),
-                stage,
-                settled,
-                position: position.clone(),
-            });
-            self.index.insert((source.topic.clone(), source.partition), self.partitions.len());
-            let resumed_at = settled;
-            self.partitions.push(Partition { source, stage, worker, settled, position, resumed_at, target });
+            let taken = Adopted { source: source.clone(), stage, position: position.clone() };
+            adopted.entry(worker).or_default().push(taken);
+            self.partitions.push(Partition { source, stage, worker, settled, position, target });
         }
+        self.index = partition::index(self.partitions.iter().map(|partition| &partition.source));
         // Before anything is fetched, so that no message comes by another way.
         for (worker, partitions) in adopted {
             self.workers.adopt(worker, partitions)?;
@@ -302,11 +298,6 @@ impl Intake<'_> {
             self.metrics.lag.remove_label_values(&labels).ok();
             self.metrics.settled_offset.remove_label_values(&labels).ok();
         }
-        self.index = self
-            .partitions
-            .iter()
-            .enumerate()
-            .map(|(place, p)| ((p.source.topic.clone(), p.source.partition), place))
-            .collect();
+        self.index = partition::index(self.partitions.iter().map(|partition| &partition.source));
     }
 }

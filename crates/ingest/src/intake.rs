@@ -22,7 +22,7 @@ use crate::flush::{Ended, Flusher, Job, Outcome};
 use crate::held::Held;
 use crate::kafka::{self, Context};
 use crate::pace::Pace;
-use crate::partition::{client_position, look_for_deleted};
+use crate::partition::{Index, client_position};
 use crate::stage::{Stage, StageError};
 use crate::worker::Position;
 use crate::workers::Workers;
@@ -147,9 +147,6 @@ pub(crate) struct Partition {
     pub(crate) settled: Option<NextOffset>,
     /// How far it was read.
     pub(crate) position: Arc<Position>,
-    /// The settled offset with which it was taken up, until it is known whether the broker had deleted
-    /// records behind it.
-    pub(crate) resumed_at: Option<NextOffset>,
     /// With `until_caught_up`: where the partition ended at the assignment.
     pub(crate) target: Option<i64>,
 }
@@ -172,7 +169,7 @@ pub(crate) struct Intake<'a> {
     pub(crate) flushing: Vec<bool>,
     pub(crate) pace: Vec<Pace>,
     pub(crate) partitions: Vec<Partition>,
-    pub(crate) index: HashMap<(Arc<str>, i32), usize>,
+    pub(crate) index: Index,
     pub(crate) flusher: Arc<Flusher>,
     pub(crate) consumer: Arc<BaseConsumer<Context>>,
     pub(crate) runtime: Handle,
@@ -253,7 +250,7 @@ pub fn run(
         pace: vec![Pace::default(); definitions.len()],
         definitions,
         partitions: Vec::new(),
-        index: HashMap::new(),
+        index: Index::new(),
         flusher,
         consumer,
         runtime: runtime.clone(),
@@ -542,25 +539,20 @@ impl Intake<'_> {
         let positions = self.consumer.position().ok();
         let mut sum = Some(0_u64);
         self.pace.iter_mut().for_each(|pace| pace.unread = 0);
-        for partition in &mut self.partitions {
+        for partition in &self.partitions {
             let (topic, number) = (&partition.source.topic, partition.source.partition);
             let Some((start, end)) = ends.get(&(topic.to_string(), number)).copied() else {
                 sum = None;
                 continue;
             };
-            let first = partition.position.first.load(Ordering::Relaxed);
-            if let Some(resumed_at) = partition.resumed_at.take_if(|_| first >= 0) {
-                look_for_deleted(&self.metrics, &partition.source, resumed_at, first, start);
-            }
             let settled = partition.settled.map_or(start, |settled| settled.0.max(start));
             // Offsets at the end may hold no message (transaction markers): all is settled that the
             // client has gone past, if nothing waits. (A message that is on its way from the client to its
             // worker's note is left out for a moment.)
             let read = client_position(positions.as_ref(), &partition.source);
-            let next = partition.position.next().unwrap_or(start);
-            self.pace[partition.stage].unread += u64::try_from(end - next).unwrap_or(0);
-            let idle =
-                partition.position.next().is_none_or(|next| partition.settled == Some(NextOffset(next)));
+            let next = partition.position.next();
+            self.pace[partition.stage].unread += u64::try_from(end - next.unwrap_or(start)).unwrap_or(0);
+            let idle = next.is_none_or(|next| partition.settled == Some(NextOffset(next)));
             let from = if idle { settled.max(read.unwrap_or(settled)) } else { settled };
             let lag = u64::try_from(end - from).unwrap_or(0);
             sum = sum.map(|sum| sum + lag);

@@ -62,13 +62,18 @@ impl Context {
         may
     }
 
+    /// Counts an error; whether it may be logged now.
+    fn note_error(&self, code: &str) -> bool {
+        self.metrics.kafka_errors.with_label_values(&[code]).inc();
+        self.may_log(code)
+    }
+
     /// Counts an error that came in the place of a partition's messages, and warns of it.
     pub(crate) fn fetch_error(&self, code: i32, topic: &str, partition: i32) {
         // A broker may send a code that librdkafka does not know.
         let error = RDKafkaRespErr::try_from(code)
             .map_or_else(|_| code.to_string(), |code| format!("{:?}", RDKafkaErrorCode::from(code)));
-        self.metrics.kafka_errors.with_label_values(&[&error]).inc();
-        if self.may_log(&error) {
+        if self.note_error(&error) {
             tracing::warn!(
                 event = "fetch-error",
                 code = error,
@@ -132,8 +137,7 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         let code =
             error.rdkafka_error_code().map_or_else(|| "unknown".to_owned(), |code| format!("{code:?}"));
-        self.metrics.kafka_errors.with_label_values(&[&code]).inc();
-        if self.may_log(&code) {
+        if self.note_error(&code) {
             tracing::warn!(event = "kafka-error", code, "{reason}");
         }
         if matches!(error.rdkafka_error_code(), Some(rdkafka::types::RDKafkaErrorCode::Fatal)) {

@@ -1,8 +1,21 @@
-//! What the client knows of partitions.
+//! Looking partitions up, and what the client knows of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use rdkafka::{Offset, TopicPartitionList};
 use situs_model::{NextOffset, Source};
 use situs_observe::Metrics;
+
+use crate::queue::Queue;
+
+/// Places in a list of partitions, by topic and number.
+pub(crate) type Index = HashMap<(Arc<str>, i32), usize>;
+
+/// The places of partitions that stand in this order.
+pub(crate) fn index<'a>(sources: impl Iterator<Item = &'a Source>) -> Index {
+    sources.enumerate().map(|(place, source)| ((source.topic.clone(), source.partition), place)).collect()
+}
 
 /// Where the client itself stands in a partition.
 pub(crate) fn client_position(positions: Option<&TopicPartitionList>, source: &Source) -> Option<i64> {
@@ -15,14 +28,18 @@ pub(crate) fn client_position(positions: Option<&TopicPartitionList>, source: &S
 
 /// Alarms if the broker deleted records between the settled offset and the first message that came:
 /// retention was shorter than the time that nobody read. Holes that compaction or transactions left
-/// are no loss. `start` is the partition's first offset at the broker.
+/// are no loss.
 pub(crate) fn look_for_deleted(
+    queue: &Queue,
     metrics: &Metrics,
     source: &Source,
     settled: NextOffset,
     first: i64,
-    start: i64,
 ) {
+    if first <= settled.0 {
+        return;
+    }
+    let Some(start) = queue.start_of(&source.topic, source.partition) else { return };
     let deleted = u64::try_from(start.min(first) - settled.0).unwrap_or(0);
     if deleted > 0 {
         metrics.deleted_offsets.with_label_values(&[&*source.topic]).inc_by(deleted);

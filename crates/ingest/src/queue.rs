@@ -69,6 +69,19 @@ impl Queue {
         true
     }
 
+    /// The first offset that a partition has at the broker, as the answer to the last fetch said.
+    pub(crate) fn start_of(&self, topic: &str, partition: i32) -> Option<i64> {
+        let topic = CString::new(topic).ok()?;
+        let (mut start, mut end) = (-1, -1);
+        // SAFETY: client and topic are alive; both offsets are written to places of their type. This asks
+        // nobody: it reads what the client remembers.
+        let error = unsafe {
+            let client = self.consumer.client().native_ptr();
+            c::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), partition, &raw mut start, &raw mut end)
+        };
+        (error == c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && start >= 0).then_some(start)
+    }
+
     /// Makes a read that waits return.
     pub(crate) fn wake(&self) {
         // SAFETY: the queue is alive.

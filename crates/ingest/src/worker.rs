@@ -4,10 +4,10 @@
 //! partitions deliver, and decoders and judges of its own; what it has encoded waits until the intake
 //! takes it for a flush.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
@@ -19,6 +19,7 @@ use crate::buffer::{Buffer, ShareBuffer};
 use crate::flush::{Flusher, now_us};
 use crate::held::Held;
 use crate::intake::IngestError;
+use crate::partition::{self, Index, look_for_deleted};
 use crate::queue::{Message, Queue, Reader};
 use crate::stage::Stage;
 
@@ -40,9 +41,7 @@ const SPARE: usize = 4;
 pub(crate) struct Adopted {
     pub(crate) source: Source,
     pub(crate) stage: usize,
-    /// The offset to read next, if one is settled.
-    pub(crate) settled: Option<NextOffset>,
-    /// Where the worker notes how far it has come.
+    /// Where it begins, and where the worker notes how far it has come.
     pub(crate) position: Arc<Position>,
 }
 
@@ -50,9 +49,9 @@ pub(crate) struct Adopted {
 #[derive(Debug)]
 pub(crate) struct Position {
     /// The offset to read next; negative while nothing has come and nothing is settled.
-    pub(crate) next: AtomicI64,
-    /// The offset of the first message that came; negative while there is none.
-    pub(crate) first: AtomicI64,
+    next: AtomicI64,
+    /// A message came since it was taken up.
+    pub(crate) begun: AtomicBool,
     /// An error came after the last message. The client counts it as if it were the message that is still
     /// to come, so its own position is not to be believed.
     pub(crate) unsure: AtomicBool,
@@ -63,12 +62,12 @@ impl Position {
     pub(crate) fn new(settled: Option<NextOffset>) -> Self {
         Self {
             next: AtomicI64::new(settled.map_or(-1, |settled| settled.0)),
-            first: AtomicI64::new(-1),
+            begun: AtomicBool::new(false),
             unsure: AtomicBool::new(false),
         }
     }
 
-    /// The offset to read next.
+    /// The offset to read next; `None` until the first message of a partition without receipts.
     pub(crate) fn next(&self) -> Option<i64> {
         Some(self.next.load(Ordering::Relaxed)).filter(|next| *next >= 0)
     }
@@ -95,10 +94,6 @@ pub(crate) enum Command {
 struct Partition {
     source: Source,
     stage: usize,
-    /// The offset to read next; `None` until the first message of a partition without receipts.
-    next: Option<NextOffset>,
-    /// Nothing has been read since it was taken up.
-    fresh: bool,
     raw: Option<RawBatch>,
     raw_since: Instant,
     newest_broker_ms: Option<i64>,
@@ -108,15 +103,15 @@ struct Partition {
 /// The state of a worker; its thread owns it.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    pub(crate) number: usize,
-    pub(crate) stages: Vec<Stage>,
-    pub(crate) zones: BTreeSet<ZoneId>,
-    pub(crate) queue: Arc<Queue>,
-    pub(crate) flusher: Arc<Flusher>,
-    pub(crate) held: Arc<Held>,
-    pub(crate) commands: Receiver<Command>,
+    number: usize,
+    stages: Vec<Stage>,
+    zones: BTreeSet<ZoneId>,
+    queue: Arc<Queue>,
+    flusher: Arc<Flusher>,
+    held: Arc<Held>,
+    commands: Receiver<Command>,
     partitions: Vec<Partition>,
-    index: HashMap<(Arc<str>, i32), usize>,
+    index: Index,
     buffers: Vec<Buffer>,
     spare: Vec<RawBatch>,
     holding: bool,
@@ -143,15 +138,16 @@ impl Worker {
             held,
             commands,
             partitions: Vec::new(),
-            index: HashMap::new(),
+            index: Index::new(),
             spare: Vec::new(),
             holding: false,
             batch_bytes: *BATCH_BYTES.end(),
         }
     }
 
-    /// Sets the size of batches by the number of partitions.
-    fn size_batches(&mut self) {
+    /// Sets what depends on which partitions there are.
+    fn partitions_changed(&mut self) {
+        self.index = partition::index(self.partitions.iter().map(|partition| &partition.source));
         let share = RAW_BYTES / self.partitions.len().max(1);
         self.batch_bytes = share.clamp(*BATCH_BYTES.start(), *BATCH_BYTES.end());
     }
@@ -172,17 +168,17 @@ impl Worker {
             }
             if self.holding || self.held.is_full() || self.held.is_abandoned() {
                 // What waits to be decoded must not wait for room.
-                self.turn_all()?;
+                self.turn_those(|_| true)?;
                 match self.commands.recv_timeout(FULL_WAIT) {
                     Ok(command) => self.obey(command)?,
-                    Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
-                    Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 }
                 continue;
             }
             self.take(reader.read(READ_WAIT))?;
             reader.clear();
-            self.turn_old()?;
+            self.turn_those(|partition| partition.raw_since.elapsed() >= BATCH_AGE)?;
         }
     }
 
@@ -203,9 +199,7 @@ impl Worker {
                 done.send(others).ok();
             }
             Command::Take(stage, done) => {
-                let places =
-                    (0..self.partitions.len()).filter(|place| self.partitions[*place].stage == stage);
-                places.collect::<Vec<_>>().into_iter().try_for_each(|place| self.turn(place))?;
+                self.turn_those(|partition| partition.stage == stage)?;
                 let buffer = std::mem::take(&mut self.buffers[stage]);
                 self.publish(stage);
                 done.send(buffer).ok();
@@ -215,20 +209,17 @@ impl Worker {
     }
 
     fn adopt(&mut self, partitions: Vec<Adopted>) {
-        for Adopted { source, stage, settled, position } in partitions {
-            self.index.insert((source.topic.clone(), source.partition), self.partitions.len());
+        for Adopted { source, stage, position } in partitions {
             self.partitions.push(Partition {
                 source,
                 stage,
-                next: settled,
-                fresh: true,
                 raw: None,
                 raw_since: Instant::now(),
                 newest_broker_ms: None,
                 position,
             });
         }
-        self.size_batches();
+        self.partitions_changed();
     }
 
     /// Forgets partitions and drops what is buffered of them, and of the others of their pipelines.
@@ -249,13 +240,7 @@ impl Worker {
                 self.publish(partition.stage);
             }
         }
-        self.index = self
-            .partitions
-            .iter()
-            .enumerate()
-            .map(|(place, p)| ((p.source.topic.clone(), p.source.partition), place))
-            .collect();
-        self.size_batches();
+        self.partitions_changed();
         others
     }
 
@@ -305,10 +290,12 @@ impl Worker {
     fn take_one(&mut self, place: usize, message: &Message) -> Result<bool, IngestError> {
         let partition = &mut self.partitions[place];
         let offset = message.offset();
-        if std::mem::take(&mut partition.fresh) {
-            partition.position.first.store(offset, Ordering::Relaxed);
+        let position = &partition.position;
+        let next = NextOffset(position.next().unwrap_or(offset));
+        if !position.begun.load(Ordering::Relaxed) {
+            position.begun.store(true, Ordering::Relaxed);
+            look_for_deleted(&self.queue, &self.flusher.metrics, &partition.source, next, offset);
         }
-        let next = partition.next.unwrap_or(NextOffset(offset));
         if offset < next.0 {
             return Err(IngestError::OffsetRegression { partition: partition.source.clone(), offset, next });
         }
@@ -324,7 +311,6 @@ impl Worker {
         raw.push(offset, time, message.key(), message.payload(), message.headers());
         self.held.add_raw((raw.payload_bytes() - before) as i64);
         partition.newest_broker_ms = partition.newest_broker_ms.max(time);
-        partition.next = Some(NextOffset(offset + 1));
         partition.position.next.store(offset + 1, Ordering::Relaxed);
         partition.position.unsure.store(false, Ordering::Relaxed);
         Ok(raw.len() >= BATCH_MESSAGES || raw.payload_bytes() >= self.batch_bytes)
@@ -369,18 +355,15 @@ impl Worker {
         Ok(())
     }
 
-    fn turn_old(&mut self) -> Result<(), IngestError> {
+    /// Turns what such partitions have collected.
+    fn turn_those(&mut self, wanted: impl Fn(&Partition) -> bool) -> Result<(), IngestError> {
         for place in 0..self.partitions.len() {
             let partition = &self.partitions[place];
-            if partition.raw.is_some() && partition.raw_since.elapsed() >= BATCH_AGE {
+            if partition.raw.is_some() && wanted(partition) {
                 self.turn(place)?;
             }
         }
         Ok(())
-    }
-
-    fn turn_all(&mut self) -> Result<(), IngestError> {
-        (0..self.partitions.len()).try_for_each(|place| self.turn(place))
     }
 
     /// Tells the intake what is buffered of a pipeline.
