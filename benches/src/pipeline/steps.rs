@@ -124,7 +124,7 @@ fn one_pass(
     let started = Instant::now();
     for (store, encoder) in stores.iter().zip(encoders) {
         let rows = store.finish(vec![encoder], facts)?;
-        pass.bytes_encoded += rows.memory_size();
+        pass.bytes_encoded += rows.bytes();
         black_box(&rows);
     }
     pass.finish = started.elapsed();

@@ -71,25 +71,19 @@ pub trait RowEncoder: Send + fmt::Debug {
 /// look into them.
 #[derive(Clone)]
 pub struct EncodedRows {
-    rows: u64,
-    memory_size: u64,
+    bytes: u64,
     inner: Arc<dyn Any + Send + Sync>,
 }
 
 impl EncodedRows {
     /// For stores: `inner` is theirs.
-    pub fn new<T: Any + Send + Sync>(rows: u64, memory_size: u64, inner: T) -> Self {
-        Self { rows, memory_size, inner: Arc::new(inner) }
+    pub fn new<T: Any + Send + Sync>(bytes: u64, inner: T) -> Self {
+        Self { bytes, inner: Arc::new(inner) }
     }
 
-    /// The number of rows.
-    pub fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    /// What they hold in memory, in bytes.
-    pub fn memory_size(&self) -> u64 {
-        self.memory_size
+    /// The bytes of the files.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// What the store put in; `None` if it was another kind of store.
@@ -100,7 +94,7 @@ impl EncodedRows {
 
 impl fmt::Debug for EncodedRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EncodedRows").field("rows", &self.rows).finish_non_exhaustive()
+        f.debug_struct("EncodedRows").field("bytes", &self.bytes).finish_non_exhaustive()
     }
 }
 

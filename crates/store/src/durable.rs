@@ -48,30 +48,28 @@ pub(crate) fn ensure_folder(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Opens a fresh file (0600) that is still being written.
-pub(crate) fn create_temporary(folder: &Path) -> Result<(File, Temporary), FileError> {
+/// Writes these bytes into a fresh file (0600) and syncs them.
+pub(crate) fn write_temporary(folder: &Path, bytes: &[u8]) -> Result<Temporary, FileError> {
     let path = names::temporary(folder);
-    let file = OpenOptions::new()
+    let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(&path)
         .map_err(FileError::new("create", &path))?;
-    Ok((file, Temporary { path }))
+    let temporary = Temporary { path };
+    file.write_all(bytes).map_err(FileError::new("write", &temporary.path))?;
+    file.sync_all().map_err(FileError::new("sync", &temporary.path))?;
+    Ok(temporary)
 }
 
-/// A file that is still being written. Dropping it removes it.
+/// A file that has no name that stays. Dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct Temporary {
     path: PathBuf,
 }
 
 impl Temporary {
-    /// Where it lies.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Gives a synced file its final name unless that is taken, in which case `false` is returned.
     /// The name does not survive before its folder was synced.
     pub(crate) fn link(&self, target: &Path) -> Result<bool, FileError> {
@@ -95,10 +93,7 @@ impl Drop for Temporary {
 /// When this returns `Ok(true)`, name and bytes survive.
 pub(crate) fn create(target: &Path, bytes: &[u8]) -> Result<bool, FileError> {
     let folder = target.parent().unwrap_or(target);
-    let (mut file, temporary) = create_temporary(folder)?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(FileError::new("write", temporary.path()))?;
+    let temporary = write_temporary(folder, bytes)?;
     let created = temporary.link(target)?;
     drop(temporary);
     if created {

@@ -50,8 +50,8 @@ const BYTES_OF_A_GROUP: usize = 128 << 20;
 /// What a writer of parquet's holds for zstd once it has compressed a page, which it does not count itself
 /// (measured: twelve pipelines took 900 MiB more than they counted).
 const BYTES_OF_A_CODEC: usize = 768 << 10;
-/// Rows after which all of these writers have compressed a page.
-const ROWS_OF_A_PAGE: usize = 20_000;
+/// Rows after which all of these writers have compressed a page: parquet's own limit.
+const ROWS_OF_A_COMPRESSED_PAGE: usize = 20_000;
 /// Days whose rows are encoded as they come. Rows of further days (old data that comes late) wait as
 /// they are, since an open row group holds some buffers for each column.
 const OPEN_DAYS: usize = 8;
@@ -105,8 +105,6 @@ struct Day {
 #[derive(Debug)]
 struct Group {
     writers: Vec<Writer>,
-    /// How many of them are parquet's own and compress.
-    codecs: usize,
     rows: usize,
 }
 
@@ -244,7 +242,8 @@ impl RowEncoder for Encoder {
     }
 
     fn memory_size(&self) -> u64 {
-        self.days.values().map(|day| day.memory_size() as u64).sum()
+        let codecs = self.form.as_ref().map_or(0, |form| form.codecs);
+        self.days.values().map(|day| day.memory_size(codecs) as u64).sum()
     }
 
     fn encoded_size(&self) -> u64 {
@@ -416,10 +415,7 @@ impl Day {
         let failed = |_| Fault::stop("rows cannot be encoded as Parquet");
         let mut group = match self.open.take() {
             Some(group) => group,
-            None => {
-                let writers = form.writers(self.groups.len()).map_err(failed)?;
-                Group { writers, codecs: form.codecs, rows: 0 }
-            }
+            None => Group { writers: form.writers(self.groups.len()).map_err(failed)?, rows: 0 },
         };
         let mut writers = group.writers.iter_mut();
         for (field, column) in form.columns.fields().iter().zip(rows.columns()) {
@@ -451,16 +447,13 @@ impl Day {
         self.close_group()
     }
 
-    fn memory_size(&self) -> usize {
+    /// What the rows hold in memory, of which so many columns are compressed by parquet.
+    fn memory_size(&self, codecs: usize) -> usize {
         let closed = self.groups.iter().flatten().map(Chunk::bytes);
         let open = self.open.iter().flat_map(|group| &group.writers).map(Writer::memory_size);
-        closed.sum::<usize>() + open.sum::<usize>() + self.codecs() + self.waiting_bytes
-    }
-
-    /// What the open writers of parquet's hold for zstd.
-    fn codecs(&self) -> usize {
-        let Some(group) = self.open.as_ref().filter(|group| group.rows >= ROWS_OF_A_PAGE) else { return 0 };
-        BYTES_OF_A_CODEC * group.codecs
+        let compressing = self.open.as_ref().is_some_and(|group| group.rows >= ROWS_OF_A_COMPRESSED_PAGE);
+        let codecs = if compressing { BYTES_OF_A_CODEC * codecs } else { 0 };
+        closed.sum::<usize>() + open.sum::<usize>() + codecs + self.waiting_bytes
     }
 
     fn encoded_size(&self) -> usize {

@@ -56,10 +56,15 @@ pub(super) fn kind(data_type: &DataType) -> Kind {
     }
 }
 
+/// Whether it is a dictionary of lists.
+fn is_list(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Dictionary(_, value) if matches!(**value, DataType::List(_)))
+}
+
 /// The columns as parquet's own writers shall see them, which know no dictionaries of lists.
 pub(super) fn for_parquet(columns: &Schema) -> Schema {
     let field = |field: &FieldRef| match field.data_type() {
-        DataType::Dictionary(_, value) if matches!(**value, DataType::List(_)) => {
+        DataType::Dictionary(_, value) if is_list(field.data_type()) => {
             Arc::new(field.as_ref().clone().with_data_type(value.as_ref().clone()))
         }
         _ => field.clone(),
@@ -71,6 +76,11 @@ fn column(properties: WriterPropertiesBuilder, field: &Field) -> WriterPropertie
     let path = |parts: &[&str]| ColumnPath::new(parts.iter().map(|part| (*part).to_owned()).collect());
     let whole = path(&[field.name()]);
     match field.data_type() {
+        // parquet makes a writer for these columns too, which is not used; let it have no codec.
+        data_type if kind(data_type) != Kind::Other => {
+            let leaf = if is_list(data_type) { path(&[field.name(), "list", "element"]) } else { whole };
+            properties.set_column_compression(leaf, Compression::UNCOMPRESSED)
+        }
         DataType::List(element) if *element.data_type() == DataType::Utf8 => {
             properties.set_column_dictionary_enabled(path(&[field.name(), "list", "element"]), true)
         }

@@ -2,12 +2,12 @@
 //! before any commit names them.
 
 use std::borrow::Cow;
-use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;
-use arrow_array::{BooleanArray, RecordBatch};
+use arrow_array::{BooleanArray, Date32Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use arrow_select::filter::filter_record_batch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -16,7 +16,7 @@ use situs_model::store::EncodedRows;
 use situs_model::{FileFact, Source, StoreIdentity};
 
 use super::{Encoded, Encoder};
-use crate::durable::{self, FileError};
+use crate::durable;
 use crate::error::Fault;
 use crate::names;
 use crate::stats::{date_text, delta_statistics};
@@ -72,9 +72,8 @@ impl Image {
 impl Encoded {
     /// In the form in which they leave this crate.
     pub(crate) fn into_rows(self) -> EncodedRows {
-        let rows = self.images.iter().map(|image| image.rows).sum();
         let bytes = self.images.iter().map(|image| image.bytes.len() as u64).sum();
-        EncodedRows::new(rows, bytes, self)
+        EncodedRows::new(bytes, self)
     }
 
     /// The same with those rows only that are to be written. Where nothing is cut, which is always so
@@ -162,9 +161,7 @@ impl Image {
         let in_table = names::partition_folder(partition_column, &self.date);
         let of_day = folder.join(&in_table);
         durable::ensure_folder(&of_day)?;
-        let (mut file, temporary) = durable::create_temporary(&of_day)?;
-        file.write_all(&self.bytes).map_err(FileError::new("write", temporary.path()))?;
-        file.sync_all().map_err(FileError::new("sync", temporary.path()))?;
+        let temporary = durable::write_temporary(&of_day, &self.bytes)?;
 
         // Never over another file: it may be part of a commit whose answer was lost.
         let mut n = 0;
@@ -221,9 +218,9 @@ fn with_day(rows: &RecordBatch, column: &str, day: i32) -> Result<RecordBatch, F
     let mut fields: Vec<_> = rows.schema_ref().fields().iter().cloned().collect();
     let mut columns = rows.columns().to_vec();
     fields.push(Field::new(column, DataType::Date32, false).into());
-    columns.push(std::sync::Arc::new(arrow_array::Date32Array::from_value(day, rows.num_rows())));
-    RecordBatch::try_new(std::sync::Arc::new(Schema::new(fields)), columns)
-        .map_err(|_| Fault::stop("rows could not be cut at an offset"))
+    columns.push(Arc::new(Date32Array::from_value(day, rows.num_rows())));
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+        .map_err(|_| Fault::stop("rows that were read back do not take their day"))
 }
 
 /// The hash of a file as it lies there, in the form of [`FileFact::sha256`].

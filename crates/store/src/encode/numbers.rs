@@ -101,8 +101,8 @@ impl NumbersWriter {
         if self.rows > 0 {
             if self.by_dictionary && !self.proven && !self.indices.is_empty() {
                 if self.is_not_worth_it() {
-                    let value = |index: &u32| self.table.values[*index as usize];
-                    self.plain = self.indices.drain(..).map(|index| value(&index)).collect();
+                    let values = &self.table.values;
+                    self.plain.extend(self.indices.drain(..).map(|index| values[index as usize]));
                     self.table = Table::default();
                     self.by_dictionary = false;
                 }
