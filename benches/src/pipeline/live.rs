@@ -156,10 +156,9 @@ impl Live {
             ..Home::new(dataset)
         };
         let site = home.write(folder.path(), &broker.bootstrap, topic)?;
-        let child = Command::new(std::env::current_exe()?)
-            .args(["situs", "run", "--init-stores", "--config"])
-            .arg(site)
-            .spawn()?;
+        let (binary, verb) = systems::situs_binary()?;
+        let child =
+            Command::new(binary).args(verb).args(["run", "--init-stores", "--config"]).arg(site).spawn()?;
         let id = child.id();
         let watch = std::thread::spawn(move || {
             let mut peak = 0;

@@ -22,6 +22,17 @@ fn myself(words: &[&str]) -> anyhow::Result<Command> {
     Ok(command)
 }
 
+/// Situs: this program, or another build of it to compare with, which `SITUS_BINARY` names.
+///
+/// # Errors
+/// If this program has no path.
+pub(crate) fn situs_binary() -> anyhow::Result<(PathBuf, Option<&'static str>)> {
+    Ok(match std::env::var_os("SITUS_BINARY") {
+        Some(path) => (path.into(), None),
+        None => (std::env::current_exe()?, Some("situs")),
+    })
+}
+
 /// `situs run` until everything is in the stores.
 ///
 /// # Errors
@@ -44,16 +55,20 @@ pub(crate) fn situs_in(
 ) -> anyhow::Result<Run> {
     let site = home.write(folder, &broker.bootstrap, &format!("situs-{}", std::process::id()))?;
     let site = site.to_str().context("the folder's name")?;
-    let words = ["situs", "run", "--config", site, "--until-caught-up", "--init-stores"];
+    let (binary, verb) = situs_binary()?;
+    let words = ["run", "--config", site, "--until-caught-up", "--init-stores"];
     let data = folder.join("data");
     let (bytes_before, rows_before) = (size_of(&data)?, rows_of(&data)?);
     let usage = match replicas {
-        1 => process::run(myself(&words)?, LIMIT)?,
+        1 => {
+            let mut command = Command::new(binary);
+            command.args(verb).args(words);
+            process::run(command, LIMIT)?
+        }
         _ => {
             // The stores are made first, so that the processes do not do it both.
             let mut shell = Command::new("sh");
-            let me = std::env::current_exe()?;
-            let run = format!("{:?} {}", me, words.join(" "));
+            let run = format!("{binary:?} {} {}", verb.unwrap_or_default(), words.join(" "));
             let all = vec![format!("{run} &"); replicas].join(" ");
             shell.arg("-c").arg(format!("{all} wait"));
             process::run(shell, LIMIT)?

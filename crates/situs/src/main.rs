@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use situs::cli::Cli;
 
-// Arrow batches come and go by the hundred megabytes; mimalloc gives the pages back and is faster
-// at it than the system's allocator (benches/README.md).
+// Arrow batches come and go by the hundred megabytes, on one thread and another; jemalloc gives their
+// pages back, and is as fast at it as others (benches/README.md).
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     situs::commands::execute(Cli::parse())

@@ -10,8 +10,8 @@ use situs_model::columns::names;
 
 use crate::error::Fault;
 
-/// How parquet's own writers write. Text that is no dictionary hardly repeats, so a dictionary would be
-/// given up; whole numbers and times differ little from one row to the next. Statistics per page only
+/// How parquet's own writers write. Text that is no dictionary hardly repeats as a whole, so a dictionary
+/// would be given up; whole numbers and times differ little from one row to the next. Statistics per page only
 /// where queries cut: time and offset.
 pub(super) fn properties(schema: &Schema) -> Result<WriterProperties, Fault> {
     let level = ZstdLevel::try_new(1).map_err(|_| Fault::stop("zstd has no level 1"))?;
@@ -84,6 +84,8 @@ fn column(properties: WriterPropertiesBuilder, field: &Field) -> WriterPropertie
         DataType::List(element) if *element.data_type() == DataType::Utf8 => {
             properties.set_column_dictionary_enabled(path(&[field.name(), "list", "element"]), true)
         }
+        // Text that is no dictionary often begins as the one before did.
+        DataType::Utf8 => properties.set_column_encoding(whole, Encoding::DELTA_BYTE_ARRAY),
         // Differences of whole numbers are packed to the bit, which leaves zstd next to nothing; those of
         // times have patterns.
         DataType::Int32 | DataType::Int64 => properties
