@@ -31,7 +31,17 @@ impl Broker {
     /// # Errors
     /// With what the script says.
     pub(crate) fn topic(&self, name: &str, partitions: i32) -> anyhow::Result<()> {
-        script(self.folder.path(), &["topic", name, &partitions.to_string()]).map(drop)
+        self.topic_with(name, partitions, &[])
+    }
+
+    /// Creates a topic with settings of its own, each `KEY=VALUE`.
+    ///
+    /// # Errors
+    /// With what the script says.
+    pub(crate) fn topic_with(&self, name: &str, partitions: i32, settings: &[&str]) -> anyhow::Result<()> {
+        let partitions = partitions.to_string();
+        let words = [&["topic", name, &partitions], settings].concat();
+        script(self.folder.path(), &words).map(drop)
     }
 
     /// Creates the topic of a dataset and fills it; the bytes of the payloads.

@@ -1,5 +1,6 @@
 //! Situs beside a producer that goes on: freshness at several loads, and a soak.
 
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -87,32 +88,37 @@ pub(crate) fn soak(options: &Options, minutes: u64) -> anyhow::Result<()> {
     let producer = Producer::start(&broker, "bench-soak", Some(most * 0.8));
     let (parts, part) = (30_u32, Duration::from_secs(minutes * 2));
     let started = Instant::now();
-    let mut before = (0_u64, Duration::ZERO);
+    let mut before = (0_u64, Duration::ZERO, (0.0, 0.0));
     if !options.json {
         println!(
-            "{:>8} {:>11} {:>9} {:>9} {:>7} {:>9}",
-            "minute", "messages/s", "cpu s/M", "RSS MiB", "files", "lag"
+            "{:>8} {:>11} {:>9} {:>9} {:>7} {:>10} {:>9}",
+            "minute", "messages/s", "cpu s/M", "RSS MiB", "files", "commit ms", "lag"
         );
     }
     for number in 1..=parts {
         std::thread::sleep((part * number).saturating_sub(started.elapsed()));
         let (settled, files) = home.settled()?;
-        let cpu = process::cpu_of(home.child.id())?;
+        let cpu = process::cpu_of(home.child.0.id())?;
         let messages = settled - before.0;
         let per_million = (cpu - before.1).as_secs_f64() / messages as f64 * 1e6;
         let rate = messages as f64 / part.as_secs_f64();
-        let rss = process::tree_rss_kib(home.child.id()) as f64 / 1024.0;
+        let rss = process::tree_rss_kib(home.child.0.id()) as f64 / 1024.0;
         let lag = producer.sent.load(Ordering::Relaxed).saturating_sub(settled);
-        before = (settled, cpu);
+        let commits = home.commits()?;
+        let commit_ms = (commits.1 - before.2.1) / (commits.0 - before.2.0) * 1e3;
+        before = (settled, cpu, commits);
         let minute = started.elapsed().as_secs_f64() / 60.0;
         if options.json {
             println!(
                 "{}",
                 json!({ "case": "soak", "system": "situs", "minute": minute, "messages_s": rate,
-                        "cpu_s_per_million": per_million, "peak_rss_mib": rss, "files": files, "lag": lag })
+                        "cpu_s_per_million": per_million, "peak_rss_mib": rss, "files": files,
+                        "commit_ms": commit_ms, "lag": lag })
             );
         } else {
-            println!("{minute:>8.1} {rate:>11.0} {per_million:>9.2} {rss:>9.0} {files:>7} {lag:>9}");
+            println!(
+                "{minute:>8.1} {rate:>11.0} {per_million:>9.2} {rss:>9.0} {files:>7} {commit_ms:>10.1} {lag:>9}"
+            );
         }
     }
     let produced = producer.stop()?;
@@ -138,27 +144,51 @@ fn maximum(broker: &Broker, seconds: u64) -> anyhow::Result<f64> {
     Ok((after - before) as f64 / elapsed.as_secs_f64())
 }
 
+/// The file in which the process says where it listens.
+const ADDRESS: &str = "http-address";
+
 /// A process of Situs that reads a topic.
 struct Live {
-    child: Child,
+    child: Running,
     folder: tempfile::TempDir,
     watch: JoinHandle<u64>,
+}
+
+/// A child that ends with this program, whatever that ends by but a signal.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended cannot be killed, and need not be.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 impl Live {
     fn start(broker: &Broker, topic: &str) -> anyhow::Result<Self> {
         let dataset = Dataset { shape: Shape::State, messages: 0, partitions: 8, devices: 100 };
-        broker.topic(topic, dataset.partitions)?;
+        // What was read long ago is deleted, or half an hour would fill the disk.
+        broker.topic_with(
+            topic,
+            dataset.partitions,
+            &["retention.bytes=536870912", "segment.bytes=67108864"],
+        )?;
         let folder = tempfile::tempdir()?;
         let home = Home {
             topics: vec![topic.to_owned()],
-            settings: format!("flush: {{ age: {}s }}", AGE.as_secs()),
+            settings: format!("flush: {{ age: {}s }}\nhttp: {{ listen: 127.0.0.1:0 }}", AGE.as_secs()),
             ..Home::new(dataset)
         };
         let site = home.write(folder.path(), &broker.bootstrap, topic)?;
         let (binary, verb) = systems::situs_binary()?;
-        let child =
-            Command::new(binary).args(verb).args(["run", "--init-stores", "--config"]).arg(site).spawn()?;
+        let child = Command::new(binary)
+            .args(verb)
+            .args(["run", "--init-stores", "--config"])
+            .arg(site)
+            .arg("--http-address-file")
+            .arg(folder.path().join(ADDRESS))
+            .spawn()?;
         let id = child.id();
         let watch = std::thread::spawn(move || {
             let mut peak = 0;
@@ -172,7 +202,7 @@ impl Live {
         });
         // Time to join the group.
         std::thread::sleep(Duration::from_secs(3));
-        Ok(Self { child, folder, watch })
+        Ok(Self { child: Running(child), folder, watch })
     }
 
     /// Rows and files in the stores.
@@ -186,16 +216,34 @@ impl Live {
         Ok((systems::rows_of(&data)?, files))
     }
 
+    /// Commits so far, and the seconds that all of them took, by its metrics.
+    fn commits(&self) -> anyhow::Result<(f64, f64)> {
+        let address = std::fs::read_to_string(self.folder.path().join(ADDRESS))?;
+        let mut connection = std::net::TcpStream::connect(address.trim())?;
+        connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        // A series of which nothing was observed yet is not there.
+        let value = |series: &str| -> anyhow::Result<f64> {
+            let line = answer.lines().find_map(|line| line.strip_prefix(series));
+            Ok(line.map_or(Ok(0.0), |value| value.trim().parse())?)
+        };
+        Ok((
+            value("situs_flush_seconds_count{step=\"commit\"}")?,
+            value("situs_flush_seconds_sum{step=\"commit\"}")?,
+        ))
+    }
+
     /// Asks it to drain and end; its folder, and the largest resident memory that was seen, in KiB.
     fn stop(mut self) -> anyhow::Result<(tempfile::TempDir, u64)> {
-        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        Command::new("kill").args(["-TERM", &self.child.0.id().to_string()]).status()?;
         let deadline = Instant::now() + Duration::from_secs(60);
         let status = loop {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.child.0.try_wait()? {
                 break status;
             }
             if Instant::now() > deadline {
-                self.child.kill()?;
+                self.child.0.kill()?;
                 bail!("situs did not drain within a minute");
             }
             std::thread::sleep(Duration::from_millis(20));
