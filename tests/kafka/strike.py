@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kills a process (kill -9) the moment that it commits to a Delta table.
+"""Kills a process (kill -9) the moment that it commits rows to a Delta table.
 
 Random moments seldom fall between the commits of one flush; this one always does. Exit codes: 0
 killed, 1 no commit in time, 3 the process was gone before.
@@ -13,12 +13,22 @@ import sys
 import time
 
 
-def versions(log):
-    """The number of commits in a table's log."""
-    try:
-        return sum(name.endswith(".json") for name in os.listdir(log))
-    except FileNotFoundError:
-        return 0
+class Log:
+    """A table's log."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.seen = set()
+
+    def has_new_rows(self):
+        """Whether a commit with rows came since the last look; others tell the table of its writers."""
+        try:
+            names = {name for name in os.listdir(self.folder) if name.endswith(".json")}
+        except FileNotFoundError:
+            return False
+        new = names - self.seen
+        self.seen |= new
+        return any('"operation":"WRITE"' in (self.folder / name).read_text() for name in new)
 
 
 def main():
@@ -29,13 +39,13 @@ def main():
     parser.add_argument("--timeout", type=float, default=60)
     arguments = parser.parse_args()
 
-    log = arguments.table / "_delta_log"
-    before = versions(log)
+    log = Log(arguments.table / "_delta_log")
+    log.has_new_rows()
     deadline = time.monotonic() + arguments.timeout
     while time.monotonic() < deadline:
         try:
             # The signal 0 only asks whether the process is there.
-            struck = versions(log) > before
+            struck = log.has_new_rows()
             os.kill(arguments.process, signal.SIGKILL if struck else 0)
         except ProcessLookupError:
             print("strike: the process is gone")

@@ -48,6 +48,8 @@ class Partition:
     quarantine: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(list))
     receipts: list = dataclasses.field(default_factory=list)
     expected: int | None = None
+    # Offsets that hold no message: markers and aborted transactions, or deleted before they were read.
+    holes: set = dataclasses.field(default_factory=set)
 
 
 class Verifier:
@@ -159,7 +161,7 @@ class Verifier:
         """The expected offsets that are in no table."""
         return [
             offset for offset in range(facts.expected or 0)
-            if offset not in facts.rows and offset not in facts.quarantine
+            if offset not in facts.rows and offset not in facts.quarantine and offset not in facts.holes
         ]
 
     def check_places(self, name, facts):
@@ -281,7 +283,7 @@ def place_of(facts, offset):
         return "zone:" + "+".join(sorted({zone for _, zone, _ in facts.rows[offset]}))
     if offset in facts.quarantine:
         return "quarantine:" + "+".join(sorted(reason for reason, _ in facts.quarantine[offset]))
-    return "without-rows"
+    return "nowhere" if offset in facts.holes else "without-rows"
 
 
 def local_path(uri):
@@ -356,7 +358,10 @@ def main(arguments=None):
         expectations = json.loads(arguments.expectations.read_text())
         for topic, partitions in expectations["topics"].items():
             for partition, letters in partitions.items():
-                verifier.partitions[topic, int(partition)].expected = len(letters)
+                facts = verifier.partitions[topic, int(partition)]
+                facts.expected = len(letters)
+                nowhere = {letter for letter, places in expectations["legend"].items() if places == ["nowhere"]}
+                facts.holes = {offset for offset, letter in enumerate(letters) if letter in nowhere}
     verifier.check()
     if expectations:
         verifier.check_expectations(expectations)

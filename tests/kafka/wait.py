@@ -42,7 +42,8 @@ def reached(sums, conditions):
         sums.get("situs_assigned_partitions", 0) >= conditions.assigned
         and sums.get("situs_messages_read_total", 0) >= conditions.read
         and settled >= conditions.settled
-        and (conditions.drained is None or (settled == conditions.drained and sums.get("situs_lag_messages") == 0))
+        and (conditions.drained is None or settled == conditions.drained)
+        and (not conditions.idle or sums.get("situs_lag_messages") == 0)
     )
 
 
@@ -68,7 +69,9 @@ def main():
     parser.add_argument("--read", type=int, default=0, help="at least so many messages were read")
     parser.add_argument("--settled", type=int, default=0, help="settled offsets add up to at least so many")
     parser.add_argument("--drained", type=int, help="settled offsets add up to exactly so many, and the lag is 0")
+    parser.add_argument("--idle", action="store_true", help="the lag is 0")
     conditions = parser.parse_args()
+    conditions.idle |= conditions.drained is not None
 
     deadline = time.monotonic() + conditions.timeout
     sums = None

@@ -57,6 +57,7 @@ pub(crate) fn measure(case: &str, dataset: Dataset, passes: usize) -> anyhow::Re
         pipeline: loaded.pipeline.name.clone(),
         policy: catalog.policy.version().clone(),
         schema: loaded.schema.version().clone(),
+        definition: loaded.pipeline.version.clone(),
     };
     let (raws, bytes) = raw_batches(dataset, &home.topics[0]);
 

@@ -7,18 +7,17 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{Consumer as _, RebalanceProtocol};
 use rdkafka::{Offset, TopicPartitionList};
-use situs_model::store::Advice;
-use situs_model::{NextOffset, Source};
+use situs_model::Source;
+use situs_model::store::{Advice, Tenure};
 
 use crate::intake::{IngestError, Intake, Partition};
 use crate::kafka::Rebalance;
 use crate::partition;
+use crate::takeover::PATIENCE;
 use crate::worker::{Adopted, Position};
 
 /// How long a partition may take to be moved.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long an assignment waits for the settled offsets: well below `max.poll.interval.ms`.
-const SETTLED_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Intake<'_> {
     /// Starts partitions again at their settled offsets, dropping what is buffered of them (and of others
@@ -37,15 +36,81 @@ impl Intake<'_> {
         // One more turn: those others have nothing buffered any more, but they have positions.
         again.extend(others);
         self.workers.forget(&again)?;
+        let tenures = self.settled_again(&again)?;
         self.remove(&again);
-        let list: Vec<(String, i32)> =
-            again.iter().map(|source| (source.topic.to_string(), source.partition)).collect();
-        let assignment = self.settled_assignment(&list)?;
-        for element in assignment.elements() {
-            self.seek(element.topic(), element.partition(), element.offset())?;
+        match tenures {
+            Some(tenures) => {
+                let list = self.adopt(&tenures)?;
+                self.start_at(&list)?;
+            }
+            None => self.stand_by(&again)?,
         }
         if !held {
             self.workers.go();
+        }
+        Ok(())
+    }
+
+    /// Lets partitions go that another process may own now, though the group has not said so: they wait.
+    pub(crate) fn give_up(&mut self, sources: &[Source]) -> Result<(), IngestError> {
+        let ours = |source: &&Source| self.place(source).is_some();
+        let leaving: Vec<Source> = sources.iter().filter(ours).cloned().collect();
+        if leaving.is_empty() {
+            return Ok(());
+        }
+        let held = self.workers.are_held();
+        self.workers.hold()?;
+        let others = self.drop_partitions(&leaving)?;
+        self.stand_by(&leaving)?;
+        self.rewind(&others)?;
+        if !held {
+            self.workers.go();
+        }
+        Ok(())
+    }
+
+    /// Reads nothing of partitions that are assigned, until they can be taken over.
+    fn stand_by(&mut self, sources: &[Source]) -> Result<(), IngestError> {
+        self.let_wait(sources);
+        self.pause(sources)
+    }
+
+    fn pause(&self, sources: &[Source]) -> Result<(), IngestError> {
+        let mut list = TopicPartitionList::new();
+        for source in sources {
+            list.add_partition(&source.topic, source.partition);
+        }
+        if list.count() > 0 {
+            self.consumer.pause(&list)?;
+        }
+        Ok(())
+    }
+
+    /// The settled offsets of partitions that are owned already; `None` if the store does not tell for long.
+    fn settled_again(&self, sources: &[Source]) -> Result<Option<HashMap<Source, Tenure>>, IngestError> {
+        let deadline = Instant::now() + PATIENCE;
+        let settled = loop {
+            match self.runtime.block_on(self.flusher.stores.home.settled(sources)) {
+                Ok(settled) => break settled,
+                Err(error) if error.advice == Advice::Stop => return Err(error.into()),
+                Err(error) => tracing::warn!(event = "store-retry", "{error}"),
+            }
+            if Instant::now() > deadline || self.control.is_stopping() {
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        };
+        let tenure = |source: &Source| {
+            let epoch = self.partitions[self.place(source)?].tenure.epoch;
+            Some((source.clone(), Tenure { epoch, settled: settled.get(source).copied() }))
+        };
+        Ok(Some(sources.iter().filter_map(tenure).collect()))
+    }
+
+    /// Moves partitions to where they begin.
+    pub(crate) fn start_at(&self, list: &TopicPartitionList) -> Result<(), IngestError> {
+        for element in list.elements() {
+            self.seek(element.topic(), element.partition(), element.offset())?;
         }
         Ok(())
     }
@@ -111,6 +176,8 @@ impl Intake<'_> {
             self.consumer.assign(&assignment)?;
         }
         result?;
+        let waiting: Vec<Source> = self.waiting.iter().map(|waiting| waiting.source.clone()).collect();
+        self.pause(&waiting)?;
         if cooperative {
             self.put_right(list)?;
         }
@@ -130,32 +197,24 @@ impl Intake<'_> {
         if !cooperative {
             let all: Vec<Source> = self.partitions.iter().map(|p| p.source.clone()).collect();
             self.drop_partitions(&all)?;
+            self.waiting.clear();
         }
-        self.settled_assignment(list)
-    }
-
-    /// Reads the settled offsets, as often as the store says that it is worth trying again.
-    fn settled_offsets(&self, sources: &[Source]) -> Result<HashMap<Source, NextOffset>, IngestError> {
-        let deadline = Instant::now() + SETTLED_TIMEOUT;
-        let mut pause = Duration::from_millis(100);
-        loop {
-            match self.runtime.block_on(self.flusher.stores.home.settled(sources)) {
-                Ok(settled) => return Ok(settled),
-                Err(error) => {
-                    let over = Instant::now() + pause > deadline || self.control.is_stopping();
-                    if error.advice != Advice::Retry || over {
-                        return Err(error.into());
-                    }
-                    tracing::warn!(event = "store-retry", pause_ms = pause.as_millis() as u64, "{error}");
-                }
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_secs(5));
+        let sources: Vec<Source> =
+            list.iter().map(|(topic, partition)| self.source(topic, *partition)).collect();
+        if let Some(tenures) = self.take_over(&sources, PATIENCE)? {
+            return self.adopt(&tenures);
         }
+        // The group must not wait any longer. They are assigned, but nothing is read of them.
+        self.let_wait(&sources);
+        let mut assignment = TopicPartitionList::new();
+        for source in &sources {
+            assignment.add_partition_offset(&source.topic, source.partition, Offset::End)?;
+        }
+        Ok(assignment)
     }
 
     /// The offset after the last one that a partition has now.
-    fn end_of(&self, source: &Source) -> Result<i64, IngestError> {
+    pub(crate) fn end_of(&self, source: &Source) -> Result<i64, IngestError> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -168,19 +227,37 @@ impl Intake<'_> {
     }
 
     /// Takes partitions up at their settled offsets; the list to assign or to seek to.
-    fn settled_assignment(&mut self, list: &[(String, i32)]) -> Result<TopicPartitionList, IngestError> {
-        let sources: Vec<Source> =
-            list.iter().map(|(topic, partition)| self.source(topic, *partition)).collect();
-        let settled = self.settled_offsets(&sources)?;
+    pub(crate) fn adopt(
+        &mut self,
+        tenures: &HashMap<Source, Tenure>,
+    ) -> Result<TopicPartitionList, IngestError> {
         let mut assignment = TopicPartitionList::new();
         let mut adopted: BTreeMap<usize, Vec<Adopted>> = BTreeMap::new();
-        for source in sources {
+        for (source, tenure) in tenures {
+            let (source, tenure) = (source.clone(), *tenure);
             let Some(stage) = self.stage_of_topic.get(&source.topic).copied() else { continue };
-            let settled = settled.get(&source).copied();
+            let settled = tenure.settled;
             let offset = settled.map_or(Offset::Beginning, |settled| Offset::Offset(settled.0));
             assignment.add_partition_offset(&source.topic, source.partition, offset)?;
-            let target = if self.config.until_caught_up { Some(self.end_of(&source)?) } else { None };
+            let end = match self.end_of(&source) {
+                Ok(end) => Some(end),
+                Err(error) if self.config.until_caught_up => return Err(error),
+                // The broker is away; it is read when it is back.
+                Err(error) => {
+                    tracing::warn!(
+                        event = "end-unknown",
+                        topic = &*source.topic,
+                        partition = source.partition,
+                        "{error}"
+                    );
+                    None
+                }
+            };
+            let target = end.filter(|_| self.config.until_caught_up);
             if let Some(settled) = settled {
+                if let Some(end) = end.filter(|end| *end < settled.0) {
+                    return Err(IngestError::Shrunk { partition: source, end, settled });
+                }
                 let partition = source.partition.to_string();
                 self.metrics
                     .settled_offset
@@ -196,7 +273,7 @@ impl Intake<'_> {
             let worker = self.workers.choose();
             let taken = Adopted { source: source.clone(), stage, position: position.clone() };
             adopted.entry(worker).or_default().push(taken);
-            self.partitions.push(Partition { source, stage, worker, settled, position, target });
+            self.partitions.push(Partition { source, stage, worker, tenure, position, target });
         }
         self.index = partition::index(self.partitions.iter().map(|partition| &partition.source));
         // Before anything is fetched, so that no message comes by another way.
@@ -223,6 +300,7 @@ impl Intake<'_> {
             list.iter().map(|(topic, partition)| self.source(topic, *partition)).collect();
         let result = self.let_go(&sources, lost);
         let dropped = self.drop_partitions(&sources);
+        self.wait_no_more(&sources);
         let mut assignment = TopicPartitionList::new();
         for (topic, partition) in list {
             assignment.add_partition(topic, *partition);

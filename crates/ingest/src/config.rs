@@ -1,11 +1,14 @@
 //! Settings as plain data; the parts are built from them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use situs_model::store::{HomeStore, ZoneStore};
-use situs_model::{ClusterName, ZoneId};
+use situs_model::store::{HomeStore, Versions, ZoneStore};
+use situs_model::{ClusterName, PipelineName, ZoneId};
+
+use crate::stage::Stage;
 
 /// When buffered rows become files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +57,17 @@ pub struct Stores {
     pub zones: BTreeMap<ZoneId, Arc<dyn ZoneStore>>,
     /// The home zone's store, which also keeps quarantine and receipts.
     pub home: Arc<dyn HomeStore>,
+    /// Pipelines as they once were.
+    pub past: Arc<dyn Past>,
+}
+
+/// Builds the stages of pipelines as they once were, from the texts that the home store keeps.
+pub trait Past: Send + Sync + fmt::Debug {
+    /// The stage of a pipeline by texts of these versions.
+    ///
+    /// # Errors
+    /// What is missing or does not fit, for a person.
+    fn stage(&self, pipeline: &PipelineName, versions: &Versions) -> Result<Stage, String>;
 }
 
 impl Stores {

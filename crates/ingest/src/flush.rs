@@ -131,10 +131,12 @@ impl Flusher {
             .map(|(share, counts, _)| Receipt {
                 flush_id: facts.flush_id.clone(),
                 source: share.source.clone(),
+                epoch: share.epoch,
                 range: share.range,
                 pipeline: facts.pipeline.clone(),
                 policy: facts.policy.clone(),
                 schema: facts.schema.clone(),
+                definition: facts.definition.clone(),
                 counts: counts.clone(),
                 stores: store_receipts.clone(),
                 quarantine: quarantine.clone(),

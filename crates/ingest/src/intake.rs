@@ -7,16 +7,18 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use arrow_schema::SchemaRef;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 use situs_model::invariant::Invariant;
-use situs_model::store::{FlushFacts, Share, StoreError};
+use situs_model::store::{FlushFacts, Share, StoreError, Tenure, Versions};
 use situs_model::{ContentVersion, Counts, NextOffset, Pipeline, Refused, Source, ZoneId};
 use situs_observe::Metrics;
 use tokio::runtime::Handle;
 
+use crate::buffer::Buffer;
 use crate::config::{Config, Stores};
 use crate::flush::{Ended, Flusher, Job, Outcome};
 use crate::held::Held;
@@ -24,6 +26,7 @@ use crate::kafka::{self, Context};
 use crate::pace::Pace;
 use crate::partition::{Index, client_position};
 use crate::stage::{Stage, StageError};
+use crate::takeover::Waiting;
 use crate::worker::Position;
 use crate::workers::Workers;
 
@@ -119,6 +122,29 @@ pub enum IngestError {
     /// A message came by another way than its worker's, so others may be missing there.
     #[error("{0}: a message came outside of its worker's queue")]
     Misdelivered(Source),
+    /// A partition is shorter than what is settled of it.
+    #[error(
+        "{partition}: it ends at offset {end} at the broker, but {settled} is to come next: was the topic deleted and created again? \
+         Use a new topic name or a new cluster alias; nothing was mixed"
+    )]
+    Shrunk {
+        /// The partition.
+        partition: Source,
+        /// Its end at the broker.
+        end: i64,
+        /// The settled offset.
+        settled: NextOffset,
+    },
+    /// A range that an earlier process left unfinished cannot be finished.
+    #[error("{partition}: the range up to {until} was begun by other texts and cannot be finished: {reason}")]
+    Replay {
+        /// The partition.
+        partition: Source,
+        /// The end of the range.
+        until: NextOffset,
+        /// Why.
+        reason: String,
+    },
     /// Partitions went to another process while catching up.
     #[error("not caught up: partitions were given up to another process of the group")]
     Interrupted,
@@ -144,7 +170,7 @@ pub(crate) struct Partition {
     pub(crate) stage: usize,
     /// The worker that owns it.
     pub(crate) worker: usize,
-    pub(crate) settled: Option<NextOffset>,
+    pub(crate) tenure: Tenure,
     /// How far it was read.
     pub(crate) position: Arc<Position>,
     /// With `until_caught_up`: where the partition ended at the assignment.
@@ -152,11 +178,57 @@ pub(crate) struct Partition {
 }
 
 /// What is the same in all workers' stages of a pipeline.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Definition {
     pub(crate) pipeline: Pipeline,
     policy: ContentVersion,
     schema: ContentVersion,
+    /// Those of its rows.
+    pub(crate) columns: SchemaRef,
+}
+
+impl Definition {
+    pub(crate) fn of(stage: &Stage) -> Self {
+        Self {
+            pipeline: stage.pipeline().clone(),
+            policy: stage.policy_version().clone(),
+            schema: stage.schema_version().clone(),
+            columns: stage.columns().clone(),
+        }
+    }
+
+    /// A flush of what there is, each partition's share by its owner.
+    pub(crate) fn job(&self, buffer: Buffer, tenure: impl Fn(&Source) -> Tenure) -> Job {
+        let bytes = buffer.bytes();
+        let shares = buffer.shares.into_iter().map(|(source, share)| {
+            let Tenure { epoch, settled } = tenure(&source);
+            (Share { source, range: share.range, settled, epoch }, share.counts, share.notes)
+        });
+        Job {
+            facts: FlushFacts {
+                flush_id: uuid::Uuid::now_v7().to_string(),
+                pipeline: self.pipeline.name.clone(),
+                policy: self.policy.clone(),
+                schema: self.schema.clone(),
+                definition: self.pipeline.version.clone(),
+            },
+            table: self.pipeline.table(),
+            shares: shares.collect(),
+            resident: buffer.resident,
+            quarantined: buffer.quarantined,
+            bytes,
+            newest_broker_ms: buffer.newest_broker_ms,
+        }
+    }
+
+    /// Whether rows that were made by these texts are the same as this pipeline's today.
+    pub(crate) fn is_of(&self, versions: &Versions) -> bool {
+        versions.may_be(&Versions {
+            policy: self.policy.clone(),
+            schema: self.schema.clone(),
+            definition: Some(self.pipeline.version.clone()),
+        })
+    }
 }
 
 /// The intake's state; one thread owns it.
@@ -170,6 +242,9 @@ pub(crate) struct Intake<'a> {
     pub(crate) pace: Vec<Pace>,
     pub(crate) partitions: Vec<Partition>,
     pub(crate) index: Index,
+    pub(crate) waiting: Vec<Waiting>,
+    /// How long partitions that waited lately wait the next time.
+    pub(crate) pauses: HashMap<Source, Duration>,
     pub(crate) flusher: Arc<Flusher>,
     pub(crate) consumer: Arc<BaseConsumer<Context>>,
     pub(crate) runtime: Handle,
@@ -203,14 +278,7 @@ pub fn run(
     runtime: &Handle,
 ) -> Result<Summary, IngestError> {
     assert!(!workers.is_empty(), "an intake needs a worker");
-    let definitions: Vec<Definition> = workers[0]
-        .iter()
-        .map(|stage| Definition {
-            pipeline: stage.pipeline().clone(),
-            policy: stage.policy_version().clone(),
-            schema: stage.schema_version().clone(),
-        })
-        .collect();
+    let definitions: Vec<Definition> = workers[0].iter().map(Definition::of).collect();
     let consumer = Arc::new(kafka::consumer(config, workers.len(), Context::new(metrics.clone()))?);
     let topics: Vec<Arc<str>> =
         definitions.iter().flat_map(|definition| definition.pipeline.topics.iter().cloned()).collect();
@@ -251,6 +319,8 @@ pub fn run(
         definitions,
         partitions: Vec::new(),
         index: Index::new(),
+        waiting: Vec::new(),
+        pauses: HashMap::new(),
         flusher,
         consumer,
         runtime: runtime.clone(),
@@ -289,6 +359,7 @@ impl Intake<'_> {
             self.held.beat();
             self.poll()?;
             self.carry_out_rebalances()?;
+            self.take_over_waiting()?;
             self.workers.check()?;
             self.look_at_flushes()?;
             self.start_due_flushes()?;
@@ -371,30 +442,11 @@ impl Intake<'_> {
         if buffer.is_empty() {
             return Ok(());
         }
-        let bytes = buffer.bytes();
-        let definition = &self.definitions[stage];
-        let shares = buffer
-            .shares
-            .into_iter()
-            .map(|(source, share)| {
-                let settled = self.place(&source).and_then(|place| self.partitions[place].settled);
-                (Share { source, range: share.range, settled }, share.counts, share.notes)
-            })
-            .collect();
-        let job = Job {
-            facts: FlushFacts {
-                flush_id: uuid::Uuid::now_v7().to_string(),
-                pipeline: definition.pipeline.name.clone(),
-                policy: definition.policy.clone(),
-                schema: definition.schema.clone(),
-            },
-            table: definition.pipeline.table(),
-            shares,
-            resident: buffer.resident,
-            quarantined: buffer.quarantined,
-            bytes,
-            newest_broker_ms: buffer.newest_broker_ms,
-        };
+        let job = self.definitions[stage].job(buffer, |source| {
+            // What is buffered of a partition is dropped when the partition is given up.
+            self.place(source).map_or_else(Tenure::default, |place| self.partitions[place].tenure)
+        });
+        let bytes = job.bytes;
         self.flushing[stage] = true;
         self.held.flushing.fetch_add(bytes, Ordering::Relaxed);
         let (flusher, sender) = (self.flusher.clone(), self.ended_sender.clone());
@@ -423,7 +475,7 @@ impl Intake<'_> {
             Outcome::Yielded(reason) => {
                 tracing::warn!(event = "flush-yielded", pipeline, "{reason}");
                 let sources: Vec<Source> = shares.into_iter().map(|share| share.source).collect();
-                self.rewind(&sources)
+                self.give_up(&sources)
             }
             Outcome::Stopped(reason) => Err(IngestError::Flush { pipeline, reason }),
         }
@@ -438,14 +490,15 @@ impl Intake<'_> {
                 self.flusher.broken(Invariant::Eo7);
                 continue;
             };
-            self.partitions[place].settled = Some(share.range.end);
+            self.partitions[place].tenure.settled = Some(share.range.end);
+            self.pauses.remove(&share.source);
             settled.push((share.source.clone(), share.range.end));
         }
         self.tell_group(&settled, CommitMode::Async);
     }
 
     /// Commits offsets to the Kafka group, for lag tools only: a failure is no loss.
-    fn tell_group(&self, settled: &[(Source, NextOffset)], mode: CommitMode) {
+    pub(crate) fn tell_group(&self, settled: &[(Source, NextOffset)], mode: CommitMode) {
         let mut list = TopicPartitionList::new();
         for (source, next) in settled {
             list.add_partition_offset(&source.topic, source.partition, Offset::Offset(next.0)).ok();
@@ -522,7 +575,7 @@ impl Intake<'_> {
         self.summary.settled = self
             .partitions
             .iter()
-            .filter_map(|partition| Some((partition.source.clone(), partition.settled?)))
+            .filter_map(|partition| Some((partition.source.clone(), partition.tenure.settled?)))
             .collect();
         self.summary.settled.sort();
         self.tell_group(&self.summary.settled, CommitMode::Sync);
@@ -545,14 +598,14 @@ impl Intake<'_> {
                 sum = None;
                 continue;
             };
-            let settled = partition.settled.map_or(start, |settled| settled.0.max(start));
+            let settled = partition.tenure.settled.map_or(start, |settled| settled.0.max(start));
             // Offsets at the end may hold no message (transaction markers): all is settled that the
             // client has gone past, if nothing waits. (A message that is on its way from the client to its
             // worker's note is left out for a moment.)
             let read = client_position(positions.as_ref(), &partition.source);
             let next = partition.position.next();
             self.pace[partition.stage].unread += u64::try_from(end - next.unwrap_or(start)).unwrap_or(0);
-            let idle = next.is_none_or(|next| partition.settled == Some(NextOffset(next)));
+            let idle = next.is_none_or(|next| partition.tenure.settled == Some(NextOffset(next)));
             let from = if idle { settled.max(read.unwrap_or(settled)) } else { settled };
             let lag = u64::try_from(end - from).unwrap_or(0);
             sum = sum.map(|sum| sum + lag);
@@ -567,7 +620,7 @@ impl Intake<'_> {
 
     /// Whether everything that was there at the assignment has been read.
     fn caught_up(&self) -> bool {
-        if !self.control.is_assigned() {
+        if !self.control.is_assigned() || !self.waiting.is_empty() {
             return false;
         }
         // The last offsets may hold no message (transaction markers), so the client's own position

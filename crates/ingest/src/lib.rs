@@ -17,10 +17,13 @@ mod kafka;
 mod pace;
 mod partition;
 mod queue;
+mod replay;
 mod stage;
+mod takeover;
+mod turn;
 mod worker;
 mod workers;
 
-pub use config::{Config, FlushLimits, Stores};
+pub use config::{Config, FlushLimits, Past, Stores};
 pub use intake::{Control, IngestError, Summary, run};
 pub use stage::{Stage, StageError};

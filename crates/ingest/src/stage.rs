@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arrow_schema::SchemaRef;
 use situs_decode::{Decoder, Schema};
 use situs_model::{ContentVersion, Pipeline, RawBatch, Source, Split, ZoneId, split};
 use situs_policy::{Judge, JudgeError};
@@ -57,6 +58,11 @@ impl Stage {
     /// Version of the policy.
     pub fn policy_version(&self) -> &ContentVersion {
         self.judge.policy_version()
+    }
+
+    /// The columns of the rows that it makes.
+    pub fn columns(&self) -> &SchemaRef {
+        self.judge.schema()
     }
 
     /// Decodes, judges and splits a batch. `stores` are the zones that have a store here. Gives the raw

@@ -12,16 +12,16 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::types::RDKafkaErrorCode;
-use situs_model::invariant::{self, Invariant};
-use situs_model::{NextOffset, RawBatch, Source, Split, ZoneId};
+use situs_model::{NextOffset, RawBatch, Source, ZoneId};
 
-use crate::buffer::{Buffer, ShareBuffer};
+use crate::buffer::Buffer;
 use crate::flush::{Flusher, now_us};
 use crate::held::Held;
 use crate::intake::IngestError;
 use crate::partition::{self, Index, look_for_deleted};
 use crate::queue::{Message, Queue, Reader};
 use crate::stage::Stage;
+use crate::turn::{Coming, turn};
 
 /// A raw batch is decoded when it has this many messages or bytes, or is this old. Many partitions share
 /// what a worker may hold as raw bytes, so their batches are smaller.
@@ -321,35 +321,14 @@ impl Worker {
         let partition = &mut self.partitions[place];
         let Some(raw) = partition.raw.take() else { return Ok(()) };
         let index = partition.stage;
-        let stage = &mut self.stages[index];
-        let metrics = &self.flusher.metrics;
-        let pipeline = stage.pipeline().name.as_str();
         let bytes = raw.payload_bytes();
-        metrics.messages_read.with_label_values(&[pipeline]).inc_by(raw.len() as u64);
-        metrics.bytes_read.with_label_values(&[pipeline]).inc_by(bytes as u64);
-        let range = raw.range();
-        let skipped = range.len() - raw.len() as u64;
-        if skipped > 0 {
-            metrics.skipped_offsets.with_label_values(&[&*partition.source.topic]).inc_by(skipped);
-        }
-        let (split, raw) = stage.turn(raw, &self.zones)?;
+        let coming =
+            Coming { raw, since: partition.raw_since, newest_broker_ms: partition.newest_broker_ms.take() };
+        let buffer = &mut self.buffers[index];
+        let raw = turn(&self.flusher, &mut self.stages[index], &self.zones, coming, buffer)?;
         if self.spare.len() < SPARE {
             self.spare.extend(raw);
         }
-        let Split { resident, quarantined, counts, notes } = split;
-        if !invariant::eo1(&counts) {
-            self.flusher.broken(Invariant::Eo1);
-        }
-        if !invariant::eo2(&counts) {
-            self.flusher.broken(Invariant::Eo2);
-        }
-        let buffer = &mut self.buffers[index];
-        for batch in resident {
-            self.flusher.encode(batch, &mut buffer.resident)?;
-        }
-        let share = ShareBuffer { range, counts, notes };
-        let newest = partition.newest_broker_ms.take();
-        buffer.add(&partition.source, share, quarantined, partition.raw_since, newest);
         self.held.add_raw(-(bytes as i64));
         self.publish(index);
         Ok(())

@@ -1,6 +1,6 @@
 //! The one decision about a commit, as a pure function over the facts read from a store.
 
-use crate::offset::{NextOffset, OffsetRange};
+use crate::offset::{Epoch, NextOffset, OffsetRange};
 
 /// What to do with a range of a partition at one store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,22 +25,40 @@ pub enum Decision {
         /// The settled offset.
         settled: NextOffset,
     },
+    /// The table was told of a later owner of the partition: this one is a zombie. Refuse.
+    Superseded {
+        /// The later owner's epoch.
+        by: Epoch,
+    },
 }
 
-/// Decides what to do with `range` at a store.
+/// What a table says of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// The offset that it has next.
+    pub committed: Option<NextOffset>,
+    /// The newest owner of which it was told.
+    pub epoch: Epoch,
+}
+
+/// Decides what to do with `range`, of an owner of this `epoch`, at a table.
 ///
-/// | committed at the store | settled in the home zone | decision |
+/// | committed at the table | settled in the home zone | decision |
 /// |---|---|---|
+/// | any, told of a later owner | any | `Superseded` |
 /// | any | after the range's start | `Fenced` |
 /// | any | before the range's start | `Gap` |
 /// | none, or at or before the start | at the start, or none yet | `Append` |
 /// | inside the range | same | `Overlap` |
 /// | at or after the end | same | `AlreadyCommitted` |
 ///
-/// A store's committed offset may lie before the range's start: flushes that had no rows for the
+/// A table's committed offset may lie before the range's start: flushes that had no rows for the
 /// store's zone committed nothing there, and the receipts say so. So the settled offset, not the
 /// store's, is what the range must continue (docs/adr/0004).
-pub fn decide(committed: Option<NextOffset>, settled: Option<NextOffset>, range: OffsetRange) -> Decision {
+pub fn decide(standing: Standing, epoch: Epoch, settled: Option<NextOffset>, range: OffsetRange) -> Decision {
+    if standing.epoch > epoch {
+        return Decision::Superseded { by: standing.epoch };
+    }
     match settled {
         Some(settled) if settled > range.start => return Decision::Fenced { settled },
         Some(settled) if settled < range.start => {
@@ -48,7 +66,7 @@ pub fn decide(committed: Option<NextOffset>, settled: Option<NextOffset>, range:
         }
         _ => {}
     }
-    match committed {
+    match standing.committed {
         Some(committed) if committed >= range.end => Decision::AlreadyCommitted,
         Some(committed) if committed > range.start => Decision::Overlap { keep_from: committed },
         _ => Decision::Append,
@@ -58,6 +76,12 @@ pub fn decide(committed: Option<NextOffset>, settled: Option<NextOffset>, range:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MINE: Epoch = Epoch(3);
+
+    fn at(committed: Option<i64>) -> Standing {
+        Standing { committed: committed.map(NextOffset), epoch: MINE }
+    }
 
     fn range(start: i64, end: i64) -> OffsetRange {
         OffsetRange::new(NextOffset(start), NextOffset(end))
@@ -71,7 +95,7 @@ mod tests {
                 for start in 0..7 {
                     for end in start + 1..8 {
                         let range = range(start, end);
-                        let decision = decide(Some(NextOffset(committed)), Some(NextOffset(settled)), range);
+                        let decision = decide(at(Some(committed)), MINE, Some(NextOffset(settled)), range);
                         let appended = match decision {
                             Decision::Append => range,
                             Decision::AlreadyCommitted => OffsetRange::new(range.end, range.end),
@@ -84,6 +108,7 @@ mod tests {
                                 assert!(settled > start);
                                 continue;
                             }
+                            Decision::Superseded { .. } => panic!("there is no later owner"),
                         };
                         assert_eq!(settled, start);
                         for offset in start..end {
@@ -103,11 +128,20 @@ mod tests {
 
     #[test]
     fn a_new_partition_appends() {
-        assert_eq!(decide(None, None, range(5, 9)), Decision::Append);
-        assert_eq!(decide(Some(NextOffset(9)), None, range(5, 9)), Decision::AlreadyCommitted);
-        assert_eq!(
-            decide(Some(NextOffset(7)), None, range(5, 9)),
-            Decision::Overlap { keep_from: NextOffset(7) }
-        );
+        let decide = |committed| decide(at(committed), MINE, None, range(5, 9));
+        assert_eq!(decide(None), Decision::Append);
+        assert_eq!(decide(Some(9)), Decision::AlreadyCommitted);
+        assert_eq!(decide(Some(7)), Decision::Overlap { keep_from: NextOffset(7) });
+    }
+
+    #[test]
+    fn nothing_is_taken_from_an_owner_before_the_last() {
+        for committed in [None, Some(5), Some(7), Some(9)] {
+            for settled in [None, Some(4), Some(5), Some(6)] {
+                let standing = Standing { epoch: MINE.next(), ..at(committed) };
+                let decision = decide(standing, MINE, settled.map(NextOffset), range(5, 9));
+                assert_eq!(decision, Decision::Superseded { by: MINE.next() });
+            }
+        }
     }
 }

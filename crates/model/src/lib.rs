@@ -21,8 +21,8 @@ pub use batch::{
     Counts, DecodeNotes, DecodedBatch, QuarantineReason, Quarantined, Reject, RejectCode, ResidentBatch,
     Split, TaggedBatch, UndeterminedReason, Verdict, ZoneCount, split,
 };
-pub use commit::{Decision, decide};
-pub use offset::{NextOffset, OffsetRange, Source};
+pub use commit::{Decision, Standing, decide};
+pub use offset::{Epoch, NextOffset, OffsetRange, Source};
 pub use permit::{PermittedBatch, Refused, StoreIdentity, permit};
 pub use pipeline::{DeviceSource, Pipeline};
 pub use raw::{RawBatch, RawMessage};

@@ -25,6 +25,11 @@ impl Source {
     pub fn app_id(&self) -> String {
         format!("situs/{}/{}/{}", self.cluster, self.topic, self.partition)
     }
+
+    /// The application id under which a table keeps this partition's [`Epoch`].
+    pub fn epoch_id(&self) -> String {
+        format!("situs-epoch/{}/{}/{}", self.cluster, self.topic, self.partition)
+    }
 }
 
 impl fmt::Display for Source {
@@ -36,6 +41,26 @@ impl fmt::Display for Source {
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.cluster, self.topic, self.partition)
+    }
+}
+
+/// How often a partition was taken over by a process. Each owner counts one up, and tells every table
+/// that it may append to; a table takes nothing more from the owners before (a *zombie* is one that does
+/// not know yet that it is none any more).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Epoch(pub i64);
+
+impl Epoch {
+    /// That of the next owner.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::doc::{Diagnostics, Document};
-use crate::words::{Class, PipelineName, Scenario, TableName};
+use crate::words::{Class, ContentVersion, PipelineName, Scenario, TableName};
 
 /// Where the device id of a message comes from, when the payload itself does not carry it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Pipeline {
     pub device: DeviceSource,
     /// Longest payload that is decoded, in bytes; longer ones are rejected as `too-large`.
     pub max_message_bytes: usize,
+    /// Version of the text that it was read from.
+    pub version: ContentVersion,
 }
 
 /// Longest payload unless the pipeline says otherwise.
@@ -106,6 +108,7 @@ impl Pipeline {
                 class,
                 device,
                 max_message_bytes: usize::try_from(max).unwrap_or(usize::MAX),
+                version: ContentVersion::of(text.as_bytes()),
             })
         });
         doc.finish(pipeline)

@@ -1,7 +1,7 @@
 //! The record of a flush.
 
 use crate::batch::Counts;
-use crate::offset::{OffsetRange, Source};
+use crate::offset::{Epoch, OffsetRange, Source};
 use crate::permit::StoreIdentity;
 use crate::words::{ContentVersion, PipelineName};
 
@@ -36,6 +36,8 @@ pub struct Receipt {
     pub flush_id: String,
     /// The partition.
     pub source: Source,
+    /// The epoch in which the process that flushed owned it.
+    pub epoch: Epoch,
     /// The offsets covered.
     pub range: OffsetRange,
     /// The pipeline.
@@ -44,6 +46,8 @@ pub struct Receipt {
     pub policy: ContentVersion,
     /// Version of the schema.
     pub schema: ContentVersion,
+    /// Version of the pipeline's definition.
+    pub definition: ContentVersion,
     /// Where every message and row went.
     pub counts: Counts,
     /// What each zone's store did, and quarantine as the home store did it.

@@ -8,9 +8,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow_schema::SchemaRef;
+
 use crate::batch::Quarantined;
 use crate::commit::Decision;
-use crate::offset::{NextOffset, OffsetRange, Source};
+use crate::offset::{Epoch, NextOffset, OffsetRange, Source};
 use crate::permit::{PermittedBatch, StoreIdentity};
 use crate::receipt::{FileFact, Receipt};
 use crate::words::{ContentVersion, PipelineName, TableName};
@@ -27,6 +29,69 @@ pub struct Share {
     pub range: OffsetRange,
     /// The partition's settled offset as this process knows it; `None` before the first receipt.
     pub settled: Option<NextOffset>,
+    /// The epoch in which this process owns the partition.
+    pub epoch: Epoch,
+}
+
+/// That a process owns a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tenure {
+    /// In which epoch.
+    pub epoch: Epoch,
+    /// The settled offset at which it begins; `None` before the first receipt.
+    pub settled: Option<NextOffset>,
+}
+
+/// By which texts messages became rows: they decide what a message gives and where it must live.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Versions {
+    /// Version of the policy.
+    pub policy: ContentVersion,
+    /// Version of the schema.
+    pub schema: ContentVersion,
+    /// Version of the pipeline's definition; `None` if the commit was written before it was noted.
+    pub definition: Option<ContentVersion>,
+}
+
+impl Versions {
+    /// Whether both can be the same texts, as far as they are known.
+    pub fn may_be(&self, other: &Self) -> bool {
+        let definitions = self.definition.as_ref().zip(other.definition.as_ref());
+        self.policy == other.policy
+            && self.schema == other.schema
+            && definitions.is_none_or(|(one, other)| one == other)
+    }
+}
+
+/// What a table has of a partition beyond its settled offset, since a flush did not come to its end. It
+/// must be completed by the same texts: by others a record could come to lie in two zones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsettled {
+    /// The offset after the last one that the table has.
+    pub until: NextOffset,
+    /// The texts by which it was written.
+    pub versions: Versions,
+}
+
+/// The kinds of texts that the home store keeps by their versions, for replaying and for explaining.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Text {
+    /// A policy.
+    Policy,
+    /// A pipeline's definition.
+    Pipeline,
+    /// A schema.
+    Schema,
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Policy => "policy",
+            Self::Pipeline => "pipeline's definition",
+            Self::Schema => "schema",
+        })
+    }
 }
 
 /// Facts that are constant for a flush; they go into file and commit metadata.
@@ -40,6 +105,19 @@ pub struct FlushFacts {
     pub policy: ContentVersion,
     /// Version of the schema that decoded them.
     pub schema: ContentVersion,
+    /// Version of the pipeline's definition.
+    pub definition: ContentVersion,
+}
+
+impl FlushFacts {
+    /// By which texts the rows were made.
+    pub fn versions(&self) -> Versions {
+        Versions {
+            policy: self.policy.clone(),
+            schema: self.schema.clone(),
+            definition: Some(self.definition.clone()),
+        }
+    }
 }
 
 /// Takes rows of one table in and encodes them at once, while they are warm, into memory.
@@ -173,6 +251,20 @@ pub trait ZoneStore: Send + Sync + fmt::Debug {
     /// Whose store it is.
     fn identity(&self) -> &StoreIdentity;
 
+    /// Tells a table who owns partitions now, so that it takes nothing more from owners before: what one
+    /// of them has under way comes before this commit and is seen by it, or is refused. Creates the table
+    /// if it is not there, or such an owner could make it later. `columns` are those of its rows, as
+    /// encoders get them. Gives what the table has beyond the settled offsets.
+    ///
+    /// # Errors
+    /// See [`Advice`]; `Yield` if the table knows a later owner of one of them.
+    fn fence<'a>(
+        &'a self,
+        table: &'a TableName,
+        columns: &'a SchemaRef,
+        tenures: &'a [(Source, Tenure)],
+    ) -> BoxFuture<'a, Result<HashMap<Source, Unsettled>, StoreError>>;
+
     /// Begins to encode rows of a table.
     fn encoder(&self) -> Box<dyn RowEncoder>;
 
@@ -205,6 +297,24 @@ pub trait HomeStore: ZoneStore {
         sources: &'a [Source],
     ) -> BoxFuture<'a, Result<HashMap<Source, NextOffset>, StoreError>>;
 
+    /// Takes partitions over, each in an epoch after all those before.
+    ///
+    /// # Errors
+    /// See [`Advice`].
+    fn take_over<'a>(
+        &'a self,
+        sources: &'a [Source],
+    ) -> BoxFuture<'a, Result<HashMap<Source, Tenure>, StoreError>>;
+
+    /// [`ZoneStore::fence`] for quarantine.
+    ///
+    /// # Errors
+    /// As there.
+    fn fence_quarantine<'a>(
+        &'a self,
+        tenures: &'a [(Source, Tenure)],
+    ) -> BoxFuture<'a, Result<HashMap<Source, Unsettled>, StoreError>>;
+
     /// Appends messages to quarantine, as [`ZoneStore::append`] does rows.
     ///
     /// # Errors
@@ -217,13 +327,24 @@ pub trait HomeStore: ZoneStore {
     /// See [`Advice`].
     fn settle<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<Appended, StoreError>>;
 
-    /// Keeps the text of a policy under its version, for explaining old decisions. Idempotent.
+    /// Keeps a text under its version, for replaying and for explaining old decisions. Idempotent.
     ///
     /// # Errors
     /// See [`Advice`].
-    fn archive_policy<'a>(
+    fn archive<'a>(
         &'a self,
+        kind: Text,
         version: &'a ContentVersion,
         text: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// The text that was kept under a version; `None` if none was.
+    ///
+    /// # Errors
+    /// See [`Advice`]; `Stop` if it is not the text of that version.
+    fn archived<'a>(
+        &'a self,
+        kind: Text,
+        version: &'a ContentVersion,
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
 }

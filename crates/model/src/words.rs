@@ -196,8 +196,8 @@ name!(
     |text| is_slug(text, '-')
 );
 
-/// The version of a policy or of a schema: the first 16 hexadecimal digits of the SHA-256 of its
-/// content.
+/// The version of a policy, of a schema or of a pipeline's definition: the first 16 hexadecimal digits of
+/// the SHA-256 of its content.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentVersion(Arc<str>);
 
@@ -210,6 +210,18 @@ impl ContentVersion {
     /// The hexadecimal digits.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for ContentVersion {
+    type Err = InvalidWord;
+
+    fn from_str(text: &str) -> Result<Self, InvalidWord> {
+        if text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidWord { expected: "a version of 16 hexadecimal digits", found: clip(text) })
+        }
     }
 }
 

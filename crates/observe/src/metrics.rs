@@ -148,12 +148,16 @@ metrics! {
     assigned_partitions: IntGauge = "situs_assigned_partitions", "Partitions assigned to this process.", [];
     /// Rebalances seen.
     rebalances: IntCounterVec = "situs_rebalances_total", "Rebalances of the consumer group, by kind.", [label::KIND];
+    /// Partitions that wait to be taken over.
+    waiting_partitions: IntGauge = "situs_waiting_partitions", "Partitions that the group has given to this process and that it cannot take over yet: a store cannot be written, or another process owns them still.", [];
     /// Messages between the settled offset and the end of the partition.
     lag: IntGaugeVec = "situs_lag_messages", "Messages between the settled offset and the end of the partition.", [label::TOPIC, label::PARTITION];
     /// The settled offset.
     settled_offset: IntGaugeVec = "situs_settled_offset", "The settled offset of a partition.", [label::TOPIC, label::PARTITION];
     /// Offsets that held no message.
     skipped_offsets: IntCounterVec = "situs_skipped_offsets_total", "Offsets that held no message (compaction, transactions, deleted segments).", [label::TOPIC];
+    /// Offsets that an owner before left unfinished.
+    replayed_offsets: IntCounterVec = "situs_replayed_offsets_total", "Offsets that an owner before left unfinished and that were finished by the texts that began them.", [label::PIPELINE];
     /// Offsets that the broker had deleted before they were settled.
     deleted_offsets: IntCounterVec = "situs_deleted_offsets_total", "Offsets that the broker had deleted before they were settled; each is a loss that retention caused.", [label::TOPIC];
     /// Flushes settled.

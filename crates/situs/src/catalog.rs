@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use situs_decode::Schema;
 use situs_ingest::Stage;
-use situs_model::Pipeline;
 use situs_model::doc::{Diagnostic, Diagnostics, nearest, whole_file};
+use situs_model::store::Text;
+use situs_model::{ContentVersion, Pipeline};
 use situs_policy::{PipelineFacts, Policy};
 
 use crate::library::Library;
@@ -20,6 +21,17 @@ pub struct Loaded {
     pub pipeline: Pipeline,
     /// Its schema.
     pub schema: Arc<Schema>,
+    /// The texts that both were read from.
+    pub texts: Texts,
+}
+
+/// The texts of a pipeline.
+#[derive(Debug, Clone)]
+pub struct Texts {
+    /// Of its definition.
+    pub pipeline: String,
+    /// Of its schema.
+    pub schema: String,
 }
 
 impl Loaded {
@@ -110,6 +122,18 @@ impl Catalog {
         }
     }
 
+    /// All texts by their versions.
+    pub fn texts(&self) -> impl Iterator<Item = (Text, &ContentVersion, &str)> {
+        let policy = (Text::Policy, self.policy.version(), self.policy.text());
+        let of_pipelines = self.pipelines.iter().flat_map(|loaded| {
+            [
+                (Text::Pipeline, &loaded.pipeline.version, loaded.texts.pipeline.as_str()),
+                (Text::Schema, loaded.schema.version(), loaded.texts.schema.as_str()),
+            ]
+        });
+        std::iter::once(policy).chain(of_pipelines)
+    }
+
     /// The pipeline of this name.
     ///
     /// # Errors
@@ -138,9 +162,10 @@ fn load_pipeline(library: &Library, folder: &str) -> Result<Loaded, Vec<Diagnost
         )]);
     }
     let schema = library.schema(&pipeline.schema).map_err(|problem| vec![problem])?;
+    let texts = Texts { pipeline: text.text, schema: schema.text };
     let schema =
-        Schema::parse(&schema.name, &schema.text, &pipeline.device).map_err(|problems| problems.0)?;
-    Ok(Loaded { folder: folder.to_owned(), pipeline, schema: Arc::new(schema) })
+        Schema::parse(&schema.name, &texts.schema, &pipeline.device).map_err(|problems| problems.0)?;
+    Ok(Loaded { folder: folder.to_owned(), pipeline, schema: Arc::new(schema), texts })
 }
 
 fn topics_read_twice(pipelines: &[Loaded]) -> Vec<Diagnostic> {

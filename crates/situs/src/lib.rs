@@ -10,5 +10,6 @@ pub mod demo;
 mod http;
 pub mod inspect;
 pub mod library;
+mod past;
 pub mod run;
 pub mod site;

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::catalog::Catalog;
 use crate::http;
+use crate::past::HomePast;
 use crate::site::Site;
 
 /// How often the stores are looked after, and after how many commits a table gets a checkpoint.
@@ -155,8 +156,11 @@ async fn open_stores(
         .get(&site.home_zone)
         .cloned()
         .with_context(|| format!("the home zone `{}` has no store", site.home_zone))?;
-    home.archive_policy(catalog.policy.version(), catalog.policy.text()).await?;
+    for (kind, version, text) in catalog.texts() {
+        home.archive(kind, version, text).await?;
+    }
     let all = opened.values().cloned().collect();
     let zones = opened.into_iter().map(|(zone, store)| (zone, store as Arc<dyn ZoneStore>)).collect();
-    Ok((Stores { zones, home }, all))
+    let past = Arc::new(HomePast::new(home.clone(), catalog, tokio::runtime::Handle::current()));
+    Ok((Stores { zones, home, past }, all))
 }

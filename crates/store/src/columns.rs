@@ -7,7 +7,9 @@ use arrow_array::types::Int32Type;
 use arrow_array::{ArrayRef, Date32Array, RecordBatch, TimestampMicrosecondArray};
 use arrow_schema::{Field, Schema};
 use chrono::DateTime;
+use situs_model::ContentVersion;
 use situs_model::columns::dictionary_type;
+use situs_model::store::FlushFacts;
 
 use crate::error::Fault;
 
@@ -63,6 +65,18 @@ impl Columns {
         RecordBatch::try_new(Arc::new(Schema::new(self.fields)), self.arrays)
             .map_err(|_| Fault::stop("the columns of a table of Situs do not fit together"))
     }
+}
+
+/// Facts of no flush, for the columns of rows that are not there.
+pub(crate) fn no_facts() -> Result<FlushFacts, Fault> {
+    let none = ContentVersion::of(b"");
+    Ok(FlushFacts {
+        flush_id: String::new(),
+        pipeline: "none".parse().map_err(|_| Fault::stop("`none` is no name of a pipeline"))?,
+        policy: none.clone(),
+        schema: none.clone(),
+        definition: none,
+    })
 }
 
 /// The UTC day of a time.

@@ -7,21 +7,21 @@ use deltalake::kernel::{
 };
 use serde_json::{Value, json};
 use situs_model::store::FlushFacts;
-use situs_model::{OffsetRange, StoreIdentity, TableName};
+use situs_model::{Epoch, OffsetRange, Source, StoreIdentity, TableName};
 
 use crate::encode::files::Written;
 use crate::error::Fault;
 use crate::log::{self, TableState};
-use crate::work::{Keep, Work};
+use crate::work::{Keep, Layout, Work};
 
 /// Says who wrote a commit or a file.
 const ENGINE: &str = concat!("situs/", env!("CARGO_PKG_VERSION"));
 
 /// The entry that creates a table.
-pub(crate) fn create(name: &TableName, schema: &StructType, work: &Work) -> Result<Vec<u8>, Fault> {
+pub(crate) fn create(name: &TableName, schema: &StructType, layout: Layout) -> Result<Vec<u8>, Fault> {
     let refused = |_| Fault::stop("delta-rs does not take the table's columns");
     let configuration: HashMap<String, String> = HashMap::new();
-    let metadata = new_metadata(schema, [work.layout.day], configuration)
+    let metadata = new_metadata(schema, [layout.day], configuration)
         .and_then(|metadata| metadata.with_name(name.as_str().to_owned()))
         .map_err(refused)?;
     let protocol: Protocol = serde_json::from_value(json!({
@@ -29,8 +29,22 @@ pub(crate) fn create(name: &TableName, schema: &StructType, work: &Work) -> Resu
         "minWriterVersion": log::WRITER_VERSION,
     }))
     .map_err(|_| Fault::stop("delta-rs does not take the table's protocol"))?;
-    let info = commit_info("CREATE TABLE", None, work, HashMap::new());
+    let info = commit_info("CREATE TABLE", None, layout, HashMap::new());
     lines(&[info, Action::Protocol(protocol), Action::Metadata(metadata)])
+}
+
+/// The entry that tells `table` of new owners of partitions.
+pub(crate) fn fence(
+    table: &TableState,
+    layout: Layout,
+    owners: &[(&Source, Epoch)],
+) -> Result<Vec<u8>, Fault> {
+    let now = chrono::Utc::now().timestamp_millis();
+    let mut actions = vec![commit_info("FENCE", Some(table.version), layout, HashMap::new())];
+    for (source, epoch) in owners {
+        actions.push(Action::Txn(Transaction::new_with_last_update(source.epoch_id(), epoch.0, Some(now))));
+    }
+    lines(&actions)
 }
 
 /// The entry of an append to `table`.
@@ -61,9 +75,11 @@ pub(crate) fn append(
         ("situs.pipeline".to_owned(), json!(work.facts.pipeline.as_str())),
         ("situs.policy".to_owned(), json!(work.facts.policy.as_str())),
         ("situs.schema".to_owned(), json!(work.facts.schema.as_str())),
+        ("situs.definition".to_owned(), json!(work.facts.definition.as_str())),
+        (log::FLUSH.to_owned(), json!(work.facts.flush_id)),
         ("situs.ranges".to_owned(), Value::Object(ranges)),
     ]);
-    let mut actions = vec![commit_info("WRITE", Some(table.version), work, info)];
+    let mut actions = vec![commit_info("WRITE", Some(table.version), work.layout, info)];
     if let Some(schema) = widened {
         let metadata = table
             .metadata
@@ -99,6 +115,7 @@ pub(crate) fn file_facts(store: &StoreIdentity, facts: &FlushFacts) -> Vec<(Stri
         ("situs.pipeline", facts.pipeline.as_str()),
         ("situs.policy", facts.policy.as_str()),
         ("situs.schema", facts.schema.as_str()),
+        ("situs.definition", facts.definition.as_str()),
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .to_vec()
@@ -107,13 +124,12 @@ pub(crate) fn file_facts(store: &StoreIdentity, facts: &FlushFacts) -> Vec<(Stri
 fn commit_info(
     operation: &str,
     read_version: Option<u64>,
-    work: &Work,
-    mut info: HashMap<String, Value>,
+    layout: Layout,
+    info: HashMap<String, Value>,
 ) -> Action {
-    info.insert(log::FLUSH.to_owned(), json!(work.facts.flush_id));
     let parameters = HashMap::from([
         ("mode".to_owned(), json!("Append")),
-        ("partitionBy".to_owned(), json!(json!([work.layout.day]).to_string())),
+        ("partitionBy".to_owned(), json!(json!([layout.day]).to_string())),
     ]);
     Action::CommitInfo(CommitInfo {
         timestamp: Some(chrono::Utc::now().timestamp_millis()),

@@ -14,7 +14,8 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use situs_model::NextOffset;
+use situs_model::store::Versions;
+use situs_model::{Epoch, NextOffset, Source};
 
 use crate::durable::{self, FileError};
 use crate::error::{Fault, delta};
@@ -27,6 +28,8 @@ pub(crate) const READER_VERSION: i32 = 1;
 pub(crate) const WRITER_VERSION: i32 = 2;
 /// Begins the application ids of partitions; other applications' ids are not kept.
 const APP_ID: &str = "situs/";
+/// Begins the application ids under which the epochs of partitions stand; the rest is as in theirs.
+const EPOCH_ID: &str = "situs-epoch/";
 /// Where a commit's entry names its flush.
 pub(crate) const FLUSH: &str = "situs.flush";
 
@@ -46,6 +49,40 @@ pub(crate) struct CommitId {
     pub(crate) version: u64,
     /// Its flush, if it was a flush.
     pub(crate) flush: Option<Arc<str>>,
+    /// By which texts its rows were made, if it says so.
+    pub(crate) versions: Option<Arc<Versions>>,
+}
+
+/// What a table's transactions say of partitions.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Partitions {
+    /// By application id.
+    progress: HashMap<String, Progress>,
+    /// By the part of the application id that follows the prefix.
+    epochs: HashMap<String, Epoch>,
+}
+
+impl Partitions {
+    /// How far a partition has come, by its application id.
+    pub(crate) fn progress(&self, app_id: &str) -> Option<&Progress> {
+        self.progress.get(app_id)
+    }
+
+    /// The newest owner of a partition that the table was told of.
+    pub(crate) fn epoch(&self, source: &Source) -> Epoch {
+        let id = source.epoch_id();
+        id.strip_prefix(EPOCH_ID).and_then(|name| self.epochs.get(name)).copied().unwrap_or_default()
+    }
+
+    /// Takes a transaction in, which may be another application's.
+    pub(crate) fn take(&mut self, app_id: &str, version: i64, commit: Option<&CommitId>) {
+        if let Some(name) = app_id.strip_prefix(EPOCH_ID) {
+            self.epochs.insert(name.to_owned(), Epoch(version));
+        } else if app_id.starts_with(APP_ID) {
+            let progress = Progress { next: NextOffset(version), commit: commit.cloned() };
+            self.progress.insert(app_id.to_owned(), progress);
+        }
+    }
 }
 
 /// A table at a version.
@@ -54,7 +91,7 @@ pub(crate) struct TableState {
     pub(crate) version: u64,
     pub(crate) schema: Arc<StructType>,
     pub(crate) metadata: Metadata,
-    pub(crate) progress: HashMap<String, Progress>,
+    pub(crate) partitions: Partitions,
 }
 
 /// What a look for newer commits found.
@@ -86,7 +123,7 @@ pub(crate) async fn load(folder: &Path) -> Result<Option<TableState>, Fault> {
     let version = snapshot.version();
     let (schema, metadata) = (snapshot.schema(), snapshot.metadata().clone());
     let folder = folder.to_owned();
-    let progress = tokio::task::spawn_blocking(move || {
+    let partitions = tokio::task::spawn_blocking(move || {
         // What others wrote is built upon from here on, so it must not vanish in a power cut.
         // The log folder, the table's, and the root.
         for folder in names::log(&folder).ancestors().take(3) {
@@ -95,7 +132,7 @@ pub(crate) async fn load(folder: &Path) -> Result<Option<TableState>, Fault> {
         replay(&folder, version)
     })
     .await??;
-    Ok(Some(TableState { version, schema, metadata, progress }))
+    Ok(Some(TableState { version, schema, metadata, partitions }))
 }
 
 impl TableState {
@@ -108,7 +145,7 @@ impl TableState {
                 return Ok(Freshness::Stale);
             }
             self.version += 1;
-            entry.apply(self.version, &mut self.progress);
+            entry.apply(self.version, &mut self.partitions);
         }
         if self.version > before {
             durable::sync_folder(&names::log(folder))?;
@@ -121,23 +158,35 @@ impl TableState {
     }
 }
 
-/// The offset of every partition at a version: from the newest checkpoint, then entry by entry. One
+/// What is known of every partition at a version: from the newest checkpoint, then entry by entry. One
 /// pass for all partitions, where delta-rs would take one for each.
-pub(crate) fn replay(folder: &Path, version: u64) -> Result<HashMap<String, Progress>, Fault> {
-    let mut progress = HashMap::new();
+pub(crate) fn replay(folder: &Path, version: u64) -> Result<Partitions, Fault> {
+    let mut partitions = Partitions::default();
     let mut next = 0;
     if let Some((checkpoint, parts)) = newest_checkpoint(&durable::list(&names::log(folder))?, version) {
         for part in parts {
-            read_checkpoint(&names::log(folder).join(part), &mut progress)?;
+            read_checkpoint(&names::log(folder).join(part), &mut partitions)?;
         }
         next = checkpoint + 1;
     }
     for version in next..=version {
         let bytes = durable::read(&names::log_entry(folder, version))?
             .ok_or_else(|| Fault::retry(format!("{}: entry {version} is missing", folder.display())))?;
-        Entry::parse(&bytes).map_err(|()| unreadable(folder, version))?.apply(version, &mut progress);
+        Entry::parse(&bytes).map_err(|()| unreadable(folder, version))?.apply(version, &mut partitions);
     }
-    Ok(progress)
+    Ok(partitions)
+}
+
+/// The commit that moved a partition to where it is at `version`, if its entry is still there.
+pub(crate) fn commit_of(folder: &Path, version: u64, app_id: &str) -> Result<Option<CommitId>, Fault> {
+    for version in (0..=version).rev() {
+        let Some(bytes) = durable::read(&names::log_entry(folder, version))? else { return Ok(None) };
+        let entry = Entry::parse(&bytes).map_err(|()| unreadable(folder, version))?;
+        if entry.transactions.iter().any(|(id, _)| id == app_id) {
+            return Ok(Some(entry.commit_id(version)));
+        }
+    }
+    Ok(None)
 }
 
 /// What became of an entry of which it is not known whether it was created.
@@ -206,7 +255,7 @@ fn newest_checkpoint(names: &[String], version: u64) -> Option<(u64, Vec<&String
 }
 
 /// Reads the transactions of a checkpoint and nothing else of it.
-fn read_checkpoint(path: &Path, progress: &mut HashMap<String, Progress>) -> Result<(), Fault> {
+fn read_checkpoint(path: &Path, partitions: &mut Partitions) -> Result<(), Fault> {
     let bad = || Fault::retry(format!("{} cannot be read as a checkpoint", path.display()));
     let file = File::open(path).map_err(FileError::new("open", path))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|_| bad())?;
@@ -224,9 +273,8 @@ fn read_checkpoint(path: &Path, progress: &mut HashMap<String, Progress>) -> Res
             .and_then(|column| column.as_primitive_opt::<Int64Type>())
             .ok_or_else(bad)?;
         for row in 0..batch.num_rows() {
-            if txn.is_valid(row) && ids.is_valid(row) && ids.value(row).starts_with(APP_ID) {
-                let next = NextOffset(versions.value(row));
-                progress.insert(ids.value(row).to_owned(), Progress { next, commit: None });
+            if txn.is_valid(row) && ids.is_valid(row) {
+                partitions.take(ids.value(row), versions.value(row), None);
             }
         }
     }
@@ -240,8 +288,9 @@ fn unreadable(folder: &Path, version: u64) -> Fault {
 /// What a committer needs of a log entry.
 #[derive(Debug, Default)]
 struct Entry {
-    offsets: Vec<(String, NextOffset)>,
+    transactions: Vec<(String, i64)>,
     flush: Option<Arc<str>>,
+    versions: Option<Arc<Versions>>,
     changes_table: bool,
 }
 
@@ -266,6 +315,22 @@ struct Txn {
 struct Info {
     #[serde(rename = "situs.flush")]
     flush: Option<String>,
+    #[serde(rename = "situs.policy")]
+    policy: Option<String>,
+    #[serde(rename = "situs.schema")]
+    schema: Option<String>,
+    #[serde(rename = "situs.definition")]
+    definition: Option<String>,
+}
+
+impl Info {
+    /// By which texts the rows were made; `None` if the commit is not of a flush.
+    fn versions(&self) -> Result<Option<Versions>, ()> {
+        let (Some(policy), Some(schema)) = (&self.policy, &self.schema) else { return Ok(None) };
+        let version = |text: &String| text.parse().map_err(|_| ());
+        let definition = self.definition.as_ref().map(version).transpose()?;
+        Ok(Some(Versions { policy: version(policy)?, schema: version(schema)?, definition }))
+    }
 }
 
 impl Entry {
@@ -274,12 +339,11 @@ impl Entry {
         let mut entry = Self::default();
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
             let line: Line = serde_json::from_slice(line).map_err(|_| ())?;
-            if let Some(Txn { app_id, version }) = line.txn
-                && app_id.starts_with(APP_ID)
-            {
-                entry.offsets.push((app_id, NextOffset(version)));
+            if let Some(Txn { app_id, version }) = line.txn {
+                entry.transactions.push((app_id, version));
             }
             if let Some(info) = line.commit_info {
+                entry.versions = info.versions()?.map(Arc::new);
                 entry.flush = info.flush.map(Into::into);
             }
             entry.changes_table |= line.metadata.is_some() || line.protocol.is_some();
@@ -287,10 +351,14 @@ impl Entry {
         Ok(entry)
     }
 
-    fn apply(self, version: u64, progress: &mut HashMap<String, Progress>) {
-        for (app_id, next) in self.offsets {
-            let commit = Some(CommitId { version, flush: self.flush.clone() });
-            progress.insert(app_id, Progress { next, commit });
+    fn commit_id(&self, version: u64) -> CommitId {
+        CommitId { version, flush: self.flush.clone(), versions: self.versions.clone() }
+    }
+
+    fn apply(self, version: u64, partitions: &mut Partitions) {
+        let commit = self.commit_id(version);
+        for (app_id, at) in &self.transactions {
+            partitions.take(app_id, *at, Some(&commit));
         }
     }
 }

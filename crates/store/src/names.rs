@@ -2,12 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use situs_model::TableName;
+use situs_model::store::Text;
+use situs_model::{ContentVersion, TableName};
 
 /// The marker that says whose a root is (RES-8).
 const MARKER: &str = "_situs_store.json";
-/// Where policies are archived by version.
-const POLICIES: &str = "_situs_policies";
+/// Where texts are archived by version: folder and ending.
+fn archive_of(kind: Text) -> (&'static str, &'static str) {
+    match kind {
+        Text::Policy => ("_situs_policies", "yaml"),
+        Text::Pipeline => ("_situs_pipelines", "yaml"),
+        Text::Schema => ("_situs_schemas", "json"),
+    }
+}
+
 /// Begins the name of every file that is still being written. Delta readers and vacuum skip names
 /// with a leading `_`.
 const TEMPORARY: &str = "_tmp_";
@@ -19,14 +27,14 @@ pub(crate) fn marker(root: &Path) -> PathBuf {
     root.join(MARKER)
 }
 
-/// Where policies are archived.
-pub(crate) fn policies(root: &Path) -> PathBuf {
-    root.join(POLICIES)
+/// Where texts of a kind are archived.
+pub(crate) fn archive(root: &Path, kind: Text) -> PathBuf {
+    root.join(archive_of(kind).0)
 }
 
-/// The archived text of a policy.
-pub(crate) fn policy(root: &Path, version: &str) -> PathBuf {
-    policies(root).join(format!("{version}.yaml"))
+/// An archived text.
+pub(crate) fn archived(root: &Path, kind: Text, version: &ContentVersion) -> PathBuf {
+    archive(root, kind).join(format!("{version}.{}", archive_of(kind).1))
 }
 
 /// A table's folder.

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use arrow_array::builder::{BinaryBuilder, ListBuilder, StructBuilder};
 use arrow_array::{ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
-use arrow_schema::{DataType, Field, Fields};
+use arrow_schema::{DataType, Field, Fields, SchemaRef};
 use situs_model::Quarantined;
 use situs_model::store::{AppendQuarantine, FlushFacts};
 
-use crate::columns::{Columns, now_us};
+use crate::columns::{Columns, no_facts, now_us};
 use crate::error::Fault;
 use crate::work::{Claim, Layout, Rows, Work};
 
 /// Where quarantine keeps offset and day.
-const LAYOUT: Layout = Layout { offset: "offset", day: "quarantine_date" };
+pub(crate) const LAYOUT: Layout = Layout { offset: "offset", day: "quarantine_date" };
 
 /// Bytes of a batch: below what one Arrow column of bytes can hold, whatever the messages' size.
 const BYTES_OF_A_BATCH: usize = 256 << 20;
@@ -35,6 +35,11 @@ pub(crate) fn work(append: &AppendQuarantine) -> Result<Work, Fault> {
         batches.extend(rows.into_iter().map(|rows| (claim.source.clone(), rows)));
     }
     Ok(Work { layout: LAYOUT, claims, rows: Rows::Batches(batches), facts: append.facts.clone() })
+}
+
+/// The columns of the table.
+pub(crate) fn columns() -> Result<SchemaRef, Fault> {
+    Ok(batch_of(&[], &no_facts()?, 0)?.schema())
 }
 
 /// The messages as rows, in batches of bounded size.

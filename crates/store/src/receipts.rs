@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use arrow_array::{Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow_schema::SchemaRef;
 use serde_json::{Map, Value, json};
 use situs_model::store::FlushFacts;
-use situs_model::{Receipt, StoreReceipt};
+use situs_model::{Counts, Epoch, NextOffset, OffsetRange, Receipt, Source, StoreReceipt};
 
-use crate::columns::{Columns, is_plain_time};
+use crate::columns::{Columns, is_plain_time, no_facts};
 use crate::error::Fault;
 use crate::work::{Claim, Layout, Rows, Settled, Work};
 
 /// Where receipts keep offset and day.
-const LAYOUT: Layout = Layout { offset: "start_offset", day: "created_date" };
+pub(crate) const LAYOUT: Layout = Layout { offset: "start_offset", day: "created_date" };
 
 /// The append that settles these receipts.
 pub(crate) fn work(receipts: &[Receipt]) -> Result<Work, Fault> {
@@ -35,6 +36,7 @@ pub(crate) fn work(receipts: &[Receipt]) -> Result<Work, Fault> {
             source: receipt.source.clone(),
             range: receipt.range,
             settled: Settled::Here,
+            epoch: receipt.epoch,
         });
     }
     let facts = FlushFacts {
@@ -42,8 +44,30 @@ pub(crate) fn work(receipts: &[Receipt]) -> Result<Work, Fault> {
         pipeline: first.pipeline.clone(),
         policy: first.policy.clone(),
         schema: first.schema.clone(),
+        definition: first.definition.clone(),
     };
     Ok(Work { layout: LAYOUT, claims, rows: Rows::Batches(rows), facts })
+}
+
+/// The columns of the table.
+pub(crate) fn columns() -> Result<SchemaRef, Fault> {
+    let facts = no_facts()?;
+    let cluster = "none".parse().map_err(|_| Fault::stop("`none` is no name of a cluster"))?;
+    let receipt = Receipt {
+        flush_id: facts.flush_id,
+        source: Source { cluster, topic: "".into(), partition: 0 },
+        epoch: Epoch::default(),
+        range: OffsetRange::new(NextOffset(0), NextOffset(0)),
+        pipeline: facts.pipeline,
+        policy: facts.policy,
+        schema: facts.schema,
+        definition: facts.definition,
+        counts: Counts::default(),
+        stores: Vec::new(),
+        quarantine: None,
+        created_us: 0,
+    };
+    Ok(row(&receipt)?.schema())
 }
 
 fn row(receipt: &Receipt) -> Result<RecordBatch, Fault> {
@@ -72,6 +96,8 @@ fn row(receipt: &Receipt) -> Result<RecordBatch, Fault> {
         .words("pipeline", std::iter::once(receipt.pipeline.as_str()))?
         .words("policy", std::iter::once(receipt.policy.as_str()))?
         .words("schema", std::iter::once(receipt.schema.as_str()))?
+        .words("definition", std::iter::once(receipt.definition.as_str()))?
+        .add("epoch", false, Arc::new(Int64Array::from(vec![receipt.epoch.0])))
         .add("messages", false, number(counts.messages))
         .add("decoded", false, number(counts.decoded))
         .add("without_rows", false, number(counts.without_rows))

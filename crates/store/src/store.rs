@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow_schema::SchemaRef;
 use situs_model::store::{
     Advice, Append, AppendQuarantine, Appended, BoxFuture, EncodedRows, FlushFacts, HomeStore, RowEncoder,
-    StoreError, ZoneStore,
+    StoreError, Tenure, Text, Unsettled, ZoneStore,
 };
 use situs_model::{ContentVersion, NextOffset, Receipt, Source, StoreIdentity, TableName, ZoneId};
 use situs_observe::Metrics;
@@ -98,22 +99,41 @@ impl DeltaStore {
         result.map_err(|fault| fault.at(&self.identity))
     }
 
-    async fn archive(&self, version: &ContentVersion, text: &str) -> Result<(), Fault> {
+    async fn keep_text(&self, kind: Text, version: &ContentVersion, text: &str) -> Result<(), Fault> {
         let (root, version, text) = (self.root.clone(), version.clone(), text.to_owned());
         let identity = self.identity.clone();
         spawn_blocking(move || {
             root::expect_store(&root, &identity)?;
-            durable::ensure_folder(&names::policies(&root))?;
-            let path = names::policy(&root, version.as_str());
+            let folder = names::archive(&root, kind);
+            durable::ensure_folder(&folder)?;
+            let path = names::archived(&root, kind, &version);
             if durable::create(&path, text.as_bytes())? {
                 return Ok(());
             }
             // Whoever wrote it may not have lived to sync the name.
-            durable::sync_folder(&names::policies(&root))?;
+            durable::sync_folder(&folder)?;
             match durable::read(&path)? {
                 Some(there) if there == text.as_bytes() => Ok(()),
-                _ => Err(Fault::stop(format!("policy {version} is archived with another text"))),
+                _ => Err(Fault::stop(format!("{} has another text", path.display()))),
             }
+        })
+        .await?
+    }
+
+    async fn kept_text(&self, kind: Text, version: &ContentVersion) -> Result<Option<String>, Fault> {
+        let (root, version) = (self.root.clone(), version.clone());
+        let identity = self.identity.clone();
+        spawn_blocking(move || {
+            let path = names::archived(&root, kind, &version);
+            let text = durable::read(&path)?;
+            // Afterwards, since that it is missing counts only if this store was there.
+            root::expect_store(&root, &identity)?;
+            let Some(bytes) = text else { return Ok(None) };
+            if ContentVersion::of(&bytes) != version {
+                return Err(Fault::stop(format!("{} is not the text of that version", path.display())));
+            }
+            let unfit = |_| Fault::stop(format!("{} is not text", path.display()));
+            String::from_utf8(bytes).map(Some).map_err(unfit)
         })
         .await?
     }
@@ -122,6 +142,21 @@ impl DeltaStore {
 impl ZoneStore for DeltaStore {
     fn identity(&self) -> &StoreIdentity {
         &self.identity
+    }
+
+    fn fence<'a>(
+        &'a self,
+        table: &'a TableName,
+        columns: &'a SchemaRef,
+        tenures: &'a [(Source, Tenure)],
+    ) -> BoxFuture<'a, Result<HashMap<Source, Unsettled>, StoreError>> {
+        Box::pin(async move {
+            let result = match table.is_reserved() {
+                true => Err(Fault::stop(format!("`{table}` is Situs's own table"))),
+                false => self.table(table).fence(LAYOUT, columns, tenures).await,
+            };
+            result.map_err(|fault| fault.at(&self.identity))
+        })
     }
 
     fn encoder(&self) -> Box<dyn RowEncoder> {
@@ -160,6 +195,30 @@ impl HomeStore for DeltaStore {
         })
     }
 
+    fn take_over<'a>(
+        &'a self,
+        sources: &'a [Source],
+    ) -> BoxFuture<'a, Result<HashMap<Source, Tenure>, StoreError>> {
+        let result = async move {
+            let columns = receipts::columns()?;
+            let table = self.table(&TableName::receipts());
+            let tenures = table.take_over(receipts::LAYOUT, &columns, sources).await?;
+            Ok(sources.iter().cloned().zip(tenures).collect())
+        };
+        Box::pin(async move { result.await.map_err(|fault: Fault| fault.at(&self.identity)) })
+    }
+
+    fn fence_quarantine<'a>(
+        &'a self,
+        tenures: &'a [(Source, Tenure)],
+    ) -> BoxFuture<'a, Result<HashMap<Source, Unsettled>, StoreError>> {
+        let result = async move {
+            let columns = quarantine::columns()?;
+            self.table(&TableName::quarantine()).fence(quarantine::LAYOUT, &columns, tenures).await
+        };
+        Box::pin(async move { result.await.map_err(|fault: Fault| fault.at(&self.identity)) })
+    }
+
     fn quarantine<'a>(&'a self, append: &'a AppendQuarantine) -> BoxFuture<'a, Result<Appended, StoreError>> {
         Box::pin(async move { self.carry_out(&TableName::quarantine(), quarantine::work(append)).await })
     }
@@ -168,12 +227,23 @@ impl HomeStore for DeltaStore {
         Box::pin(async move { self.carry_out(&TableName::receipts(), receipts::work(receipts)).await })
     }
 
-    fn archive_policy<'a>(
+    fn archive<'a>(
         &'a self,
+        kind: Text,
         version: &'a ContentVersion,
         text: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async move { self.archive(version, text).await.map_err(|fault| fault.at(&self.identity)) })
+        let result = async move { self.keep_text(kind, version, text).await };
+        Box::pin(async move { result.await.map_err(|fault| fault.at(&self.identity)) })
+    }
+
+    fn archived<'a>(
+        &'a self,
+        kind: Text,
+        version: &'a ContentVersion,
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        let result = async move { self.kept_text(kind, version).await };
+        Box::pin(async move { result.await.map_err(|fault| fault.at(&self.identity)) })
     }
 }
 

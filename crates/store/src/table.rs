@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use arrow_schema::SchemaRef;
 use situs_model::invariant::Invariant;
-use situs_model::store::{Appended, EncodedRows};
-use situs_model::{Decision, FileFact, NextOffset, Source, StoreIdentity, TableName};
+use situs_model::store::{Appended, EncodedRows, Tenure, Unsettled, Versions};
+use situs_model::{Decision, Epoch, FileFact, NextOffset, Source, StoreIdentity, TableName};
 use situs_observe::Metrics;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
@@ -18,11 +18,11 @@ use crate::encode::files::{self, Written};
 use crate::encode::{self, Encoded, Encoder};
 use crate::entry;
 use crate::error::Fault;
-use crate::log::{self, CommitId, Fate, Freshness, Progress, TableState};
+use crate::log::{self, CommitId, Fate, Freshness, Partitions, Progress, TableState};
 use crate::names;
 use crate::root;
 use crate::schema;
-use crate::work::{Keep, Rows, Work, refusal};
+use crate::work::{Keep, Layout, Rows, Work, refusal, superseded};
 
 /// How often a commit is tried when others come between before the caller is told to wait.
 const TRIES: u64 = 10;
@@ -99,11 +99,140 @@ impl Table {
         }
     }
 
+    /// Makes a process the owner of partitions, each in an epoch after all those before, in a table that
+    /// settles; in which epoch, and what was settled.
+    pub(crate) async fn take_over(
+        &self,
+        layout: Layout,
+        columns: &SchemaRef,
+        sources: &[Source],
+    ) -> Result<Vec<Tenure>, Fault> {
+        let mut state = self.state.lock().await;
+        let next =
+            |state: &TableState| sources.iter().map(|s| (s, state.partitions.epoch(s).next())).collect();
+        let owners = self.tell(&mut state, layout, columns, next).await?;
+        let settled = |source: &Source| Some(state.as_ref()?.partitions.progress(&source.app_id())?.next);
+        Ok(owners.into_iter().map(|(source, epoch)| Tenure { epoch, settled: settled(source) }).collect())
+    }
+
+    /// Tells the table who owns partitions; what it has of them beyond their settled offsets.
+    pub(crate) async fn fence(
+        &self,
+        layout: Layout,
+        columns: &SchemaRef,
+        tenures: &[(Source, Tenure)],
+    ) -> Result<HashMap<Source, Unsettled>, Fault> {
+        let mut state = self.state.lock().await;
+        let owners = |_: &TableState| tenures.iter().map(|(source, tenure)| (source, tenure.epoch)).collect();
+        self.tell(&mut state, layout, columns, owners).await?;
+        let Some(state) = state.as_ref() else { return Err(self.vanished()) };
+        let mut unsettled = HashMap::new();
+        for (source, tenure) in tenures {
+            let Some(progress) = state.partitions.progress(&source.app_id()) else { continue };
+            if tenure.settled.is_some_and(|settled| progress.next <= settled) {
+                continue;
+            }
+            let versions = self.versions_of(state, source, progress).await?;
+            unsettled.insert(source.clone(), Unsettled { until: progress.next, versions });
+        }
+        Ok(unsettled)
+    }
+
+    /// By which texts a partition was brought to where it is.
+    async fn versions_of(
+        &self,
+        state: &TableState,
+        source: &Source,
+        progress: &Progress,
+    ) -> Result<Versions, Fault> {
+        let mut commit = progress.commit.clone();
+        if commit.is_none() {
+            let (folder, version, id) = (self.folder.clone(), state.version, source.app_id());
+            commit = spawn_blocking(move || log::commit_of(&folder, version, &id)).await??;
+        }
+        let versions = commit.and_then(|commit| commit.versions);
+        versions.map(|versions| versions.as_ref().clone()).ok_or_else(|| {
+            Fault::stop(format!(
+                "table `{}`: {source} is at {} here, which no receipt settles, and the log does not say any \
+                 more by which policy it was written",
+                self.name, progress.next
+            ))
+        })
+    }
+
+    /// Tells the table of owners, unless it knows of them; who they are, by the state that it was told on.
+    async fn tell<'a>(
+        &self,
+        state: &mut Option<TableState>,
+        layout: Layout,
+        columns: &SchemaRef,
+        owners: impl Fn(&TableState) -> Vec<(&'a Source, Epoch)>,
+    ) -> Result<Vec<(&'a Source, Epoch)>, Fault> {
+        let result = self.try_to_tell(state, layout, columns, owners).await;
+        if result.is_err() {
+            *state = None;
+        }
+        result
+    }
+
+    async fn try_to_tell<'a>(
+        &self,
+        state: &mut Option<TableState>,
+        layout: Layout,
+        columns: &SchemaRef,
+        owners: impl Fn(&TableState) -> Vec<(&'a Source, Epoch)>,
+    ) -> Result<Vec<(&'a Source, Epoch)>, Fault> {
+        for conflicts in 0..TRIES {
+            if conflicts > 0 {
+                self.metrics.commit_conflicts.with_label_values(&[self.identity.zone.as_str()]).inc();
+                tokio::time::sleep(pause(conflicts)).await;
+            }
+            self.freshen(state).await?;
+            if state.is_none() {
+                self.create(columns, layout).await?;
+                self.freshen(state).await?;
+            }
+            let Some(current) = state.as_ref() else { return Err(self.vanished()) };
+            let owners = owners(current);
+            let mut news = Vec::new();
+            for (source, epoch) in &owners {
+                let known = current.partitions.epoch(source);
+                if known > *epoch {
+                    return Err(superseded(source, known));
+                }
+                if known < *epoch {
+                    news.push((*source, *epoch));
+                }
+            }
+            if news.is_empty() {
+                return Ok(owners);
+            }
+            let bytes = entry::fence(current, layout, &news)?;
+            let apply = |partitions: &mut Partitions, _| {
+                news.iter().for_each(|(source, epoch)| partitions.take(&source.epoch_id(), epoch.0, None));
+            };
+            match self.commit(state, bytes, false, apply).await {
+                Outcome::Committed(_) => return Ok(owners),
+                Outcome::Conflict => {}
+                Outcome::Failed(fault) | Outcome::Unknown(fault) => return Err(fault),
+            }
+        }
+        Err(self.crowded())
+    }
+
+    fn crowded(&self) -> Fault {
+        Fault::retry(format!("table `{}`: others commit all the time", self.name))
+    }
+
+    fn vanished(&self) -> Fault {
+        Fault::retry(format!("table `{}` has vanished", self.name))
+    }
+
     /// The offsets that partitions have reached, of those that have one.
     pub(crate) async fn progress(&self, app_ids: &[String]) -> Result<Vec<Option<NextOffset>>, Fault> {
         let mut state = self.state.lock().await;
         self.freshen(&mut state).await?;
-        let next = |id| Some(state.as_ref()?.progress.get(id)?.next);
+        let next = |id: &String| Some(state.as_ref()?.partitions.progress(id)?.next);
         Ok(app_ids.iter().map(next).collect())
     }
 
@@ -172,10 +301,7 @@ impl Table {
                     self.metrics.commit_conflicts.with_label_values(&[self.identity.zone.as_str()]).inc();
                     if conflicts >= TRIES {
                         self.discard(placed);
-                        return Err(Fault::retry(format!(
-                            "table `{}`: others commit all the time",
-                            self.name
-                        )));
+                        return Err(self.crowded());
                     }
                     tokio::time::sleep(pause(conflicts)).await;
                 }
@@ -200,7 +326,7 @@ impl Table {
                 // No rows and no table: the receipts say how far the partitions are.
                 return Ok((decisions, None));
             };
-            self.create(columns, work).await?;
+            self.create(columns, work.layout).await?;
             // Ours or another's, the table is there now; and whoever made it may have committed too.
             self.freshen(state).await?;
             decisions = self.decide(state.as_ref(), work)?;
@@ -210,7 +336,7 @@ impl Table {
             return Ok((decisions, None));
         }
         let Some(current) = state.as_ref() else {
-            return Err(Fault::retry(format!("table `{}` has vanished", self.name)));
+            return Err(self.vanished());
         };
         let widened = match columns {
             Some(columns) => schema::widened(&current.schema, columns)
@@ -224,7 +350,17 @@ impl Table {
         }
         let files = placed.as_ref().map(|placed| placed.files.as_slice()).unwrap_or_default();
         let bytes = entry::append(current, widened.as_ref(), work, &keeps, files)?;
-        let outcome = self.commit(state, work, &keeps, bytes, widened.is_some()).await;
+        let flush: Arc<str> = work.facts.flush_id.as_str().into();
+        let versions = Some(Arc::new(work.facts.versions()));
+        let apply = |partitions: &mut Partitions, version| {
+            let commit = CommitId { version, flush: Some(flush), versions };
+            for (claim, keep) in work.claims.iter().zip(&keeps) {
+                if *keep != Keep::Nothing {
+                    partitions.take(&claim.app_id, claim.range.end.0, Some(&commit));
+                }
+            }
+        };
+        let outcome = self.commit(state, bytes, widened.is_some(), apply).await;
         Ok((decisions, Some(outcome)))
     }
 
@@ -259,8 +395,9 @@ impl Table {
     fn decide(&self, state: Option<&TableState>, work: &Work) -> Result<Vec<(Source, Decision)>, Fault> {
         let mut decisions = Vec::with_capacity(work.claims.len());
         for claim in &work.claims {
-            let progress = state.and_then(|state| state.progress.get(&claim.app_id));
-            let decision = claim.decide(progress, &work.facts.flush_id);
+            let progress = state.and_then(|state| state.partitions.progress(&claim.app_id));
+            let epoch = state.map_or_else(Epoch::default, |state| state.partitions.epoch(&claim.source));
+            let decision = claim.decide(progress, epoch, &work.facts.flush_id);
             if let Some(fault) = refusal(&claim.source, claim.range, decision) {
                 // A zombie that is fenced is the promise kept; only a gap would break it.
                 if matches!(decision, Decision::Gap { .. }) {
@@ -274,14 +411,14 @@ impl Table {
     }
 
     /// Creates the table; that another was faster is no error.
-    async fn create(&self, columns: &SchemaRef, work: &Work) -> Result<(), Fault> {
+    async fn create(&self, columns: &SchemaRef, layout: Layout) -> Result<(), Fault> {
         #[cfg(test)]
         let outrun = self.mishap.lock().unwrap().take_if(|mishap| mishap.kind == MishapKind::Outrun);
         #[cfg(test)]
         if let Some(outrun) = outrun {
             outrun.meanwhile.await;
         }
-        let bytes = entry::create(&self.name, &schema::table_schema(columns)?, work)?;
+        let bytes = entry::create(&self.name, &schema::table_schema(columns)?, layout)?;
         let (root, folder, identity) = (self.root.clone(), self.folder.clone(), self.identity.clone());
         spawn_blocking(move || {
             root::expect_store(&root, &identity)?;
@@ -331,10 +468,9 @@ impl Table {
     async fn commit(
         &self,
         state: &mut Option<TableState>,
-        work: &Work,
-        keeps: &[Keep],
         bytes: Vec<u8>,
         changes_table: bool,
+        apply: impl FnOnce(&mut Partitions, u64),
     ) -> Outcome {
         let Some(current) = state.as_mut() else { return Outcome::Failed(Fault::retry("no state")) };
         let version = current.version + 1;
@@ -363,14 +499,7 @@ impl Table {
             Ok(Ok(false)) => Fault::retry(format!("table `{}`: entry {version} is there", self.name)),
             Ok(Ok(true)) => {
                 current.version = version;
-                let flush: Arc<str> = work.facts.flush_id.as_str().into();
-                for (claim, keep) in work.claims.iter().zip(keeps) {
-                    if *keep != Keep::Nothing {
-                        let commit = Some(CommitId { version, flush: Some(flush.clone()) });
-                        let progress = Progress { next: claim.range.end, commit };
-                        current.progress.insert(claim.app_id.clone(), progress);
-                    }
-                }
+                apply(&mut current.partitions, version);
                 if changes_table {
                     // The new columns are best known from the log.
                     *state = None;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use arrow_array::RecordBatch;
 use situs_model::store::{Advice, EncodedRows, FlushFacts, Share};
-use situs_model::{Decision, NextOffset, OffsetRange, Source, decide};
+use situs_model::{Decision, Epoch, NextOffset, OffsetRange, Source, Standing, decide};
 
 use crate::encode::Encoded;
 use crate::error::Fault;
@@ -35,6 +35,7 @@ pub(crate) struct Claim {
     pub(crate) source: Source,
     pub(crate) range: OffsetRange,
     pub(crate) settled: Settled,
+    pub(crate) epoch: Epoch,
 }
 
 /// An append.
@@ -68,7 +69,10 @@ impl From<Decision> for Keep {
         match decision {
             Decision::Append => Self::All,
             Decision::Overlap { keep_from } => Self::From(keep_from),
-            Decision::AlreadyCommitted | Decision::Gap { .. } | Decision::Fenced { .. } => Self::Nothing,
+            Decision::AlreadyCommitted
+            | Decision::Gap { .. }
+            | Decision::Fenced { .. }
+            | Decision::Superseded { .. } => Self::Nothing,
         }
     }
 }
@@ -81,6 +85,7 @@ impl Claim {
             source: share.source.clone(),
             range: share.range,
             settled: Settled::Told(share.settled),
+            epoch: share.epoch,
         }
     }
 
@@ -88,12 +93,13 @@ impl Claim {
     ///
     /// Where the table itself settles, a receipt that is already there would look like another
     /// process's; it is taken for this flush's own only if its commit says so.
-    pub(crate) fn decide(&self, progress: Option<&Progress>, flush_id: &str) -> Decision {
+    pub(crate) fn decide(&self, progress: Option<&Progress>, epoch: Epoch, flush_id: &str) -> Decision {
         let committed = progress.map(|progress| progress.next);
+        let standing = Standing { committed, epoch };
         match self.settled {
-            Settled::Told(settled) => decide(committed, settled, self.range),
+            Settled::Told(settled) => decide(standing, self.epoch, settled, self.range),
             Settled::Here if self.landed(progress, flush_id) => Decision::AlreadyCommitted,
-            Settled::Here => decide(committed, committed, self.range),
+            Settled::Here => decide(standing, self.epoch, committed, self.range),
         }
     }
 
@@ -138,8 +144,14 @@ pub(crate) fn refusal(source: &Source, range: OffsetRange, decision: Decision) -
             advice: Advice::Yield,
             message: format!("{source}: settled at {settled} by another process, so {range} is not ours"),
         }),
+        Decision::Superseded { by } => Some(superseded(source, by)),
         Decision::Append | Decision::AlreadyCommitted | Decision::Overlap { .. } => None,
     }
+}
+
+/// Another process has taken the partition over.
+pub(crate) fn superseded(source: &Source, by: Epoch) -> Fault {
+    Fault { advice: Advice::Yield, message: format!("{source}: taken over by another process in epoch {by}") }
 }
 
 #[cfg(test)]
@@ -150,11 +162,11 @@ mod tests {
     fn claim(settled: Settled, start: i64, end: i64) -> Claim {
         let source = Source { cluster: "k".parse().unwrap(), topic: "t".into(), partition: 0 };
         let range = OffsetRange::new(NextOffset(start), NextOffset(end));
-        Claim { app_id: source.app_id(), source, range, settled }
+        Claim { app_id: source.app_id(), source, range, settled, epoch: Epoch(1) }
     }
 
     fn at(next: i64, flush: Option<&str>) -> Progress {
-        let commit = flush.map(|flush| CommitId { version: 1, flush: Some(flush.into()) });
+        let commit = flush.map(|flush| CommitId { version: 1, flush: Some(flush.into()), versions: None });
         Progress { next: NextOffset(next), commit }
     }
 
@@ -162,12 +174,17 @@ mod tests {
     fn a_receipt_that_is_there_is_ours_only_if_its_commit_says_so() {
         let claim = claim(Settled::Here, 5, 9);
         let fenced = Decision::Fenced { settled: NextOffset(9) };
-        assert_eq!(claim.decide(None, "f"), Decision::Append);
-        assert_eq!(claim.decide(Some(&at(5, Some("e"))), "f"), Decision::Append);
-        assert_eq!(claim.decide(Some(&at(9, Some("f"))), "f"), Decision::AlreadyCommitted);
-        assert_eq!(claim.decide(Some(&at(9, Some("g"))), "f"), fenced);
-        assert_eq!(claim.decide(Some(&at(9, None)), "f"), fenced);
-        assert_eq!(claim.decide(Some(&at(7, Some("f"))), "f"), Decision::Fenced { settled: NextOffset(7) });
-        assert!(matches!(claim.decide(Some(&at(3, None)), "f"), Decision::Gap { .. }));
+        let decide = |progress: Option<Progress>| claim.decide(progress.as_ref(), Epoch(1), "f");
+        assert_eq!(decide(None), Decision::Append);
+        assert_eq!(decide(Some(at(5, Some("e")))), Decision::Append);
+        assert_eq!(decide(Some(at(9, Some("f")))), Decision::AlreadyCommitted);
+        assert_eq!(decide(Some(at(9, Some("g")))), fenced);
+        assert_eq!(decide(Some(at(9, None))), fenced);
+        assert_eq!(decide(Some(at(7, Some("f")))), Decision::Fenced { settled: NextOffset(7) });
+        assert!(matches!(decide(Some(at(3, None))), Decision::Gap { .. }));
+        // Whoever came later has read what is there.
+        let later = |progress: Progress| claim.decide(Some(&progress), Epoch(2), "f");
+        assert_eq!(later(at(5, Some("e"))), Decision::Superseded { by: Epoch(2) });
+        assert_eq!(later(at(9, Some("f"))), Decision::AlreadyCommitted);
     }
 }

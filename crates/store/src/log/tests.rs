@@ -22,19 +22,33 @@ fn the_newest_complete_checkpoint_counts() {
 
 #[test]
 fn entries_tell_offsets_and_flush_and_nothing_of_others() {
-    let text = br#"{"commitInfo":{"operation":"WRITE","situs.flush":"f1"}}
+    let text = br#"{"commitInfo":{"operation":"WRITE","situs.flush":"f1","situs.policy":"0123456789abcdef","situs.schema":"fedcba9876543210"}}
 {"add":{"path":"x","partitionValues":{},"size":1,"modificationTime":1,"dataChange":true}}
 {"txn":{"appId":"situs/k/t/0","version":7}}
+{"txn":{"appId":"situs-epoch/k/t/0","version":2}}
 {"txn":{"appId":"somebody-else","version":9}}
 "#;
     let entry = Entry::parse(text).unwrap();
     assert!(!entry.changes_table);
-    let mut progress = HashMap::new();
-    entry.apply(3, &mut progress);
-    let commit = Some(CommitId { version: 3, flush: Some("f1".into()) });
-    assert_eq!(progress, HashMap::from([("situs/k/t/0".into(), Progress { next: NextOffset(7), commit })]));
+    let mut partitions = Partitions::default();
+    entry.apply(3, &mut partitions);
+    let versions = Versions {
+        policy: "0123456789abcdef".parse().unwrap(),
+        schema: "fedcba9876543210".parse().unwrap(),
+        definition: None,
+    };
+    let commit = Some(CommitId { version: 3, flush: Some("f1".into()), versions: Some(Arc::new(versions)) });
+    let expected = Partitions {
+        progress: HashMap::from([("situs/k/t/0".into(), Progress { next: NextOffset(7), commit })]),
+        epochs: HashMap::from([("k/t/0".into(), Epoch(2))]),
+    };
+    assert_eq!(partitions, expected);
+    let source = Source { cluster: "k".parse().unwrap(), topic: "t".into(), partition: 0 };
+    assert_eq!(partitions.epoch(&source), Epoch(2));
+    assert_eq!(partitions.progress(&source.app_id()).unwrap().next, NextOffset(7));
 
     assert!(Entry::parse(br#"{"metaData":{"id":"x"}}"#).unwrap().changes_table);
     assert!(Entry::parse(b"{\"txn\":{\"appId\":\"situs/").is_err());
-    assert!(Entry::parse(b"").unwrap().offsets.is_empty());
+    assert!(Entry::parse(br#"{"commitInfo":{"situs.policy":"x","situs.schema":"y"}}"#).is_err());
+    assert!(Entry::parse(b"").unwrap().transactions.is_empty());
 }

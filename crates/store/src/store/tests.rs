@@ -2,6 +2,7 @@
 
 mod fate;
 mod faults;
+mod fence;
 mod home;
 mod mounts;
 mod support;

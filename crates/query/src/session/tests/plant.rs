@@ -13,7 +13,7 @@ use arrow_schema::{Field, Schema};
 use situs_model::columns::{dictionary_type, names, number_list_type, timestamp_type};
 use situs_model::store::{Append, AppendQuarantine, FlushFacts, HomeStore as _, Share, ZoneStore as _};
 use situs_model::{
-    ContentVersion, DecodeNotes, DecodedBatch, NextOffset, OffsetRange, QuarantineReason, Quarantined,
+    ContentVersion, DecodeNotes, DecodedBatch, Epoch, NextOffset, OffsetRange, QuarantineReason, Quarantined,
     RawBatch, Receipt, RejectCode, Source, TaggedBatch, Verdict, ZoneId, permit, split,
 };
 use situs_observe::Metrics;
@@ -52,12 +52,13 @@ fn facts(flush_id: &str) -> FlushFacts {
         pipeline: "cnc-state".parse().unwrap(),
         policy: ContentVersion::of(b"policy"),
         schema: ContentVersion::of(b"schema"),
+        definition: ContentVersion::of(b"definition"),
     }
 }
 
 fn share(start: i64, count: usize) -> Share {
     let range = OffsetRange::new(NextOffset(start), NextOffset(start + count as i64));
-    Share { source: source(), range, settled: None }
+    Share { source: source(), range, settled: None, epoch: Epoch::default() }
 }
 
 impl Plant {
@@ -127,10 +128,12 @@ impl Plant {
         let receipt = Receipt {
             flush_id: facts.flush_id,
             source: source(),
+            epoch: Epoch::default(),
             range: share(0, 6).range,
             pipeline: facts.pipeline,
             policy: facts.policy,
             schema: facts.schema,
+            definition: facts.definition,
             counts: situs_model::Counts::default(),
             stores: Vec::new(),
             quarantine: None,

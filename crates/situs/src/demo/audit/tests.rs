@@ -16,7 +16,7 @@ use rdkafka::consumer::CommitMode;
 use situs_model::columns::{dictionary_type, names};
 use situs_model::store::{Append, AppendQuarantine, FlushFacts, HomeStore as _, Share, ZoneStore as _};
 use situs_model::{
-    Counts, DecodeNotes, DecodedBatch, OffsetRange, QuarantineReason, Quarantined, RawBatch, Receipt,
+    Counts, DecodeNotes, DecodedBatch, Epoch, OffsetRange, QuarantineReason, Quarantined, RawBatch, Receipt,
     RejectCode, Source, TableName, TaggedBatch, Verdict, permit, split,
 };
 use situs_query::Permit;
@@ -130,12 +130,14 @@ impl Home {
             source: source(),
             range: range(offsets.start, offsets.end),
             settled: Some(NextOffset(offsets.start)),
+            epoch: Epoch::default(),
         };
         let facts = FlushFacts {
             flush_id: format!("flush-{}", self.flushes),
             pipeline: "cnc-state".parse().unwrap(),
             policy: policy.clone(),
             schema: ContentVersion::of(b"schema"),
+            definition: ContentVersion::of(b"definition"),
         };
         (vec![share], facts)
     }
@@ -199,10 +201,12 @@ impl Home {
         let receipt = Receipt {
             flush_id: facts.flush_id,
             source: source(),
+            epoch: Epoch::default(),
             range: range(covered.start, covered.end),
             pipeline: facts.pipeline,
             policy: facts.policy,
             schema: facts.schema,
+            definition: facts.definition,
             counts: Counts { without_rows, ..Counts::default() },
             stores: Vec::new(),
             quarantine: None,

@@ -48,7 +48,7 @@ impl Reader {
     /// Reads one message; false if none comes for long. Fails if an offset was skipped, which is how
     /// a message that the broker dropped is noticed.
     fn read(&mut self) -> bool {
-        let Some(message) = self.consumer.poll(Duration::from_secs(10)) else { return false };
+        let Some(message) = self.consumer.poll(Duration::from_secs(30)) else { return false };
         let message = message.unwrap();
         let lane = (message.topic().to_owned(), message.partition());
         let mut next = self.next.lock().unwrap();

@@ -5,8 +5,8 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int32Type, Int64Type};
 use situs_model::store::Share;
 use situs_model::{
-    Counts, Decision, FileFact, QuarantineReason, Quarantined, RejectCode, StoreReceipt, UndeterminedReason,
-    ZoneCount,
+    Counts, Decision, Epoch, FileFact, QuarantineReason, Quarantined, RejectCode, StoreReceipt,
+    UndeterminedReason, ZoneCount,
 };
 
 use super::super::*;
@@ -39,7 +39,12 @@ fn message(offset: i64) -> Quarantined {
 
 fn quarantine(flush: &str, start: i64, end: i64, offsets: &[i64]) -> AppendQuarantine {
     AppendQuarantine {
-        shares: vec![Share { source: source(0), range: range(start, end), settled: Some(NextOffset(start)) }],
+        shares: vec![Share {
+            source: source(0),
+            range: range(start, end),
+            settled: Some(NextOffset(start)),
+            epoch: Epoch::default(),
+        }],
         messages: offsets.iter().map(|offset| message(*offset)).collect(),
         facts: facts(flush),
     }
@@ -111,10 +116,12 @@ pub(super) fn receipt(store: &DeltaStore, flush: &str, partition: i32, start: i6
     Receipt {
         flush_id: flush.to_owned(),
         source: source(partition),
+        epoch: Epoch::default(),
         range: range(start, end),
         pipeline: "cnc-state".parse().unwrap(),
         policy: ContentVersion::of(b"policy"),
         schema: ContentVersion::of(b"schema"),
+        definition: ContentVersion::of(b"definition"),
         counts,
         stores: vec![StoreReceipt { store: store.identity().clone(), version: Some(3), files: vec![file] }],
         quarantine: None,
@@ -181,10 +188,10 @@ async fn receipts_settle_without_gap_or_repeat() {
 async fn policies_are_archived_once_and_never_changed() {
     let (dir, store) = fresh().await;
     let version = ContentVersion::of(b"zones: {}");
-    store.archive_policy(&version, "zones: {}").await.unwrap();
-    store.archive_policy(&version, "zones: {}").await.unwrap();
+    store.archive(Text::Policy, &version, "zones: {}").await.unwrap();
+    store.archive(Text::Policy, &version, "zones: {}").await.unwrap();
     let path = dir.path().join(format!("_situs_policies/{version}.yaml"));
     assert_eq!(std::fs::read_to_string(path).unwrap(), "zones: {}");
-    assert_eq!(store.archive_policy(&version, "zones: []").await.unwrap_err().advice, Advice::Stop);
+    assert_eq!(store.archive(Text::Policy, &version, "zones: []").await.unwrap_err().advice, Advice::Stop);
     assert!(crate::reader::StoreReader::open(dir.path()).unwrap().tables().unwrap().is_empty());
 }

@@ -13,7 +13,7 @@ async fn asked(store: &DeltaStore) -> Vec<StoreError> {
         store.append(&append(store.identity(), "f1", 0, 5, 9)).await.unwrap_err(),
         store.settle(&[super::home::receipt(store, "f1", 0, 5, 9)]).await.unwrap_err(),
         store.settled(&[source(0)]).await.unwrap_err(),
-        store.archive_policy(&policy, "zones: {}").await.unwrap_err(),
+        store.archive(Text::Policy, &policy, "zones: {}").await.unwrap_err(),
         store.maintain(1).await.unwrap_err(),
     ]
 }

@@ -14,7 +14,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use situs_model::columns::{identity_fields, number_list_type, tag_fields, time_fields};
 use situs_model::store::{FlushFacts, RowEncoder, Share};
 use situs_model::{
-    DecodeNotes, DecodedBatch, OffsetRange, PermittedBatch, RawBatch, TaggedBatch, Verdict, permit, split,
+    DecodeNotes, DecodedBatch, Epoch, OffsetRange, PermittedBatch, RawBatch, TaggedBatch, Verdict, permit,
+    split,
 };
 
 use super::super::*;
@@ -44,6 +45,7 @@ pub(super) fn facts(flush: &str) -> FlushFacts {
         pipeline: "cnc-state".parse().unwrap(),
         policy: ContentVersion::of(b"policy"),
         schema: ContentVersion::of(b"schema"),
+        definition: ContentVersion::of(b"definition"),
     }
 }
 
@@ -187,6 +189,7 @@ pub(super) fn append_settled(
             source: source(partition),
             range: range(start, end),
             settled: settled.map(NextOffset),
+            epoch: Epoch::default(),
         }],
         rows: encoded(store, flush, vec![batch]),
         facts: facts(flush),

@@ -1,0 +1,201 @@
+//! How a process becomes the owner of partitions: the tables are told, and what an owner before left
+//! unfinished is found.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use futures::future::try_join_all;
+use rdkafka::consumer::Consumer as _;
+use situs_model::store::{Advice, StoreError, Tenure, Unsettled, Versions};
+use situs_model::{NextOffset, Source};
+
+use crate::intake::{IngestError, Intake};
+use crate::replay::{Range, Replayed};
+
+/// How long the stores may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an assignment is tried before its partitions wait: the group waits meanwhile.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// First and longest pause before partitions that wait are tried again.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+
+/// A partition that the group has given to this process, and that it does not own: a table cannot be
+/// told now, or has been told of another owner. Nothing is read of it.
+///
+/// If another owner came, one of the two does not know the group's latest word. Whoever is told that the
+/// partition is gone forgets it; the other takes it over again after a while. To do so at once would make
+/// two processes take it from each other all the time.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) source: Source,
+    again_at: Instant,
+}
+
+/// What is to be finished before a partition goes on, by pipeline and by the texts that began it.
+type Unfinished = HashMap<(usize, Versions), Vec<Range>>;
+
+impl Intake<'_> {
+    /// Becomes the owner of partitions. Afterwards no table takes anything more from the owners before, and
+    /// nothing that they began is left that today's texts could continue otherwise. `None` if it cannot be
+    /// done within `patience`.
+    pub(crate) fn take_over(
+        &mut self,
+        sources: &[Source],
+        patience: Duration,
+    ) -> Result<Option<HashMap<Source, Tenure>>, IngestError> {
+        if sources.is_empty() {
+            return Ok(Some(HashMap::new()));
+        }
+        let deadline = Instant::now() + patience;
+        // The broker has nothing of them any more that could come to lie elsewhere.
+        let mut over: HashSet<Source> = HashSet::new();
+        loop {
+            let told = async { tokio::time::timeout(TIMEOUT, self.tell_tables(sources)).await };
+            let reason = match self.runtime.block_on(told) {
+                Ok(Ok((tenures, mut unsettled))) => {
+                    unsettled.retain(|(source, _)| !over.contains(source));
+                    let unfinished = self.by_other_texts(&tenures, unsettled)?;
+                    if unfinished.is_empty() {
+                        return Ok(Some(tenures));
+                    }
+                    match self.replay_all(unfinished)? {
+                        // Once more: what was replayed is settled now.
+                        Replayed::But(without) => {
+                            over.extend(without);
+                            continue;
+                        }
+                        Replayed::NotNow(reason) => reason,
+                    }
+                }
+                Ok(Err(error)) if error.advice == Advice::Stop => return Err(error.into()),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the stores do not answer".to_owned(),
+            };
+            tracing::warn!(event = "take-over-failed", partitions = sources.len(), "{reason}");
+            if Instant::now() > deadline || self.control.is_stopping() {
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn replay_all(&mut self, unfinished: Unfinished) -> Result<Replayed, IngestError> {
+        let mut without = Vec::new();
+        for ((stage, versions), ranges) in unfinished {
+            match self.replay(stage, &versions, &ranges)? {
+                Replayed::But(more) => without.extend(more),
+                not_now @ Replayed::NotNow(_) => return Ok(not_now),
+            }
+        }
+        Ok(Replayed::But(without))
+    }
+
+    /// Lets partitions wait, each time longer until something of them is settled.
+    pub(crate) fn let_wait(&mut self, sources: &[Source]) {
+        for source in sources {
+            let pause = self.pauses.entry(source.clone()).or_insert(PAUSE.0);
+            // Two that dispute a partition must not try at the same time again and again.
+            let random = f64::from(uuid::Uuid::now_v7().as_u128() as u8) / 256.0;
+            let again_at = Instant::now() + pause.mul_f64(1.0 + random);
+            *pause = (*pause * 2).min(PAUSE.1);
+            self.waiting.retain(|waiting| waiting.source != *source);
+            self.waiting.push(Waiting { source: source.clone(), again_at });
+        }
+        self.metrics.waiting_partitions.set(i64::try_from(self.waiting.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Forgets that partitions wait, which were given up or taken over.
+    pub(crate) fn wait_no_more(&mut self, sources: &[Source]) {
+        self.waiting.retain(|waiting| !sources.contains(&waiting.source));
+        self.metrics.waiting_partitions.set(i64::try_from(self.waiting.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Takes partitions over that have waited long enough.
+    pub(crate) fn take_over_waiting(&mut self) -> Result<(), IngestError> {
+        let now = Instant::now();
+        let due = self.waiting.iter().filter(|waiting| waiting.again_at <= now);
+        let sources: Vec<Source> = due.map(|waiting| waiting.source.clone()).collect();
+        if sources.is_empty() {
+            return Ok(());
+        }
+        let Some(tenures) = self.take_over(&sources, Duration::ZERO)? else {
+            self.let_wait(&sources);
+            return Ok(());
+        };
+        self.wait_no_more(&sources);
+        self.workers.hold()?;
+        let list = self.adopt(&tenures)?;
+        self.start_at(&list)?;
+        self.consumer.resume(&list)?;
+        self.workers.go();
+        tracing::info!(
+            event = "taken-over",
+            partitions = sources.len(),
+            "partitions that waited are taken over"
+        );
+        Ok(())
+    }
+
+    /// Takes partitions over in the home store, and tells every table into which their rows may go. What
+    /// tables have of them beyond the settled offsets.
+    async fn tell_tables(
+        &self,
+        sources: &[Source],
+    ) -> Result<(HashMap<Source, Tenure>, Vec<(Source, Unsettled)>), StoreError> {
+        let stores = &self.flusher.stores;
+        let tenures = stores.home.take_over(sources).await?;
+        let all: Vec<(Source, Tenure)> =
+            tenures.iter().map(|(source, tenure)| (source.clone(), *tenure)).collect();
+        let of_stages: Vec<_> = self
+            .definitions
+            .iter()
+            .map(|definition| {
+                let reads = |source: &Source| definition.pipeline.topics.contains(&source.topic);
+                let mine: Vec<_> = all.iter().filter(|(source, _)| reads(source)).cloned().collect();
+                (definition.pipeline.table(), &definition.columns, mine)
+            })
+            .filter(|(.., mine)| !mine.is_empty())
+            .collect();
+        let tables = of_stages.iter().flat_map(|(table, columns, mine)| {
+            stores.zones.values().map(move |store| store.fence(table, columns, mine))
+        });
+        let (tables, quarantine) =
+            futures::try_join!(try_join_all(tables), stores.home.fence_quarantine(&all))?;
+        let unsettled = tables.into_iter().chain([quarantine]).flatten().collect();
+        Ok((tenures, unsettled))
+    }
+
+    /// Of what is unfinished, that which today's texts must not finish.
+    fn by_other_texts(
+        &self,
+        tenures: &HashMap<Source, Tenure>,
+        unsettled: Vec<(Source, Unsettled)>,
+    ) -> Result<Unfinished, IngestError> {
+        let mut of_source: HashMap<Source, (NextOffset, Vec<Versions>)> = HashMap::new();
+        for (source, Unsettled { until, versions }) in unsettled {
+            let (furthest, all) = of_source.entry(source).or_insert_with(|| (until, Vec::new()));
+            *furthest = until.max(*furthest);
+            match all.iter_mut().find(|other| other.may_be(&versions)) {
+                Some(other) => other.definition = other.definition.take().or(versions.definition),
+                None => all.push(versions),
+            }
+        }
+        let mut unfinished = Unfinished::new();
+        for (source, (until, mut versions)) in of_source {
+            let Some(stage) = self.stage_of_topic.get(&source.topic).copied() else { continue };
+            let Some(tenure) = tenures.get(&source).copied() else { continue };
+            let Some(of) = versions.pop() else { continue };
+            if !versions.is_empty() {
+                // Whoever takes over finishes first what it finds, so only a release that knew nothing of
+                // epochs can have left this.
+                let reason = "by texts of several versions".to_owned();
+                return Err(IngestError::Replay { partition: source, until, reason });
+            }
+            if self.definitions[stage].is_of(&of) {
+                continue;
+            }
+            unfinished.entry((stage, of)).or_default().push(Range { source, tenure, until });
+        }
+        Ok(unfinished)
+    }
+}
