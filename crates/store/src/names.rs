@@ -8,6 +8,8 @@ use situs_model::TableName;
 const MARKER: &str = "_situs_store.json";
 /// Where policies are archived by version.
 const POLICIES: &str = "_situs_policies";
+/// Where the public keys that check receipts are archived by id.
+const KEYS: &str = "_situs_keys";
 /// Begins the name of every file that is still being written. Delta readers and vacuum skip names
 /// with a leading `_`.
 const TEMPORARY: &str = "_tmp_";
@@ -27,6 +29,16 @@ pub(crate) fn policies(root: &Path) -> PathBuf {
 /// The archived text of a policy.
 pub(crate) fn policy(root: &Path, version: &str) -> PathBuf {
     policies(root).join(format!("{version}.yaml"))
+}
+
+/// Where public keys are archived.
+pub(crate) fn keys(root: &Path) -> PathBuf {
+    root.join(KEYS)
+}
+
+/// The archived public key of this id.
+pub(crate) fn key(root: &Path, id: &str) -> PathBuf {
+    keys(root).join(format!("{id}.pem"))
 }
 
 /// A table's folder.
