@@ -13,7 +13,7 @@ fn figure(report: &Value, check: &str, name: &str) -> u64 {
 }
 
 #[test]
-fn what_was_run_and_killed_is_verified_from_the_stores_alone() {
+fn what_was_run_is_verified_from_the_stores_alone() {
     let home = Home::new(&["cnc-state"], &[("cnc.state", 2)]);
     let device = |n: usize| ["nn-cnc-001", "st-cnc-001", "who-knows"][n % 3];
     for partition in 0..2 {
@@ -36,7 +36,7 @@ fn what_was_run_and_killed_is_verified_from_the_stores_alone() {
     let links = figure(&report, "chain", "receipts") - figure(&report, "ranges", "partitions");
     assert_eq!(figure(&report, "chain", "links"), links);
 
-    // A receipt that nobody wrote an answer to: one file of rows goes missing.
+    // Somebody deletes a file.
     let day = home.data().join("eu/cnc_state/event_date=2026-03-01");
     let file = std::fs::read_dir(&day).expect("a day").next().expect("a file").expect("a file").path();
     std::fs::remove_file(&file).expect("removed");
