@@ -111,6 +111,7 @@ policy: pipelines/policy.yaml
 stores:
   EU: data/eu
   CN: data/cn
+receipts: { allow-unsigned: true }
 flush: { age: 5s }
 ";
 

@@ -194,6 +194,7 @@ fn kill_minus_nine_at_any_moment_loses_and_doubles_nothing() {
     assert_exactly_once(&home, 2, sent as i64);
     home.catch_up();
     assert_exactly_once(&home, 2, sent as i64);
+    home.verify();
 }
 
 #[test]

@@ -33,6 +33,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("simd-json", &["situs-decode"]),
     ("deltalake", &["situs-store"]),
     ("parquet", &["situs-store", "situs-query"]),
+    ("ed25519-dalek", &["situs-store"]),
     ("object_store", &["situs-store", "situs-query"]),
     ("datafusion", &["situs-query"]),
     ("prometheus", &["situs-observe"]),

@@ -49,6 +49,7 @@ impl Home {
              pipelines: {}\nschemas: {}\npolicy: {}\n\
              enabled: [{}]\n\
              stores: {{ CN: data/cn, EU: data/eu }}\n\
+             receipts: {{ signing-key: receipts-key.pem }}\n\
              flush: {{ age: 300ms }}\n\
              http: {{ listen: 127.0.0.1:0 }}\n\
              logs: {{ filter: warn }}\n",
@@ -59,6 +60,7 @@ impl Home {
             pipelines.join(", ")
         );
         std::fs::write(home.site(), site).expect("site.yaml is written");
+        situs_store::ReceiptKey::create(&home.folder.path().join("receipts-key.pem")).expect("a key");
         for (zone, name) in [("CN", "cn"), ("EU", "eu")] {
             situs_store::init(&home.data().join(name), &zone.parse().expect("a zone")).expect("a store");
         }
@@ -106,6 +108,20 @@ impl Home {
             .output()
             .expect("situs runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// What `situs store verify` says, which must be that everything holds.
+    pub(crate) fn verify(&self) -> Value {
+        let output = situs()
+            .args(["store", "verify", "--json", "--config"])
+            .arg(self.site())
+            .output()
+            .expect("situs runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        let report: Value = serde_json::from_str(&text).expect("one JSON object");
+        assert_eq!(report["verdict"], "ok", "{report:#}");
+        report
     }
 
     /// The rows of a query as JSON objects.

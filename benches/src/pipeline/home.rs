@@ -64,13 +64,17 @@ impl Home {
             names.push(name);
         }
         fs::write(folder.join("pipelines/policy.yaml"), self.policy(&names, model)?)?;
+        let key = folder.join("receipts-key.pem");
+        if !key.exists() {
+            situs_store::ReceiptKey::create(&key)?;
+        }
         let site = folder.join("site.yaml");
         let stores: Vec<String> = (0..self.zones).map(|zone| format!("Z{zone}: data/z{zone}")).collect();
         fs::write(
             &site,
             format!(
                 "home: {{ site: stuttgart-1, zone: Z{} }}\nkafka: {{ brokers: \"{bootstrap}\", group: {group} }}\n\
-                 stores: {{ {} }}\nlogs: {{ filter: warn }}\n{}\n",
+                 stores: {{ {} }}\nreceipts: {{ signing-key: receipts-key.pem }}\nlogs: {{ filter: warn }}\n{}\n",
                 self.zone(1),
                 stores.join(", "),
                 self.settings

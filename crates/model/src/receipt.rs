@@ -30,6 +30,9 @@ pub struct StoreReceipt {
 }
 
 /// The record of one partition's share of a flush.
+///
+/// The home store links it to the partition's receipt before and signs it when it commits it, since only
+/// then it is known which receipt that is (docs/stores.md).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     /// The flush, shared by the partitions that were flushed together.

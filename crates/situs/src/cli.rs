@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Telemetry stream processor that keeps every record in its jurisdiction's store.
 ///
-/// Exit codes: 0 all went well; 1 something failed while running; 2 the arguments or the
-/// configuration are wrong; 3 `check` found a case that does not hold.
+/// Exit codes: 0 all went well; 1 something failed while running, or `store verify` found a violation;
+/// 2 the arguments or the configuration are wrong; 3 `check` found a case that does not hold.
 #[derive(Debug, Parser)]
 #[command(name = "situs", version, max_term_width = 100)]
 pub struct Cli {
@@ -229,4 +229,31 @@ pub enum StoreCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Make a key that signs receipts, in a new file that only its owner may read, and print its public half.
+    ///
+    /// Example: situs store key receipts-key.pem
+    Key {
+        /// The file; it must not exist.
+        file: PathBuf,
+    },
+    /// Recompute from the stores alone that every row is in one place, that receipts account for all of them
+    /// in an unbroken chain, and that no file was changed.
+    ///
+    /// Example: situs store verify --config site.yaml
+    Verify(VerifyArgs),
+}
+
+/// Arguments of `store verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The configuration of the site whose stores these are.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// A public key, as PEM, that may have signed receipts; may be repeated. Without it, those that the home
+    /// store has archived.
+    #[arg(long = "public-key", value_name = "FILE")]
+    pub public_keys: Vec<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
 }

@@ -148,8 +148,18 @@ async fn open_stores(
         site.stores.iter().map(|(zone, root)| (zone.clone(), root.clone())).collect();
     situs_store::check_disjoint(&roots)?;
     let mut opened = BTreeMap::new();
+    let mut key = site.receipts.key()?;
+    match &key {
+        Some(key) => tracing::info!(event = "receipt-key", key = key.public().id(), "receipts are signed"),
+        None => tracing::warn!(event = "unsigned-receipts", "receipts are not signed, as the site allows"),
+    }
     for (zone, root) in &roots {
-        let store = DeltaStore::open(root, zone, metrics.clone()).await?;
+        let mut store = DeltaStore::open(root, zone, metrics.clone()).await?;
+        if *zone == site.home_zone
+            && let Some(key) = key.take()
+        {
+            store = store.with_receipt_key(Arc::new(key));
+        }
         opened.insert(zone.clone(), Arc::new(store));
     }
     let home = opened

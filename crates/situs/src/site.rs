@@ -1,5 +1,7 @@
 //! The configuration of a home: `site.yaml`. What the user writes becomes plain settings here.
 
+mod receipts;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use situs_model::{ClusterName, PipelineName, SiteId, ZoneId};
 use situs_observe::{LogFormat, LogSettings};
 
 use crate::library::Library;
+pub use receipts::{KeyFile, Receipts};
 
 /// The settings of a home.
 #[derive(Debug, Clone)]
@@ -27,6 +30,8 @@ pub struct Site {
     pub enabled: Vec<PipelineName>,
     /// Root of each zone's store.
     pub stores: BTreeMap<ZoneId, PathBuf>,
+    /// How receipts are signed.
+    pub receipts: Receipts,
     /// When to flush.
     pub flush: FlushLimits,
     /// Bound on buffered bytes.
@@ -99,6 +104,7 @@ const KEYS: &[&str] = &[
     "policy",
     "enabled",
     "stores",
+    "receipts",
     "flush",
     "memory",
     "workers",
@@ -142,6 +148,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
             );
         }
     }
+    let receipts = receipts::read(doc, &map, folder);
     let defaults = FlushLimits::default();
     let flush = map.optional("flush").and_then(|node| doc.map(node, "flush", &["age", "rows", "bytes"]));
     let flush = FlushLimits {
@@ -193,6 +200,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         library,
         enabled,
         stores,
+        receipts: receipts?,
         flush,
         memory,
         workers: map

@@ -40,7 +40,9 @@ pub(crate) fn fence(
     owners: &[(&Source, Epoch)],
 ) -> Result<Vec<u8>, Fault> {
     let now = chrono::Utc::now().timestamp_millis();
-    let mut actions = vec![commit_info("FENCE", Some(table.version), layout, HashMap::new())];
+    // Two processes may say the same in the same millisecond; each must be able to tell its own entry.
+    let info = HashMap::from([("situs.fence".to_owned(), json!(uuid::Uuid::now_v7().to_string()))]);
+    let mut actions = vec![commit_info("FENCE", Some(table.version), layout, info)];
     for (source, epoch) in owners {
         actions.push(Action::Txn(Transaction::new_with_last_update(source.epoch_id(), epoch.0, Some(now))));
     }

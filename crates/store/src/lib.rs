@@ -4,11 +4,14 @@
 //! A store knows no Kafka and no JSON of messages: it is handed rows with the offsets that they
 //! account for, and makes both durable in one atomic commit, or neither.
 
+mod chain;
 mod columns;
 mod durable;
 mod encode;
 mod entry;
 mod error;
+mod history;
+mod key;
 mod log;
 mod maintain;
 mod names;
@@ -16,13 +19,17 @@ mod quarantine;
 mod reader;
 mod receipts;
 mod root;
+mod scan;
 mod schema;
 mod stats;
 mod store;
 mod table;
 mod tables;
+pub mod verify;
 mod work;
 
+pub use key::{KeyError, PublicKey, ReceiptKey};
 pub use reader::{DataFile, StoreReader, TableSnapshot};
 pub use root::{RootError, check_disjoint, identify, init};
 pub use store::DeltaStore;
+pub use verify::{Subject, verify};

@@ -17,6 +17,7 @@ use serde::de::IgnoredAny;
 use situs_model::store::Versions;
 use situs_model::{Epoch, NextOffset, Source};
 
+use crate::chain::Head;
 use crate::durable::{self, FileError};
 use crate::error::{Fault, delta};
 use crate::names::{self, LogFile};
@@ -92,6 +93,8 @@ pub(crate) struct TableState {
     pub(crate) schema: Arc<StructType>,
     pub(crate) metadata: Metadata,
     pub(crate) partitions: Partitions,
+    /// The newest receipts, as far as they were needed, by application id. Only the receipts table has any.
+    pub(crate) heads: HashMap<String, Head>,
 }
 
 /// What a look for newer commits found.
@@ -132,7 +135,7 @@ pub(crate) async fn load(folder: &Path) -> Result<Option<TableState>, Fault> {
         replay(&folder, version)
     })
     .await??;
-    Ok(Some(TableState { version, schema, metadata, partitions }))
+    Ok(Some(TableState { version, schema, metadata, partitions, heads: HashMap::new() }))
 }
 
 impl TableState {
@@ -235,7 +238,7 @@ pub(crate) fn fate(folder: &Path, version: u64, bytes: &[u8]) -> Result<Fate, Fa
 }
 
 /// The newest complete checkpoint up to a version, and its files.
-fn newest_checkpoint(names: &[String], version: u64) -> Option<(u64, Vec<&String>)> {
+pub(crate) fn newest_checkpoint(names: &[String], version: u64) -> Option<(u64, Vec<&String>)> {
     let mut checkpoints: BTreeMap<u64, Vec<&String>> = BTreeMap::new();
     for name in names {
         if let Some(LogFile::Checkpoint(of)) = names::log_file(name)

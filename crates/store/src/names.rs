@@ -16,6 +16,8 @@ fn archive_of(kind: Text) -> (&'static str, &'static str) {
     }
 }
 
+/// Where the public keys that check receipts are archived by id.
+const KEYS: &str = "_situs_keys";
 /// Begins the name of every file that is still being written. Delta readers and vacuum skip names
 /// with a leading `_`.
 const TEMPORARY: &str = "_tmp_";
@@ -35,6 +37,16 @@ pub(crate) fn archive(root: &Path, kind: Text) -> PathBuf {
 /// An archived text.
 pub(crate) fn archived(root: &Path, kind: Text, version: &ContentVersion) -> PathBuf {
     archive(root, kind).join(format!("{version}.{}", archive_of(kind).1))
+}
+
+/// Where public keys are archived.
+pub(crate) fn keys(root: &Path) -> PathBuf {
+    root.join(KEYS)
+}
+
+/// The archived public key of this id.
+pub(crate) fn key(root: &Path, id: &str) -> PathBuf {
+    keys(root).join(format!("{id}.pem"))
 }
 
 /// A table's folder.

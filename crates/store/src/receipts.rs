@@ -3,20 +3,77 @@
 use std::sync::Arc;
 
 use arrow_array::{Int32Array, Int64Array, RecordBatch, StringArray};
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use serde_json::{Map, Value, json};
 use situs_model::store::FlushFacts;
 use situs_model::{Counts, Epoch, NextOffset, OffsetRange, Receipt, Source, StoreReceipt};
 
+use crate::chain::{self, Canonical, Hash};
 use crate::columns::{Columns, is_plain_time, no_facts};
 use crate::error::Fault;
+use crate::key::ReceiptKey;
 use crate::work::{Claim, Layout, Rows, Settled, Work};
 
 /// Where receipts keep offset and day.
 pub(crate) const LAYOUT: Layout = Layout { offset: "start_offset", day: "created_date" };
 
-/// The append that settles these receipts.
-pub(crate) fn work(receipts: &[Receipt]) -> Result<Work, Fault> {
+/// The columns that are known only when the receipt is committed, in order.
+const LINKS: [&str; 4] = [chain::PREVIOUS, chain::KEY_ID, chain::HASH, chain::SIGNATURE];
+
+/// Receipts that do not name the receipts before them yet, since another process may settle between.
+#[derive(Debug)]
+pub(crate) struct Unlinked {
+    /// A row for each claim of the append, in their order.
+    rows: Vec<(Source, RecordBatch)>,
+    /// Signs them.
+    key: Option<Arc<ReceiptKey>>,
+}
+
+/// Receipts as they are committed.
+#[derive(Debug)]
+pub(crate) struct Linked {
+    pub(crate) rows: Vec<(Source, RecordBatch)>,
+    /// The hash of each.
+    pub(crate) hashes: Vec<Hash>,
+}
+
+impl Unlinked {
+    /// The columns that they will have; `None` without receipts.
+    pub(crate) fn columns(&self) -> Option<SchemaRef> {
+        self.rows.first().map(|(_, row)| linked_schema(row))
+    }
+
+    /// Lets each continue the receipt with the given hash, and signs it.
+    pub(crate) fn link(&self, previous: &[Option<Hash>]) -> Result<Linked, Fault> {
+        let bug = |_| Fault::stop("the columns of a receipt do not fit together");
+        let text = |value: Option<&str>| Arc::new(StringArray::from(vec![value]));
+        let key_id = self.key.as_ref().map(|key| key.public().id());
+        let mut linked = Linked { rows: Vec::new(), hashes: Vec::new() };
+        for (at, (source, row)) in self.rows.iter().enumerate() {
+            let previous = previous.get(at).and_then(Option::as_deref);
+            let schema = linked_schema(row);
+            let mut columns = row.columns().to_vec();
+            columns.extend([text(previous) as _, text(key_id) as _, text(None) as _, text(None) as _]);
+            let unsigned = RecordBatch::try_new(schema.clone(), columns.clone()).map_err(bug)?;
+            let hash = Canonical::new(&unsigned)?.hash(0);
+            let digest = chain::unhex::<32>(&hash).ok_or_else(|| Fault::stop("a hash is no SHA-256"))?;
+            let signature = self.key.as_ref().map(|key| chain::hex(&key.sign(&digest)));
+            columns.truncate(columns.len() - 2);
+            columns.extend([text(Some(&hash)) as _, text(signature.as_deref()) as _]);
+            linked.rows.push((source.clone(), RecordBatch::try_new(schema, columns).map_err(bug)?));
+            linked.hashes.push(hash.into());
+        }
+        Ok(linked)
+    }
+}
+
+fn linked_schema(row: &RecordBatch) -> SchemaRef {
+    let links = LINKS.map(|name| Arc::new(Field::new(name, DataType::Utf8, true)));
+    Arc::new(Schema::new(row.schema_ref().fields().iter().cloned().chain(links).collect::<Vec<_>>()))
+}
+
+/// The append that settles these receipts, signed with a key if there is one.
+pub(crate) fn work(receipts: &[Receipt], key: Option<Arc<ReceiptKey>>) -> Result<Work, Fault> {
     let first = receipts.first().ok_or_else(|| Fault::stop("a flush without receipts cannot settle"))?;
     let mut claims = Vec::with_capacity(receipts.len());
     let mut rows = Vec::with_capacity(receipts.len());
@@ -46,7 +103,7 @@ pub(crate) fn work(receipts: &[Receipt]) -> Result<Work, Fault> {
         schema: first.schema.clone(),
         definition: first.definition.clone(),
     };
-    Ok(Work { layout: LAYOUT, claims, rows: Rows::Batches(rows), facts })
+    Ok(Work { layout: LAYOUT, claims, rows: Rows::Receipts(Unlinked { rows, key }), facts })
 }
 
 /// The columns of the table.
@@ -67,7 +124,7 @@ pub(crate) fn columns() -> Result<SchemaRef, Fault> {
         quarantine: None,
         created_us: 0,
     };
-    Ok(row(&receipt)?.schema())
+    Ok(linked_schema(&row(&receipt)?))
 }
 
 fn row(receipt: &Receipt) -> Result<RecordBatch, Fault> {
@@ -89,6 +146,7 @@ fn row(receipt: &Receipt) -> Result<RecordBatch, Fault> {
     let mut columns = Columns::default();
     columns
         .add("flush_id", false, text(receipt.flush_id.clone()))
+        .words("cluster", std::iter::once(receipt.source.cluster.as_str()))?
         .words("topic", std::iter::once(&*receipt.source.topic))?
         .add("partition", false, Arc::new(Int32Array::from(vec![receipt.source.partition])))
         .add("start_offset", false, Arc::new(Int64Array::from(vec![receipt.range.start.0])))

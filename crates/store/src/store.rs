@@ -11,10 +11,12 @@ use situs_model::store::{
 };
 use situs_model::{ContentVersion, NextOffset, Receipt, Source, StoreIdentity, TableName, ZoneId};
 use situs_observe::Metrics;
+use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
 use crate::encode::{self, Encoded, Encoder};
 use crate::error::Fault;
+use crate::key::ReceiptKey;
 use crate::root::{self, RootError};
 use crate::table::Table;
 use crate::work::{Claim, Layout, Rows, Work};
@@ -38,6 +40,10 @@ pub struct DeltaStore {
     identity: StoreIdentity,
     metrics: Arc<Metrics>,
     tables: Mutex<HashMap<TableName, Arc<Table>>>,
+    /// Signs receipts.
+    receipt_key: Option<Arc<ReceiptKey>>,
+    /// Set once the key's public half lies in the archive.
+    key_archived: OnceCell<()>,
 }
 
 impl std::fmt::Debug for DeltaStore {
@@ -54,7 +60,23 @@ impl DeltaStore {
     pub async fn open(root: &Path, zone: &ZoneId, metrics: Arc<Metrics>) -> Result<Self, RootError> {
         let root = root::canonical(root)?;
         let identity = root::expect_zone(&root, zone)?;
-        Ok(Self { root, identity, metrics, tables: Mutex::default() })
+        Ok(Self {
+            root,
+            identity,
+            metrics,
+            tables: Mutex::default(),
+            receipt_key: None,
+            key_archived: OnceCell::new(),
+        })
+    }
+
+    /// Signs the receipts that this store settles from now on. Its public half is archived before the
+    /// first of them is committed.
+    #[must_use]
+    pub fn with_receipt_key(mut self, key: Arc<ReceiptKey>) -> Self {
+        self.receipt_key = Some(key);
+        self.key_archived = OnceCell::new();
+        self
     }
 
     /// Checkpoints tables that have had `every` commits since their last checkpoint. Outside the
@@ -99,19 +121,24 @@ impl DeltaStore {
         result.map_err(|fault| fault.at(&self.identity))
     }
 
-    async fn keep_text(&self, kind: Text, version: &ContentVersion, text: &str) -> Result<(), Fault> {
-        let (root, version, text) = (self.root.clone(), version.clone(), text.to_owned());
-        let identity = self.identity.clone();
+    async fn archive_key(&self) -> Result<(), Fault> {
+        let Some(key) = &self.receipt_key else { return Ok(()) };
+        let (public, path) = (key.public(), names::key(&self.root, key.public().id()));
+        self.key_archived.get_or_try_init(|| self.keep_text(path, public.pem())).await.copied()
+    }
+
+    /// Keeps a text under a name that belongs to it.
+    async fn keep_text(&self, path: PathBuf, text: String) -> Result<(), Fault> {
+        let (root, identity) = (self.root.clone(), self.identity.clone());
         spawn_blocking(move || {
             root::expect_store(&root, &identity)?;
-            let folder = names::archive(&root, kind);
-            durable::ensure_folder(&folder)?;
-            let path = names::archived(&root, kind, &version);
+            let folder = path.parent().unwrap_or(&root);
+            durable::ensure_folder(folder)?;
             if durable::create(&path, text.as_bytes())? {
                 return Ok(());
             }
             // Whoever wrote it may not have lived to sync the name.
-            durable::sync_folder(&folder)?;
+            durable::sync_folder(folder)?;
             match durable::read(&path)? {
                 Some(there) if there == text.as_bytes() => Ok(()),
                 _ => Err(Fault::stop(format!("{} has another text", path.display()))),
@@ -224,7 +251,11 @@ impl HomeStore for DeltaStore {
     }
 
     fn settle<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<Appended, StoreError>> {
-        Box::pin(async move { self.carry_out(&TableName::receipts(), receipts::work(receipts)).await })
+        Box::pin(async move {
+            self.archive_key().await.map_err(|fault| fault.at(&self.identity))?;
+            let work = receipts::work(receipts, self.receipt_key.clone());
+            self.carry_out(&TableName::receipts(), work).await
+        })
     }
 
     fn archive<'a>(
@@ -233,7 +264,8 @@ impl HomeStore for DeltaStore {
         version: &'a ContentVersion,
         text: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        let result = async move { self.keep_text(kind, version, text).await };
+        let path = names::archived(&self.root, kind, version);
+        let result = async move { self.keep_text(path, text.to_owned()).await };
         Box::pin(async move { result.await.map_err(|fault| fault.at(&self.identity)) })
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use situs_model::invariant::Invariant;
 use situs_model::store::{Appended, EncodedRows, Tenure, Unsettled, Versions};
@@ -13,6 +14,7 @@ use situs_observe::Metrics;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
+use crate::chain::{self, Hash, Head};
 use crate::durable;
 use crate::encode::files::{self, Written};
 use crate::encode::{self, Encoded, Encoder};
@@ -22,7 +24,7 @@ use crate::log::{self, CommitId, Fate, Freshness, Partitions, Progress, TableSta
 use crate::names;
 use crate::root;
 use crate::schema;
-use crate::work::{Keep, Layout, Rows, Work, refusal, superseded};
+use crate::work::{Claim, Keep, Layout, Rows, Work, refusal, superseded};
 
 /// How often a commit is tried when others come between before the caller is told to wait.
 const TRIES: u64 = 10;
@@ -72,6 +74,10 @@ impl std::fmt::Debug for Mishap {
 /// Files that were written for an outcome of the decisions.
 struct Placed {
     keeps: Vec<Keep>,
+    /// What the receipts in them continue.
+    previous: Vec<Option<Hash>>,
+    /// The newest receipts once the files are committed, by application id.
+    heads: Vec<(String, Head)>,
     files: Vec<Written>,
 }
 
@@ -238,15 +244,28 @@ impl Table {
 
     /// Appends rows and moves offsets in one commit, or finds that this was done before.
     pub(crate) async fn append(&self, work: &Work) -> Result<Appended, Fault> {
-        let rows = self.encode(work).await?;
-        let encoded = rows.inner::<Encoded>().ok_or_else(other_kind)?;
-        if encoded.store != self.identity {
+        let rows = match &work.rows {
+            Rows::Encoded(rows) => Some(rows.clone()),
+            Rows::Batches(batches) => Some(self.encode(work, batches.clone()).await?),
+            Rows::Receipts(_) => None,
+        };
+        let encoded = match &rows {
+            Some(rows) => Some(rows.inner::<Encoded>().ok_or_else(other_kind)?),
+            None => None,
+        };
+        if let Some(encoded) = encoded
+            && encoded.store != self.identity
+        {
             self.metrics.permits_refused.with_label_values(&[self.identity.zone.as_str()]).inc();
             return Err(Fault::stop(format!("rows have a permit for {}", encoded.store)));
         }
         work.check(encoded)?;
+        let columns = match &work.rows {
+            Rows::Receipts(receipts) => receipts.columns(),
+            Rows::Encoded(_) | Rows::Batches(_) => encoded.and_then(|encoded| encoded.rows.clone()),
+        };
         let mut state = self.state.lock().await;
-        let result = self.append_to(&mut state, work, &rows, encoded.rows.as_ref()).await;
+        let result = self.append_to(&mut state, work, rows.as_ref(), columns.as_ref()).await;
         if result.is_err() {
             // After an error nothing that is remembered is trusted.
             *state = None;
@@ -258,7 +277,7 @@ impl Table {
         &self,
         state: &mut Option<TableState>,
         work: &Work,
-        rows: &EncodedRows,
+        rows: Option<&EncodedRows>,
         columns: Option<&SchemaRef>,
     ) -> Result<Appended, Fault> {
         let mut placed: Option<Placed> = None;
@@ -315,7 +334,7 @@ impl Table {
         &self,
         state: &mut Option<TableState>,
         work: &Work,
-        rows: &EncodedRows,
+        rows: Option<&EncodedRows>,
         columns: Option<&SchemaRef>,
         placed: &mut Option<Placed>,
     ) -> Result<(Vec<(Source, Decision)>, Option<Outcome>), Fault> {
@@ -335,6 +354,7 @@ impl Table {
         if keeps.iter().all(|keep| *keep == Keep::Nothing) {
             return Ok((decisions, None));
         }
+        let previous = self.previous(state.as_mut(), work, &keeps).await?;
         let Some(current) = state.as_ref() else {
             return Err(self.vanished());
         };
@@ -343,10 +363,9 @@ impl Table {
                 .map_err(|fault| Fault::stop(format!("table `{}`: {}", self.name, fault.message)))?,
             None => None,
         };
-        if placed.as_ref().is_none_or(|placed| placed.keeps != keeps) {
+        if placed.as_ref().is_none_or(|placed| placed.keeps != keeps || placed.previous != previous) {
             self.discard(placed.take());
-            let files = self.place(work, rows, &keeps).await?;
-            *placed = Some(Placed { keeps: keeps.clone(), files });
+            *placed = Some(self.place_new(work, rows, &keeps, previous).await?);
         }
         let files = placed.as_ref().map(|placed| placed.files.as_slice()).unwrap_or_default();
         let bytes = entry::append(current, widened.as_ref(), work, &keeps, files)?;
@@ -361,7 +380,65 @@ impl Table {
             }
         };
         let outcome = self.commit(state, bytes, widened.is_some(), apply).await;
+        if let (Outcome::Committed(_), Some(state), Some(placed)) = (&outcome, state, placed) {
+            state.heads.extend(placed.heads.iter().cloned());
+        }
         Ok((decisions, Some(outcome)))
+    }
+
+    /// The hashes of the receipts that those of this append continue, one for each claim; empty if it
+    /// appends none. Decided on the state that the commit is made against, since another process may have
+    /// settled between.
+    async fn previous(
+        &self,
+        state: Option<&mut TableState>,
+        work: &Work,
+        keeps: &[Keep],
+    ) -> Result<Vec<Option<Hash>>, Fault> {
+        let (Rows::Receipts(_), Some(state)) = (&work.rows, state) else { return Ok(Vec::new()) };
+        let mut unknown = Vec::new();
+        for (claim, keep) in work.claims.iter().zip(keeps) {
+            if let (Some(progress), false) =
+                (state.partitions.progress(&claim.app_id), *keep == Keep::Nothing)
+                && state.heads.get(&claim.app_id).is_none_or(|head| head.end != progress.next)
+            {
+                unknown.push((claim.app_id.clone(), claim.source.clone(), progress.clone()));
+            }
+        }
+        if !unknown.is_empty() {
+            let folder = self.folder.clone();
+            state.heads.extend(spawn_blocking(move || chain::heads(&folder, &unknown)).await??);
+        }
+        let previous = |claim: &Claim| {
+            let next = state.partitions.progress(&claim.app_id)?.next;
+            state.heads.get(&claim.app_id).filter(|head| head.end == next)?.hash.clone()
+        };
+        Ok(work.claims.iter().map(previous).collect())
+    }
+
+    /// Writes the files of an outcome of the decisions.
+    async fn place_new(
+        &self,
+        work: &Work,
+        rows: Option<&EncodedRows>,
+        keeps: &[Keep],
+        previous: Vec<Option<Hash>>,
+    ) -> Result<Placed, Fault> {
+        let (files, heads) = match (&work.rows, rows) {
+            (Rows::Receipts(receipts), _) => {
+                let linked = receipts.link(&previous)?;
+                let rows = self.encode(work, linked.rows).await?;
+                let head = |(claim, hash): (&Claim, Hash)| {
+                    (claim.app_id.clone(), Head { end: claim.range.end, hash: Some(hash) })
+                };
+                let heads = work.claims.iter().zip(linked.hashes).zip(keeps);
+                let heads = heads.filter(|(_, keep)| **keep != Keep::Nothing).map(|(new, _)| head(new));
+                (self.place(work, &rows, keeps).await?, heads.collect())
+            }
+            (_, Some(rows)) => (self.place(work, rows, keeps).await?, Vec::new()),
+            (_, None) => return Err(other_kind()),
+        };
+        Ok(Placed { keeps: keeps.to_vec(), previous, heads, files })
     }
 
     /// Brings the state to the newest version, and makes sure that it is still this store's (RES-8).
@@ -430,12 +507,8 @@ impl Table {
         .await?
     }
 
-    /// The rows of an append, encoded.
-    async fn encode(&self, work: &Work) -> Result<EncodedRows, Fault> {
-        let batches = match &work.rows {
-            Rows::Encoded(rows) => return Ok(rows.clone()),
-            Rows::Batches(batches) => batches.clone(),
-        };
+    /// Rows of an append, encoded.
+    async fn encode(&self, work: &Work, batches: Vec<(Source, RecordBatch)>) -> Result<EncodedRows, Fault> {
         let (identity, layout) = (self.identity.clone(), work.layout);
         let facts = entry::file_facts(&self.identity, &work.facts);
         spawn_blocking(move || {

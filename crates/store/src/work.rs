@@ -9,6 +9,7 @@ use situs_model::{Decision, Epoch, NextOffset, OffsetRange, Source, Standing, de
 use crate::encode::Encoded;
 use crate::error::Fault;
 use crate::log::Progress;
+use crate::receipts::Unlinked;
 
 /// Where in the rows the store finds what it decides by.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +55,8 @@ pub(crate) enum Rows {
     Encoded(EncodedRows),
     /// Few, and not encoded yet, each batch with its partition.
     Batches(Vec<(Source, RecordBatch)>),
+    /// Receipts, which are encoded once it is known what they continue.
+    Receipts(Unlinked),
 }
 
 /// Which rows of a claim are written.
@@ -113,16 +116,16 @@ impl Claim {
 }
 
 impl Work {
-    /// Checks what the types cannot: partitions are claimed once, and all rows lie in their partition's
-    /// range.
-    pub(crate) fn check(&self, rows: &Encoded) -> Result<(), Fault> {
+    /// Checks what the types cannot: partitions are claimed once, and all rows that are encoded lie in
+    /// their partition's range.
+    pub(crate) fn check(&self, rows: Option<&Encoded>) -> Result<(), Fault> {
         let mut claims: HashMap<&Source, OffsetRange> = HashMap::new();
         for claim in &self.claims {
             if claims.insert(&claim.source, claim.range).is_some() {
                 return Err(Fault::stop(format!("{} is claimed twice in a flush", claim.source)));
             }
         }
-        for (source, low, high) in &rows.sources {
+        for (source, low, high) in rows.map_or(&[][..], |rows| &rows.sources) {
             let Some(range) = claims.get(source) else {
                 return Err(Fault::stop(format!("{source}: rows without a share")));
             };

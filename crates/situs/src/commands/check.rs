@@ -33,6 +33,9 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             None
         }
     };
+    if let Some(Err(found)) = site.as_ref().map(|site| site.receipts.key()) {
+        problems.extend(found.0);
+    }
     if let (Some(site), Some(catalog), Some(path)) = (&site, &catalog, &args.config) {
         problems.extend(agreement(site, catalog, &path.display().to_string()));
     }

@@ -7,6 +7,7 @@ mod run;
 mod sql;
 mod store;
 mod try_messages;
+mod verify;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read as _};

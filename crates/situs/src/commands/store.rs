@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use serde_json::json;
 use situs_model::ZoneId;
 use situs_query::{Permit, Session};
+use situs_store::ReceiptKey;
 
 use crate::cli::StoreCommand;
 
@@ -15,6 +16,11 @@ pub(super) fn store(command: &StoreCommand) -> anyhow::Result<ExitCode> {
             let identity = situs_store::init(root, &zone)?;
             println!("{}: store of zone {identity}", root.display());
         }
+        StoreCommand::Key { file } => {
+            let key = ReceiptKey::create(file)?;
+            println!("{}: key {}\n{}", file.display(), key.public().id(), key.public().pem().trim_end());
+        }
+        StoreCommand::Verify(args) => return super::verify::verify(args),
         StoreCommand::List { data, json } => {
             let roots = situs_query::find_stores(data)?;
             let tables = super::runtime()?

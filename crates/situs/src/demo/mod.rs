@@ -34,6 +34,8 @@ use report::Report;
 
 /// A file in the data directory that says that a demo made it, so that the next demo may replace it.
 const MARKER: &str = "situs-demo.txt";
+/// The key that signs the demo's receipts, beside its configuration.
+const KEY: &str = "receipts-key.pem";
 /// How long the last messages may take from the producer to their receipts.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Messages whose words the audit looks for where they must not be.
@@ -58,6 +60,7 @@ async fn run_demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let config = args.data.join("config");
     crate::library::write_shipped(&config).with_context(|| format!("writing {}", config.display()))?;
     let broker = EmbeddedBroker::start(&generator::TOPICS)?;
+    situs_store::ReceiptKey::create(&config.join(KEY))?;
     let site_file = config.join("site.yaml");
     std::fs::write(&site_file, site_yaml(&broker.bootstrap(), args))?;
     let site = Site::parse(&site_file, &std::fs::read_to_string(&site_file)?)?;
@@ -189,6 +192,7 @@ fn site_yaml(bootstrap: &str, args: &DemoArgs) -> String {
          kafka:\n  cluster: demo\n  brokers: \"{bootstrap}\"\n  group: situs-demo\n\
          pipelines: pipelines\nschemas: schemas\npolicy: pipelines/policy.yaml\n\
          stores:\n  CN: ../cn\n  EU: ../eu\n\
+         receipts: {{ signing-key: {KEY} }}\n\
          flush: {{ age: 2s }}\n\
          http: {{ listen: \"{}\" }}\n\
          logs: {{ filter: warn }}\n",

@@ -206,6 +206,7 @@ impl fmt::Display for Report {
             "  {me} sql{arg} \"select topic, partition, start_offset, end_offset, messages from receipts limit 5\""
         )?;
         writeln!(f, "  {me} store list{arg}")?;
+        writeln!(f, "  {me} store verify --config {data}/config/site.yaml")?;
         writeln!(f, "  {me} check --config {data}/config/site.yaml")
     }
 }

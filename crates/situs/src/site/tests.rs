@@ -7,6 +7,7 @@ kafka:
   group: situs
   properties: { security.protocol: ssl }
 stores: { EU: stores/eu, CN: /data/cn }
+receipts: { signing-key: receipts-key.pem }
 flush: { age: 2s }
 http: { listen: 127.0.0.1:9464 }
 ";
@@ -16,6 +17,8 @@ fn a_whole_site() {
     let site = Site::parse(Path::new("conf/site.yaml"), GOOD).unwrap();
     assert_eq!(site.stores[&"EU".parse().unwrap()], Path::new("conf/stores/eu"));
     assert_eq!(site.stores[&"CN".parse().unwrap()], Path::new("/data/cn"));
+    let Receipts::Signed(key) = &site.receipts else { panic!("{:?}", site.receipts) };
+    assert_eq!(key.path, Path::new("conf/receipts-key.pem"));
     assert_eq!(site.flush.age, Duration::from_secs(2));
     assert_eq!(site.memory, 512 << 20);
     assert_eq!(site.kafka.cluster.as_str(), "kafka");
@@ -37,6 +40,7 @@ logs: { format: jsn }
     let problems = Site::parse(Path::new("site.yaml"), text).unwrap_err().to_string();
     let lines: Vec<&str> = problems.lines().collect();
     let expected = [
+        ("1:1", "the site needs a key `receipts`"),
         ("1:15", "a site name"),
         ("1:32", "did you mean `EU`?"),
         ("2:1", "did you mean `kafka`?"),
@@ -54,4 +58,50 @@ logs: { format: jsn }
         assert!(line.starts_with(&format!("site.yaml:{place}: ")), "{line} at {place}");
         assert!(line.contains(text), "{line} with {text}");
     }
+}
+
+/// What is said of a site with these `receipts`.
+fn problem_of(receipts: &str) -> String {
+    let text = GOOD.replace("receipts: { signing-key: receipts-key.pem }", receipts);
+    Site::parse(Path::new("site.yaml"), &text).unwrap_err().to_string()
+}
+
+#[test]
+fn receipts_are_signed_or_said_not_to_be() {
+    let text = GOOD.replace("{ signing-key: receipts-key.pem }", "{ allow-unsigned: true }");
+    let site = Site::parse(Path::new("site.yaml"), &text).unwrap();
+    assert_eq!(site.receipts, Receipts::AllowUnsigned);
+    assert!(site.receipts.key().unwrap().is_none());
+
+    for (receipts, expected) in [
+        ("", "site.yaml:1:1: the site needs a key `receipts`: expected `receipts: { signing-key: FILE }`"),
+        ("receipts: {}", "site.yaml:7:11: receipts needs a key `signing-key`"),
+        ("receipts: { allow-unsigned: false }", "site.yaml:7:11: receipts needs a key `signing-key`"),
+        (
+            "receipts: { allow-unsigned: yes }",
+            "site.yaml:7:29: `allow-unsigned` in receipts: expected one of",
+        ),
+        (
+            "receipts: { allow-unsigned: true, signing-key: k }",
+            "site.yaml:7:29: `allow-unsigned` in receipts",
+        ),
+        (
+            "receipts: { signing-kye: k }",
+            "site.yaml:7:13: unknown key `signing-kye` in receipts; did you mean",
+        ),
+    ] {
+        let problem = problem_of(receipts);
+        assert!(problem.contains(expected), "{problem} of {receipts}");
+    }
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_reported_where_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("site.yaml");
+    let site = Site::parse(&path, GOOD).unwrap();
+    let problem = site.receipts.key().unwrap_err().to_string();
+    assert!(problem.contains("site.yaml:7:26: `signing-key` in receipts: "), "{problem}");
+    let made = situs_store::ReceiptKey::create(&folder.path().join("receipts-key.pem")).unwrap();
+    assert_eq!(site.receipts.key().unwrap().unwrap().public(), made.public());
 }

@@ -1,5 +1,6 @@
 //! The store against its promises: every row exactly once, whatever is repeated, lost or raced.
 
+mod chain;
 mod fate;
 mod faults;
 mod fence;
@@ -7,3 +8,5 @@ mod home;
 mod mounts;
 mod support;
 mod tables;
+mod verify;
+mod verify_history;

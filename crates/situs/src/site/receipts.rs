@@ -1,0 +1,77 @@
+//! `receipts` in `site.yaml`: the key that signs them, or that nothing does.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use situs_model::doc::{Diagnostic, Diagnostics, Document, Map};
+use situs_store::ReceiptKey;
+
+/// How receipts are signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Receipts {
+    /// With the key in a file.
+    Signed(KeyFile),
+    /// Not at all: whoever can write the store can then write receipts that nobody can tell from true ones.
+    AllowUnsigned,
+}
+
+/// A key's file, and where the configuration names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFile {
+    /// The file.
+    pub path: PathBuf,
+    file: Arc<str>,
+    line: u32,
+    column: u32,
+}
+
+impl Receipts {
+    /// Reads the key; `None` if receipts are not signed.
+    ///
+    /// # Errors
+    /// What is wrong with the file, at the place that names it.
+    pub fn key(&self) -> Result<Option<ReceiptKey>, Diagnostics> {
+        let Self::Signed(key) = self else { return Ok(None) };
+        ReceiptKey::read(&key.path).map(Some).map_err(|error| {
+            Diagnostics(vec![Diagnostic {
+                file: key.file.clone(),
+                line: key.line,
+                column: key.column,
+                message: format!("`signing-key` in receipts: {error}"),
+                suggestion: None,
+            }])
+        })
+    }
+}
+
+/// Reads `receipts` of the site.
+pub(super) fn read(doc: &Document, site: &Map<'_>, folder: &Path) -> Option<Receipts> {
+    let Some(node) = site.optional("receipts") else {
+        doc.report(
+            site.node(),
+            "the site needs a key `receipts`: expected `receipts: { signing-key: FILE }`, a file that \
+             `situs store key FILE` makes, or `receipts: { allow-unsigned: true }`",
+        );
+        return None;
+    };
+    let receipts = doc.map(node, "receipts", &["signing-key", "allow-unsigned"])?;
+    let path = receipts.optional_string("signing-key");
+    let unsigned = receipts.optional_bool("allow-unsigned");
+    match (receipts.optional("signing-key"), receipts.optional("allow-unsigned")) {
+        (Some(_), Some(at)) if unsigned == Some(true) => {
+            doc.report(at, "`allow-unsigned` in receipts: expected `false` or nothing beside `signing-key`");
+            None
+        }
+        (Some(at), _) => path.map(|path| {
+            let (file, path) = (doc.file().clone(), folder.join(path));
+            Receipts::Signed(KeyFile { path, file, line: at.line, column: at.column })
+        }),
+        (None, Some(_)) if unsigned == Some(true) => Some(Receipts::AllowUnsigned),
+        // That it is no boolean is reported already.
+        (None, Some(_)) if unsigned.is_none() => None,
+        (None, _) => {
+            doc.report(node, "receipts needs a key `signing-key`, or else `allow-unsigned: true`");
+            None
+        }
+    }
+}

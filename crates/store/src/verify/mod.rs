@@ -1,0 +1,74 @@
+//! Recomputes what Situs promises from the stores alone: no broker, no process, no metrics.
+//!
+//! The receipts are read first, then every table, so that what is committed meanwhile is seen as not settled
+//! yet and never as lost. Every byte of the data is read once for its hash and the columns of the coordinates
+//! once more, so the cost is linear in the data. What lies in a root is never changed.
+//!
+//! # Memory
+//! One bit for each message in each place and one for each row (`seen`), some hundred bytes for each receipt, and a name and
+//! a hash for each file (`ledger`). Rows are read in batches, one file after the other.
+
+mod files;
+mod ledger;
+mod ranges;
+mod report;
+mod roots;
+mod rows;
+mod seen;
+mod sign;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use situs_model::{TableName, ZoneId};
+
+use crate::key::PublicKey;
+use ledger::Ledger;
+pub use report::{Check, Finding, Kind, Report};
+use rows::Rows;
+use sign::Keys;
+
+/// What is verified.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The root of each zone's store.
+    pub stores: BTreeMap<ZoneId, PathBuf>,
+    /// The zone whose store keeps quarantine and receipts.
+    pub home: ZoneId,
+    /// Whether receipts without a signature are no violation.
+    pub allow_unsigned: bool,
+    /// The keys that may have signed; those that the home store has archived if none is given.
+    pub public_keys: Vec<PublicKey>,
+}
+
+/// Verifies stores. Takes CPU time and reads files: call it where blocking is allowed.
+pub fn verify(subject: &Subject) -> Report {
+    let mut report = Report::default();
+    let stores = roots::look(&subject.stores, &mut report);
+    let zones: Vec<String> = stores.iter().map(|store| store.zone.as_str().to_owned()).collect();
+    let home = subject.stores.get(&subject.home).map(PathBuf::as_path);
+    let keys = Keys::new(&subject.public_keys, home, subject.allow_unsigned, &mut report);
+    let mut ledger = Ledger::read(&stores, &subject.home, &keys, &mut report);
+    ranges::check(&mut ledger, &mut report);
+
+    files::check_missing_tables(&stores, &mut ledger, &mut report);
+    let mut tables = Vec::new();
+    for (index, store) in stores.iter().enumerate() {
+        let index = u16::try_from(index).unwrap_or(u16::MAX);
+        for name in store.tables.iter().filter(|name| **name != TableName::receipts()) {
+            let table = files::check(store, name, &mut ledger, &mut report);
+            // Other tables that Situs keeps itself hold no rows of messages.
+            let holds_messages = !name.is_reserved() || *name == TableName::quarantine();
+            tables.extend(table.filter(|_| holds_messages).map(|table| (table, index)));
+        }
+    }
+    // Quarantine first: a message that is there must not be in any zone's table.
+    tables.sort_by_key(|(table, _)| table.name != TableName::quarantine());
+    let mut rows = Rows::new(&mut ledger, &mut report, &zones);
+    for (table, zone) in &tables {
+        rows.table(table, *zone);
+    }
+    rows.finish();
+    rows::compare(&ledger, &zones, &mut report);
+    report
+}
