@@ -15,7 +15,9 @@ mod names;
 mod quarantine;
 mod reader;
 mod receipts;
+mod releases;
 mod root;
+mod scan;
 mod schema;
 mod stats;
 mod store;
@@ -23,6 +25,8 @@ mod table;
 mod tables;
 mod work;
 
+pub use quarantine::read::{Content, Header, QuarantineEntry, QuarantineFilter, QuarantineScan};
 pub use reader::{DataFile, StoreReader, TableSnapshot};
 pub use root::{RootError, check_disjoint, identify, init};
 pub use store::DeltaStore;
+pub use store::release::{LedgerStep, Placed};

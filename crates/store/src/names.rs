@@ -8,6 +8,8 @@ use situs_model::TableName;
 const MARKER: &str = "_situs_store.json";
 /// Where policies are archived by version.
 const POLICIES: &str = "_situs_policies";
+/// Where the schemas of releases are archived by version.
+const SCHEMAS: &str = "_situs_schemas";
 /// Begins the name of every file that is still being written. Delta readers and vacuum skip names
 /// with a leading `_`.
 const TEMPORARY: &str = "_tmp_";
@@ -27,6 +29,16 @@ pub(crate) fn policies(root: &Path) -> PathBuf {
 /// The archived text of a policy.
 pub(crate) fn policy(root: &Path, version: &str) -> PathBuf {
     policies(root).join(format!("{version}.yaml"))
+}
+
+/// Where schemas are archived.
+pub(crate) fn schemas(root: &Path) -> PathBuf {
+    root.join(SCHEMAS)
+}
+
+/// The archived text of a schema.
+pub(crate) fn schema(root: &Path, version: &str) -> PathBuf {
+    schemas(root).join(format!("{version}.json"))
 }
 
 /// A table's folder.

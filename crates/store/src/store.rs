@@ -1,5 +1,7 @@
 //! The store of one zone, as `ingest` sees it.
 
+pub(crate) mod release;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -98,21 +100,20 @@ impl DeltaStore {
         result.map_err(|fault| fault.at(&self.identity))
     }
 
-    async fn archive(&self, version: &ContentVersion, text: &str) -> Result<(), Fault> {
-        let (root, version, text) = (self.root.clone(), version.clone(), text.to_owned());
-        let identity = self.identity.clone();
+    /// Keeps a text under its version in a folder of the root.
+    async fn archive(&self, folder: PathBuf, path: PathBuf, text: &str) -> Result<(), Fault> {
+        let (root, identity, text) = (self.root.clone(), self.identity.clone(), text.to_owned());
         spawn_blocking(move || {
             root::expect_store(&root, &identity)?;
-            durable::ensure_folder(&names::policies(&root))?;
-            let path = names::policy(&root, version.as_str());
+            durable::ensure_folder(&folder)?;
             if durable::create(&path, text.as_bytes())? {
                 return Ok(());
             }
             // Whoever wrote it may not have lived to sync the name.
-            durable::sync_folder(&names::policies(&root))?;
+            durable::sync_folder(&folder)?;
             match durable::read(&path)? {
                 Some(there) if there == text.as_bytes() => Ok(()),
-                _ => Err(Fault::stop(format!("policy {version} is archived with another text"))),
+                _ => Err(Fault::stop(format!("{} is archived with another text", path.display()))),
             }
         })
         .await?
@@ -173,7 +174,10 @@ impl HomeStore for DeltaStore {
         version: &'a ContentVersion,
         text: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async move { self.archive(version, text).await.map_err(|fault| fault.at(&self.identity)) })
+        let (folder, path) = (names::policies(&self.root), names::policy(&self.root, version.as_str()));
+        Box::pin(
+            async move { self.archive(folder, path, text).await.map_err(|fault| fault.at(&self.identity)) },
+        )
     }
 }
 

@@ -4,5 +4,6 @@ mod fate;
 mod faults;
 mod home;
 mod mounts;
+mod releases;
 mod support;
 mod tables;
