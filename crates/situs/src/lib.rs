@@ -10,5 +10,6 @@ pub mod demo;
 mod http;
 pub mod inspect;
 pub mod library;
+pub mod release;
 pub mod run;
 pub mod site;
