@@ -234,3 +234,42 @@ fn two_commands_release_each_message_once() {
     assert_eq!(home.number("select count(distinct _offset) from eu.cnc_state"), 60);
     assert_eq!(home.number("select count(*) from releases"), 120);
 }
+
+/// A process that died after the ledger's first commit, or after the zone's: what it began is finished under
+/// the policy that it began with, whatever today's says.
+#[test]
+fn a_release_that_was_cut_off_is_finished_under_its_own_policy() {
+    for zone_has_the_rows in [false, true] {
+        let home = Home::new(&["cnc-state"], &[(TOPIC, 1)]);
+        home.send(TOPIC, 0, &[Some(state("st-cnc-001", 0)), Some(state("st-new-001", 1))]);
+        home.catch_up();
+        register(&home, "st-new-001");
+        lines(&home, &["release", "--all", "--by", "j.doe"]);
+        let policy = home.sql("select distinct policy from releases")[0]["policy"].clone();
+        // Each table's first entry makes it. Without the last ones all is as the process left it.
+        let log = |table: &str, version: u64| {
+            home.data().join("eu").join(table).join(format!("_delta_log/{version:020}.json"))
+        };
+        std::fs::remove_file(log("releases", 2)).expect("the ledger says that it was done");
+        if !zone_has_the_rows {
+            std::fs::remove_file(log("cnc_state", 2)).expect("the rows were appended");
+        }
+        edit_policy(&home, "[st-new-001, st-cnc-001,", "[st-cnc-001,");
+        let shown = objects(&home, &["show", "cnc.state/0/1"]);
+        assert_eq!(shown[0]["state"], "unfinished");
+        let dry = objects(&home, &["release", "--all", "--dry-run"]);
+        assert_eq!(dry[0]["outcome"], "unfinished");
+
+        let finished = lines(&home, &["release", "--resume"]);
+        assert_eq!(finished.last().expect("a summary"), "1 releases finished");
+        let rows = home.sql("select _offset, _policy from eu.cnc_state order by 1");
+        assert_eq!(rows.len(), 2, "{rows:?}");
+        assert_eq!((&rows[1]["_offset"], &rows[1]["_policy"]), (&1.into(), &policy));
+        let done = home.sql("select version from releases where step = 'done'");
+        assert_eq!(done.len(), 1);
+        assert_eq!(done[0]["version"].is_null(), zone_has_the_rows, "{done:?}");
+        let again = lines(&home, &["release", "--all", "--by", "j.doe"]);
+        assert!(again[0].contains("already released by release-"), "{again:?}");
+        assert_eq!(home.number("select count(*) from eu.cnc_state"), 2);
+    }
+}
