@@ -12,7 +12,9 @@ use super::isolate::MOST_IN_A_ROW;
 use super::*;
 
 /// Goes wrong at a step, for some batches.
-pub(super) struct Trap(Box<dyn Fn(Step, &RawBatch) -> Result<(), Fault> + Send>);
+pub(super) struct Trap(Box<Spring>);
+
+type Spring = dyn Fn(Step, &RawBatch) -> Result<(), Fault> + Send;
 
 impl std::fmt::Debug for Trap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

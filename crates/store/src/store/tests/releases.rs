@@ -156,6 +156,12 @@ async fn a_release_is_done_once_wherever_it_was_cut_off() {
             assert_eq!(parquet_files(&dir.path().join("cnc_state")), 1);
         }
         let ledger = stores[0].ledger().await.unwrap();
+        let [cn, eu] = &stores;
+        let late = release("r1", &[3, 7], &[cn, eu]);
+        let placed = [place(&late, cn).await, place(&late, eu).await];
+        let step = cn.end_release(&ledger, &late, &placed, MARCH, &facts("r1")).await.unwrap();
+        assert_eq!(step, LedgerStep::Written, "whoever did not know that it is done is told so");
+        let ledger = stores[0].ledger().await.unwrap();
         assert_eq!((ledger.next(), ledger.released().count()), (2, 4));
         assert!(matches!(ledger.state(&record(7)), ReleaseState::Released(release) if release.id == "r1"));
     }
@@ -369,4 +375,31 @@ async fn schemas_are_archived_beside_policies() {
         assert_eq!(reader.archived_schema(version).unwrap(), None, "{version}");
         assert_eq!(reader.archived_policy(version).unwrap(), None, "{version}");
     }
+}
+
+/// The ledger's commit lands, but nobody can look: it is tried again, and is found to be this release's own.
+#[tokio::test]
+async fn a_step_whose_outcome_was_unknown_can_be_tried_again() {
+    let pair = Pair::new();
+    let [cn, _] = pair.open().await;
+    let first = release("r0", &[1], &[&cn]);
+    cn.begin_release(&Ledger::default(), &first, &facts("r0")).await.unwrap();
+    let ledger = cn.ledger().await.unwrap();
+    let log = pair.cn.path().join("releases/_delta_log");
+    let aside = pair.cn.path().join("releases/_aside");
+    let (from, to) = (log.clone(), aside.clone());
+    let meanwhile = Box::pin(async move { std::fs::rename(from, to).unwrap() });
+    let table = cn.table(&TableName::releases());
+    table.mishap.lock().unwrap().replace(Mishap { kind: MishapKind::LostAnswer, meanwhile });
+    let one = release("r1", &[3], &[&cn]);
+    let unknown = cn.begin_release(&ledger, &one, &facts("r1")).await.unwrap_err();
+    assert_eq!(unknown.advice, Advice::Retry);
+    std::fs::rename(aside, log).unwrap();
+    let step = cn.begin_release(&ledger, &one, &facts("r1")).await.unwrap();
+    assert_eq!(step, LedgerStep::Written);
+    let other = release("r2", &[4], &[&cn]);
+    let step = cn.begin_release(&ledger, &other, &facts("r2")).await.unwrap();
+    assert_eq!(step, LedgerStep::Outdated);
+    assert_eq!(ids(&cn.ledger().await.unwrap()), ["r0", "r1"]);
+    assert_eq!(cn.ledger().await.unwrap().next(), 2);
 }
