@@ -4,4 +4,5 @@ mod command;
 mod end_to_end;
 mod graph;
 mod home;
+mod quarantine;
 mod verify;

@@ -49,7 +49,13 @@ pub struct Decoder {
     fast: Option<Fast>,
     /// How blocks are read without a tape: the instructions, and the place of the counter in a row.
     blocks: Option<(Level, Option<usize>)>,
+    /// Whether it was asked to do without both.
+    is_plain: bool,
 }
+
+/// What the rows of a partition's next message take from the messages before it.
+#[derive(Debug, Clone, Default)]
+pub struct Remembered(Option<Counters>);
 
 /// What is fixed while one message is decoded.
 struct Context<'c> {
@@ -163,7 +169,8 @@ impl Decoder {
         let state = State::new(&schema.program);
         let fast = Fast::new(&schema.program);
         let blocks = schema.program.only_block().map(|block| (Level::best(), block.counter));
-        Self { schema, max_message_bytes, workspace, state, counters: HashMap::new(), fast, blocks }
+        let counters = HashMap::new();
+        Self { schema, max_message_bytes, workspace, state, counters, fast, blocks, is_plain: false }
     }
 
     /// The same without the fast path: to compare with.
@@ -171,6 +178,7 @@ impl Decoder {
     pub fn without_fast_path(mut self) -> Self {
         self.fast = None;
         self.blocks = None;
+        self.is_plain = true;
         self
     }
 
@@ -258,6 +266,26 @@ impl Decoder {
                 }
             }
         }
+    }
+
+    /// What is remembered of a partition now. Costs a look-up where the schema has no counted blocks.
+    pub fn remembered(&self, source: &Source) -> Remembered {
+        Remembered(self.counters.get(source).cloned())
+    }
+
+    /// Begins anew after a batch of a partition that came to nothing, or to a panic, which may have left
+    /// anything half done. Of that partition is remembered what was before, of the others what is.
+    pub fn renew(&mut self, source: &Source, before: Remembered) {
+        let mut fresh = Self::new(self.schema.clone(), self.max_message_bytes);
+        if self.is_plain {
+            fresh = fresh.without_fast_path();
+        }
+        fresh.counters = std::mem::take(&mut self.counters);
+        match before.0 {
+            Some(counters) => fresh.counters.insert(source.clone(), counters),
+            None => fresh.counters.remove(source),
+        };
+        *self = fresh;
     }
 
     /// Drops what is remembered of a partition: the counters of its blocks.

@@ -14,5 +14,5 @@ mod syntax;
 mod tape;
 mod time;
 
-pub use decoder::Decoder;
+pub use decoder::{Decoder, Remembered};
 pub use schema::{CLASS_METADATA, ColumnInfo, Schema, UNIT_METADATA};

@@ -377,6 +377,10 @@ impl Intake<'_> {
     fn poll(&mut self) -> Result<(), IngestError> {
         match self.consumer.poll(TICK) {
             None => Ok(()),
+            // Another process came with the same static id, say. rdkafka tells it by no other way.
+            Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                Err(IngestError::KafkaFatal(format!("{code:?}: {code}")))
+            }
             // The context has counted and logged it.
             Some(Err(error)) => {
                 tracing::debug!(event = "poll-error", "{error}");

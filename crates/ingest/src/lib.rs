@@ -26,4 +26,4 @@ mod workers;
 
 pub use config::{Config, FlushLimits, Past, Stores};
 pub use intake::{Control, IngestError, Summary, run};
-pub use stage::{Stage, StageError};
+pub use stage::{Fault, Stage, StageError, Step};

@@ -1,11 +1,16 @@
 //! The pure middle of the way of a record: raw batch in, batches per zone out.
 
+mod isolate;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use situs_decode::{Decoder, Schema};
-use situs_model::{ContentVersion, Pipeline, RawBatch, Source, Split, ZoneId, split};
+use situs_model::{ContentVersion, OffsetRange, Pipeline, RawBatch, Source, Split, ZoneId, split};
+use situs_observe::Panicked;
 use situs_policy::{Judge, JudgeError};
 
 /// A pipeline ready to run: its decoder and its judge.
@@ -15,34 +20,100 @@ pub struct Stage {
     schema: Arc<Schema>,
     decoder: Decoder,
     judge: Judge,
+    /// Poison since the last message that became rows.
+    poison_in_a_row: u32,
+    /// What shall go wrong, for tests.
+    #[cfg(test)]
+    trap: Option<tests::Trap>,
 }
 
-/// A step failed on a whole batch. Nothing of the batch was stored.
+/// A step failed, and no single message is to blame. Nothing of the batch was stored.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
+    /// It fails whatever the messages are.
+    #[error("{source}: the messages {range}: {fault}", source = .place.0, range = .place.1)]
+    Batch {
+        /// Partition and offsets.
+        place: Box<(Source, OffsetRange)>,
+        /// What happened.
+        fault: Fault,
+    },
+    /// It failed on too many messages with none between them that passed.
+    #[error(
+        "{source}: {count} messages in a row made a step fail, the last of them within {range}, so it is hardly \
+         they who are to blame; none of that batch was quarantined: {fault}",
+        source = .place.0, range = .place.1
+    )]
+    TooMuchPoison {
+        /// Partition and offset of the last one.
+        place: Box<(Source, OffsetRange)>,
+        /// How many.
+        count: u32,
+        /// What happened with the last one.
+        fault: Fault,
+    },
+}
+
+/// How a step failed. Tells codes and places in the source code, never payload.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
     /// The policy could not be evaluated.
-    #[error("{source}: judging the messages {range}: {error}", source = .place.0, range = .place.1)]
-    Judge {
-        /// Partition and offsets.
-        place: Box<(Source, situs_model::OffsetRange)>,
-        /// What happened.
-        error: JudgeError,
-    },
+    #[error("judging failed: {0}")]
+    Judge(#[from] JudgeError),
     /// The rows could not be divided by zone.
-    #[error("{source}: splitting the messages {range} by zone failed: {error}", source = .place.0, range = .place.1)]
-    Split {
-        /// Partition and offsets.
-        place: Box<(Source, situs_model::OffsetRange)>,
-        /// What happened.
-        error: String,
+    #[error("splitting by zone failed: {0}")]
+    Split(String),
+    /// A step panicked.
+    #[error("{step} {panicked}")]
+    Panicked {
+        /// Which one.
+        step: Step,
+        /// Where.
+        panicked: Panicked,
     },
+}
+
+/// The steps of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Payloads to rows.
+    Decode,
+    /// Rows to verdicts.
+    Judge,
+    /// Rows to batches per zone.
+    Split,
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Decode => "decoding",
+            Self::Judge => "judging",
+            Self::Split => "splitting by zone",
+        })
+    }
+}
+
+impl Fault {
+    /// The error of a batch that it happened to.
+    fn at(self, raw: &RawBatch) -> StageError {
+        StageError::Batch { place: Box::new((raw.source().clone(), raw.range())), fault: self }
+    }
 }
 
 impl Stage {
     /// Builds the stage of a pipeline.
     pub fn new(pipeline: Pipeline, schema: Arc<Schema>, judge: Judge) -> Self {
         let decoder = Decoder::new(schema.clone(), pipeline.max_message_bytes);
-        Self { pipeline, schema, decoder, judge }
+        Self {
+            pipeline,
+            schema,
+            decoder,
+            judge,
+            poison_in_a_row: 0,
+            #[cfg(test)]
+            trap: None,
+        }
     }
 
     /// The pipeline's definition.
@@ -68,24 +139,51 @@ impl Stage {
     /// Decodes, judges and splits a batch. `stores` are the zones that have a store here. Gives the raw
     /// batch back, whose room can be used again.
     ///
+    /// A message on which a step fails or panics goes to quarantine as poison; its neighbours become what
+    /// they would have become without it (docs/quarantine.md).
+    ///
     /// # Errors
-    /// [`StageError`] if a step fails on the batch as a whole, which is a bug or a broken policy;
+    /// [`StageError`] if a step fails whatever the messages are, which is a bug or a broken policy;
     /// malformed messages are no error.
     pub fn turn(
         &mut self,
         raw: RawBatch,
         stores: &BTreeSet<ZoneId>,
     ) -> Result<(Split, Option<RawBatch>), StageError> {
-        let place = Box::new((raw.source().clone(), raw.range()));
         let raw = Arc::new(raw);
-        let decoded = self.decoder.decode(raw.clone());
-        let tagged = match self.judge.judge(decoded) {
-            Ok(tagged) => tagged,
-            Err(error) => return Err(StageError::Judge { place, error }),
+        let before = self.decoder.remembered(raw.source());
+        let split = match self.attempt(raw.clone(), stores) {
+            Ok(split) => split,
+            Err(fault) => {
+                self.decoder.renew(raw.source(), before);
+                self.isolate(&raw, fault, stores)?
+            }
         };
-        let split =
-            split(tagged, stores).map_err(|error| StageError::Split { place, error: error.to_string() })?;
         Ok((split, Arc::into_inner(raw)))
+    }
+
+    /// Tries all steps on a batch as a whole. After a fault the decoder must be renewed; the judge keeps
+    /// nothing from one batch to the next.
+    fn attempt(&mut self, raw: Arc<RawBatch>, stores: &BTreeSet<ZoneId>) -> Result<Split, Fault> {
+        let mut step = Step::Decode;
+        let result = situs_observe::catch(|| -> Result<Split, Fault> {
+            #[cfg(test)]
+            self.spring(step, &raw)?;
+            let decoded = self.decoder.decode(raw);
+            step = Step::Judge;
+            #[cfg(test)]
+            self.spring(step, &decoded.raw)?;
+            let tagged = self.judge.judge(decoded)?;
+            step = Step::Split;
+            #[cfg(test)]
+            self.spring(step, &tagged.decoded.raw)?;
+            split(tagged, stores).map_err(|error| Fault::Split(error.to_string()))
+        });
+        let split = result.unwrap_or_else(|panicked| Err(Fault::Panicked { step, panicked }))?;
+        if split.counts.decoded > 0 {
+            self.poison_in_a_row = 0;
+        }
+        Ok(split)
     }
 
     /// Forgets what was remembered of a partition that is no longer assigned.

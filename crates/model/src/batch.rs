@@ -347,9 +347,9 @@ impl Counts {
 }
 
 /// A tagged batch divided by zone.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Split {
-    /// One batch per zone that has rows.
+    /// One batch per zone that has rows; several, in order, if the messages were judged in parts.
     pub resident: Vec<ResidentBatch>,
     /// Whole messages that go to quarantine.
     pub quarantined: Vec<Quarantined>,
@@ -357,6 +357,32 @@ pub struct Split {
     pub counts: Counts,
     /// What the decoder noticed.
     pub notes: DecodeNotes,
+}
+
+impl Split {
+    /// Sends every message of a batch to quarantine, since a step fails on each of them.
+    pub fn poison(raw: &RawBatch) -> Self {
+        let reason = QuarantineReason::Rejected(RejectCode::Poison);
+        let quarantined: Vec<Quarantined> =
+            (0u32..).take(raw.len()).map(|message| Quarantined::new(raw, message, reason, 0)).collect();
+        let messages = quarantined.len() as u64;
+        let by_reason = (messages > 0).then_some((reason, messages));
+        let counts = Counts {
+            messages,
+            rejected: messages,
+            quarantined: by_reason.into_iter().collect(),
+            ..Counts::default()
+        };
+        Self { resident: Vec::new(), quarantined, counts, notes: DecodeNotes::default() }
+    }
+
+    /// Adds what became of the messages that follow in the partition.
+    pub fn add(&mut self, later: Self) {
+        self.resident.extend(later.resident);
+        self.quarantined.extend(later.quarantined);
+        self.counts.add(&later.counts);
+        self.notes.add(&later.notes);
+    }
 }
 
 /// Divides a tagged batch by zone.

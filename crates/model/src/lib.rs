@@ -14,6 +14,7 @@ pub mod permit;
 pub mod pipeline;
 pub mod raw;
 pub mod receipt;
+pub mod release;
 pub mod store;
 pub mod words;
 
@@ -27,6 +28,7 @@ pub use permit::{PermittedBatch, Refused, StoreIdentity, permit};
 pub use pipeline::{DeviceSource, Pipeline};
 pub use raw::{RawBatch, RawMessage};
 pub use receipt::{FileFact, Receipt, StoreReceipt};
+pub use release::{Coordinates, Ledger, LedgerRow, Release, ReleaseEntry, ReleaseState, ReleaseStep};
 pub use words::{
     BasisKind, Class, ClusterName, ContentVersion, FieldClass, InvalidWord, Jurisdiction, ModelId,
     PipelineName, RuleId, Scenario, SiteId, TableName, Training, ZoneId, sha256_hex,

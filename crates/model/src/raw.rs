@@ -117,6 +117,20 @@ impl RawBatch {
         self.extend_to(NextOffset(offset + 1));
     }
 
+    /// A batch of its own with some of the messages, by their indices.
+    ///
+    /// # Panics
+    /// If there is no message at one of them.
+    pub fn part(&self, messages: Range<usize>) -> Self {
+        let start = messages.clone().next().map_or(self.range.start, |first| NextOffset(self.offset(first)));
+        let mut part = Self::new(self.source.clone(), start, self.received_us);
+        for message in messages.map(|index| self.get(index)) {
+            let RawMessage { offset, broker_time_ms, key, payload, .. } = message;
+            part.push(offset, broker_time_ms, key, payload, message.headers());
+        }
+        part
+    }
+
     /// Extends the range over offsets that hold no message (holes left by compaction or
     /// transactions).
     pub fn extend_to(&mut self, end: NextOffset) {

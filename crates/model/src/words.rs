@@ -169,9 +169,14 @@ impl TableName {
         Self("receipts".into())
     }
 
+    /// The ledger of releases from quarantine, in the home zone's store.
+    pub fn releases() -> Self {
+        Self("releases".into())
+    }
+
     /// Whether Situs keeps this table itself, so that no pipeline may be named like it.
     pub fn is_reserved(&self) -> bool {
-        matches!(self.as_str(), "quarantine" | "receipts")
+        matches!(self.as_str(), "quarantine" | "receipts" | "releases")
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod log;
 mod metrics;
+mod panic;
 
 pub use log::{LogFormat, LogSettings, init_logs};
 pub use metrics::{Metrics, label};
+pub use panic::{Panicked, catch, hide_panic_texts};

@@ -1,8 +1,14 @@
 //! The arguments.
 
+mod quarantine;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use quarantine::{
+    QuarantineCommand, QuarantineFilterArgs, QuarantineListArgs, QuarantineReleaseArgs, QuarantineShowArgs,
+};
 
 /// Telemetry stream processor that keeps every record in its jurisdiction's store.
 ///
@@ -46,6 +52,9 @@ pub enum Command {
     /// Look after stores.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Look into quarantine, and release what can be placed today.
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
 }
 
 /// Arguments of `demo`.

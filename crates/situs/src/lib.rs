@@ -11,5 +11,6 @@ mod http;
 pub mod inspect;
 pub mod library;
 mod past;
+pub mod release;
 pub mod run;
 pub mod site;

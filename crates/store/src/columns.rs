@@ -80,7 +80,7 @@ pub(crate) fn no_facts() -> Result<FlushFacts, Fault> {
 }
 
 /// The UTC day of a time.
-fn day_of(micros: i64) -> i32 {
+pub(crate) fn day_of(micros: i64) -> i32 {
     const DAY: i64 = 86_400_000_000;
     i32::try_from(micros.div_euclid(DAY)).unwrap_or(i32::MAX)
 }

@@ -18,6 +18,7 @@ mod names;
 mod quarantine;
 mod reader;
 mod receipts;
+mod releases;
 mod root;
 mod scan;
 mod schema;
@@ -29,7 +30,9 @@ pub mod verify;
 mod work;
 
 pub use key::{KeyError, PublicKey, ReceiptKey};
+pub use quarantine::read::{Content, Header, QuarantineEntry, QuarantineFilter, QuarantineScan};
 pub use reader::{DataFile, StoreReader, TableSnapshot};
 pub use root::{RootError, check_disjoint, identify, init};
 pub use store::DeltaStore;
+pub use store::release::{LedgerStep, Placed};
 pub use verify::{Subject, verify};

@@ -1,5 +1,7 @@
 //! The rows of the quarantine table: whole messages, byte for byte.
 
+pub(crate) mod read;
+
 use std::sync::Arc;
 
 use arrow_array::builder::{BinaryBuilder, ListBuilder, StructBuilder};

@@ -85,7 +85,7 @@ impl StoreReader {
         self.read(table).await.map_err(|fault| fault.at(&self.identity))
     }
 
-    async fn read(&self, table: &TableName) -> Result<TableSnapshot, Fault> {
+    pub(crate) async fn read(&self, table: &TableName) -> Result<TableSnapshot, Fault> {
         let folder = names::table(&self.root, table);
         if !tables::exists(&folder)? {
             return Err(Fault::stop(format!("there is no table `{table}`")));

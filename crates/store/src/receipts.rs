@@ -93,7 +93,7 @@ pub(crate) fn work(receipts: &[Receipt], key: Option<Arc<ReceiptKey>>) -> Result
             source: receipt.source.clone(),
             range: receipt.range,
             settled: Settled::Here,
-            epoch: receipt.epoch,
+            epoch: Some(receipt.epoch),
         });
     }
     let facts = FlushFacts {

@@ -1,5 +1,7 @@
 //! The store of one zone, as `ingest` sees it.
 
+pub(crate) mod release;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -133,6 +135,14 @@ impl DeltaStore {
         spawn_blocking(move || {
             root::expect_store(&root, &identity)?;
             let folder = path.parent().unwrap_or(&root);
+            // A store that is full or read-only has nothing to be written that is there.
+            if let Some(there) = durable::read(&path)? {
+                durable::sync_folder(folder)?;
+                return match there == text.as_bytes() {
+                    true => Ok(()),
+                    false => Err(Fault::stop(format!("{} has another text", path.display()))),
+                };
+            }
             durable::ensure_folder(folder)?;
             if durable::create(&path, text.as_bytes())? {
                 return Ok(());

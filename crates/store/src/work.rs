@@ -36,7 +36,8 @@ pub(crate) struct Claim {
     pub(crate) source: Source,
     pub(crate) range: OffsetRange,
     pub(crate) settled: Settled,
-    pub(crate) epoch: Epoch,
+    /// In which epoch the caller owns the partition; `None` if whoever owns it does not matter.
+    pub(crate) epoch: Option<Epoch>,
 }
 
 /// An append.
@@ -88,7 +89,7 @@ impl Claim {
             source: share.source.clone(),
             range: share.range,
             settled: Settled::Told(share.settled),
-            epoch: share.epoch,
+            epoch: Some(share.epoch),
         }
     }
 
@@ -99,10 +100,11 @@ impl Claim {
     pub(crate) fn decide(&self, progress: Option<&Progress>, epoch: Epoch, flush_id: &str) -> Decision {
         let committed = progress.map(|progress| progress.next);
         let standing = Standing { committed, epoch };
+        let mine = self.epoch.unwrap_or(epoch);
         match self.settled {
-            Settled::Told(settled) => decide(standing, self.epoch, settled, self.range),
+            Settled::Told(settled) => decide(standing, mine, settled, self.range),
             Settled::Here if self.landed(progress, flush_id) => Decision::AlreadyCommitted,
-            Settled::Here => decide(standing, self.epoch, committed, self.range),
+            Settled::Here => decide(standing, mine, committed, self.range),
         }
     }
 
@@ -165,7 +167,7 @@ mod tests {
     fn claim(settled: Settled, start: i64, end: i64) -> Claim {
         let source = Source { cluster: "k".parse().unwrap(), topic: "t".into(), partition: 0 };
         let range = OffsetRange::new(NextOffset(start), NextOffset(end));
-        Claim { app_id: source.app_id(), source, range, settled, epoch: Epoch(1) }
+        Claim { app_id: source.app_id(), source, range, settled, epoch: Some(Epoch(1)) }
     }
 
     fn at(next: i64, flush: Option<&str>) -> Progress {

@@ -15,7 +15,7 @@ use crate::tape::Message;
 const MAX_DEVICES: usize = 10_000;
 
 /// The counters that the next blocks of a partition should begin with, by device.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Counters {
     by_device: HashMap<Box<str>, i64>,
     without_device: Option<i64>,

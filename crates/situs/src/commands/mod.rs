@@ -3,6 +3,7 @@
 
 mod check;
 mod produce;
+mod quarantine;
 mod run;
 mod sql;
 mod store;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use situs_model::doc::Diagnostics;
-use situs_observe::{LogFormat, LogSettings, init_logs};
+use situs_observe::{LogFormat, LogSettings, hide_panic_texts, init_logs};
 
 use crate::cli::{Cli, Command, LibraryArgs};
 use crate::library::Library;
@@ -31,6 +32,7 @@ pub const EXIT_CASES: u8 = 3;
 
 /// Carries out the command; the process's exit code.
 pub fn execute(cli: Cli) -> ExitCode {
+    hide_panic_texts();
     let result = match cli.command {
         Command::Demo(args) => crate::demo::demo(&args),
         Command::Run(args) => run::run(&args),
@@ -39,6 +41,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Sql(args) => sql::sql(&args),
         Command::Produce(args) => produce::produce(&args),
         Command::Store(command) => store::store(&command),
+        Command::Quarantine(command) => quarantine::quarantine(&command),
     };
     match result {
         Ok(code) => code,

@@ -76,6 +76,11 @@ impl Encoded {
         EncodedRows::new(bytes, self)
     }
 
+    /// The number of rows.
+    pub(crate) fn row_count(&self) -> u64 {
+        self.images.iter().map(|image| image.rows).sum()
+    }
+
     /// The same with those rows only that are to be written. Where nothing is cut, which is always so
     /// but after a crash, that costs nothing; else the files are read and encoded anew.
     pub(crate) fn kept(

@@ -6,6 +6,7 @@ mod faults;
 mod fence;
 mod home;
 mod mounts;
+mod releases;
 mod support;
 mod tables;
 mod verify;

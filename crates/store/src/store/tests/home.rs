@@ -12,7 +12,7 @@ use situs_model::{
 use super::super::*;
 use super::support::*;
 
-fn message(offset: i64) -> Quarantined {
+pub(super) fn message(offset: i64) -> Quarantined {
     let reject = offset % 2 == 0;
     Quarantined {
         source: source(0),
@@ -37,7 +37,7 @@ fn message(offset: i64) -> Quarantined {
     }
 }
 
-fn quarantine(flush: &str, start: i64, end: i64, offsets: &[i64]) -> AppendQuarantine {
+pub(super) fn quarantine(flush: &str, start: i64, end: i64, offsets: &[i64]) -> AppendQuarantine {
     AppendQuarantine {
         shares: vec![Share {
             source: source(0),
