@@ -32,6 +32,7 @@ const GRAPH: &[(&str, &[&str])] = &[
 const ROOMS: &[(&str, &[&str])] = &[
     ("simd-json", &["situs-decode"]),
     ("deltalake", &["situs-store"]),
+    ("buoyant_kernel", &["situs-store"]),
     ("parquet", &["situs-store", "situs-query"]),
     ("object_store", &["situs-store", "situs-query"]),
     ("datafusion", &["situs-query"]),

@@ -1,5 +1,5 @@
 //! Owns one zone's Delta tables: append with offsets, quarantine, receipts, the archive of policies,
-//! and the read side (docs/stores.md).
+//! the read side, and what maintains them (docs/stores.md).
 //!
 //! A store knows no Kafka and no JSON of messages: it is handed rows with the offsets that they
 //! account for, and makes both durable in one atomic commit, or neither.
@@ -9,6 +9,7 @@ mod durable;
 mod encode;
 mod entry;
 mod error;
+mod lease;
 mod log;
 mod maintain;
 mod names;
@@ -23,6 +24,8 @@ mod table;
 mod tables;
 mod work;
 
+pub use lease::Renewal;
+pub use maintain::{Checkpointed, Cleaned, Maintenance, Optimize, Optimized, Tally, Vacuum, Vacuumed};
 pub use reader::{DataFile, StoreReader, TableSnapshot};
 pub use root::{RootError, check_disjoint, identify, init};
 pub use store::DeltaStore;

@@ -186,7 +186,7 @@ pub(crate) fn fate(folder: &Path, version: u64, bytes: &[u8]) -> Result<Fate, Fa
 }
 
 /// The newest complete checkpoint up to a version, and its files.
-fn newest_checkpoint(names: &[String], version: u64) -> Option<(u64, Vec<&String>)> {
+pub(crate) fn newest_checkpoint(names: &[String], version: u64) -> Option<(u64, Vec<&String>)> {
     let mut checkpoints: BTreeMap<u64, Vec<&String>> = BTreeMap::new();
     for name in names {
         if let Some(LogFile::Checkpoint(of)) = names::log_file(name)
@@ -206,7 +206,7 @@ fn newest_checkpoint(names: &[String], version: u64) -> Option<(u64, Vec<&String
 }
 
 /// Reads the transactions of a checkpoint and nothing else of it.
-fn read_checkpoint(path: &Path, progress: &mut HashMap<String, Progress>) -> Result<(), Fault> {
+pub(crate) fn read_checkpoint(path: &Path, progress: &mut HashMap<String, Progress>) -> Result<(), Fault> {
     let bad = || Fault::retry(format!("{} cannot be read as a checkpoint", path.display()));
     let file = File::open(path).map_err(FileError::new("open", path))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|_| bad())?;

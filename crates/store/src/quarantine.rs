@@ -13,7 +13,7 @@ use crate::error::Fault;
 use crate::work::{Claim, Layout, Rows, Work};
 
 /// Where quarantine keeps offset and day.
-const LAYOUT: Layout = Layout { offset: "offset", day: "quarantine_date" };
+pub(crate) const LAYOUT: Layout = Layout { offset: "offset", day: "quarantine_date" };
 
 /// Bytes of a batch: below what one Arrow column of bytes can hold, whatever the messages' size.
 const BYTES_OF_A_BATCH: usize = 256 << 20;

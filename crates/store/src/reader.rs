@@ -128,7 +128,7 @@ impl StoreReader {
 
 /// RES-2, RES-6: a log may name files by absolute paths or URLs, or climb out with `..`; Situs never
 /// writes such names and does not follow them.
-fn is_inside(path: &str) -> bool {
+pub(crate) fn is_inside(path: &str) -> bool {
     !path.contains("://")
         && Path::new(path).components().all(|part| matches!(part, std::path::Component::Normal(_)))
 }

@@ -12,7 +12,7 @@ use crate::error::Fault;
 use crate::work::{Claim, Layout, Rows, Settled, Work};
 
 /// Where receipts keep offset and day.
-const LAYOUT: Layout = Layout { offset: "start_offset", day: "created_date" };
+pub(crate) const LAYOUT: Layout = Layout { offset: "start_offset", day: "created_date" };
 
 /// The append that settles these receipts.
 pub(crate) fn work(receipts: &[Receipt]) -> Result<Work, Fault> {

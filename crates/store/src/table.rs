@@ -18,6 +18,7 @@ use crate::encode::files::{self, Written};
 use crate::encode::{self, Encoded, Encoder};
 use crate::entry;
 use crate::error::Fault;
+use crate::lease::{Leases, Staging};
 use crate::log::{self, CommitId, Fate, Freshness, Progress, TableState};
 use crate::names;
 use crate::root;
@@ -35,6 +36,7 @@ pub(crate) struct Table {
     folder: PathBuf,
     identity: StoreIdentity,
     metrics: Arc<Metrics>,
+    leases: Arc<Leases>,
     /// The table as it was after the last look; `None` if it must be loaded, or does not exist.
     state: Mutex<Option<TableState>>,
     /// What shall go wrong with the next commit, for tests.
@@ -60,6 +62,8 @@ pub(crate) enum MishapKind {
     Refused,
     /// Others act between the look that found no table and its creation.
     Outrun,
+    /// Others act between the staging of the files and the commit, as if this process were stopped.
+    Stopped,
 }
 
 #[cfg(test)]
@@ -73,6 +77,8 @@ impl std::fmt::Debug for Mishap {
 struct Placed {
     keeps: Vec<Keep>,
     files: Vec<Written>,
+    /// Since before the first of the files.
+    staging: Arc<Staging>,
 }
 
 /// What a try to commit came to.
@@ -86,8 +92,15 @@ enum Outcome {
 }
 
 impl Table {
-    pub(crate) fn new(root: &Path, name: TableName, identity: StoreIdentity, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        root: &Path,
+        name: TableName,
+        identity: StoreIdentity,
+        metrics: Arc<Metrics>,
+        leases: Arc<Leases>,
+    ) -> Self {
         Self {
+            leases,
             root: root.to_owned(),
             folder: names::table(root, &name),
             name,
@@ -219,12 +232,16 @@ impl Table {
         };
         if placed.as_ref().is_none_or(|placed| placed.keeps != keeps) {
             self.discard(placed.take());
+            let staging = self.leases.stage();
             let files = self.place(work, rows, &keeps).await?;
-            *placed = Some(Placed { keeps: keeps.clone(), files });
+            *placed = Some(Placed { keeps: keeps.clone(), files, staging });
         }
-        let files = placed.as_ref().map(|placed| placed.files.as_slice()).unwrap_or_default();
+        let Some(Placed { files, staging, .. }) = placed else {
+            return Err(Fault::stop("nothing was staged"));
+        };
         let bytes = entry::append(current, widened.as_ref(), work, &keeps, files)?;
-        let outcome = self.commit(state, work, &keeps, bytes, widened.is_some()).await;
+        let staging = staging.clone();
+        let outcome = self.commit(state, work, &keeps, bytes, widened.is_some(), staging).await;
         Ok((decisions, Some(outcome)))
     }
 
@@ -335,6 +352,7 @@ impl Table {
         keeps: &[Keep],
         bytes: Vec<u8>,
         changes_table: bool,
+        staging: Arc<Staging>,
     ) -> Outcome {
         let Some(current) = state.as_mut() else { return Outcome::Failed(Fault::retry("no state")) };
         let version = current.version + 1;
@@ -345,9 +363,18 @@ impl Table {
         let refused = mishap.as_ref().is_some_and(|mishap| mishap.kind == MishapKind::Refused);
         #[cfg(test)]
         let target = if refused { self.folder.join("no/entry") } else { target };
+        #[cfg(test)]
+        let mishap = match mishap {
+            Some(Mishap { kind: MishapKind::Stopped, meanwhile }) => {
+                meanwhile.await;
+                None
+            }
+            other => other,
+        };
         let bytes: Arc<[u8]> = bytes.into();
         let entry = bytes.clone();
-        let created = spawn_blocking(move || durable::create(&target, &entry)).await;
+        // The staging goes along: it lasts until the commit is decided, whoever still waits for it.
+        let created = spawn_blocking(move || durable::create_if(&target, &entry, || staging.check())).await;
         #[cfg(test)]
         let created = match mishap {
             Some(mishap) => {

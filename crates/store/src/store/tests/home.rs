@@ -37,7 +37,7 @@ fn message(offset: i64) -> Quarantined {
     }
 }
 
-fn quarantine(flush: &str, start: i64, end: i64, offsets: &[i64]) -> AppendQuarantine {
+pub(super) fn quarantine(flush: &str, start: i64, end: i64, offsets: &[i64]) -> AppendQuarantine {
     AppendQuarantine {
         shares: vec![Share { source: source(0), range: range(start, end), settled: Some(NextOffset(start)) }],
         messages: offsets.iter().map(|offset| message(*offset)).collect(),
