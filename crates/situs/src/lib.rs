@@ -12,3 +12,4 @@ pub mod inspect;
 pub mod library;
 pub mod run;
 pub mod site;
+pub mod upkeep;
