@@ -1,5 +1,7 @@
 //! Memory over a table's history.
 
+#![expect(clippy::print_stdout, reason = "the figures are worth seeing")]
+
 use std::process::Command;
 
 use super::super::*;
