@@ -4,3 +4,4 @@ mod command;
 mod end_to_end;
 mod graph;
 mod home;
+mod upkeep;

@@ -100,7 +100,9 @@ async fn turn(maintenance: &Maintenance, whole: Option<&MaintenanceSettings>) {
             let done = maintenance.optimize(&table, &settings.optimize).await;
             note(&table, "optimize", done, |done| done.replaced.files > 0);
         }
-        let done = maintenance.clean_up(&table, settings.log_retention).await;
+        // Vacuum learns from the log how long ago a file was removed.
+        let log_retention = settings.log_retention.max(settings.vacuum.retention);
+        let done = maintenance.clean_up(&table, log_retention).await;
         note(&table, "log-clean-up", done, |done| done.entries + done.checkpoints > 0);
         if settings.vacuums {
             let done =

@@ -56,7 +56,7 @@ maintenance: { optimise: true, vacuum: maybe, retention: 7 }
         ("7:17", "an address"),
         ("8:17", "did you mean `json`?"),
         ("9:16", "did you mean `optimize`?"),
-        ("9:40", "expected `true` or `false`"),
+        ("9:40", "expected one of `true` or `false`"),
         ("9:58", "a duration"),
     ];
     assert_eq!(lines.len(), expected.len(), "{problems}");
