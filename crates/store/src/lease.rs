@@ -109,6 +109,11 @@ impl Leases {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// From now on nothing is committed without a lease.
+    pub(crate) fn require(&self) {
+        self.state().wanted = true;
+    }
+
     /// Takes the lease, or renews it. From the first call on nothing is committed without.
     pub(crate) fn renew(&self) -> Result<Renewal, FileError> {
         let mut state = self.state();

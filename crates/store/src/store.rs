@@ -68,6 +68,7 @@ impl DeltaStore {
     /// See [`Advice`](situs_model::store::Advice).
     pub async fn renew_lease(&self) -> Result<Renewal, StoreError> {
         let (root, identity, leases) = (self.root.clone(), self.identity.clone(), self.leases.clone());
+        leases.require();
         let renewed = spawn_blocking(move || {
             root::expect_store(&root, &identity)?;
             Ok::<_, Fault>(leases.renew()?)

@@ -2,11 +2,12 @@
 //! checkpoint, then entry by entry.
 //!
 //! delta-rs could tell too. But what a checkpoint is checked against must not come from the code that
-//! wrote it, and a vacuum must know every removal that is still told anywhere in the log.
+//! wrote it, and a vacuum may need removals that checkpoints have forgotten.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::Path;
+use std::time::SystemTime;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;
@@ -87,6 +88,22 @@ impl Live {
         Self::replay(folder, day, None)
     }
 
+    /// Takes in removals that the checkpoint has forgotten, from entries that are not older than `since`.
+    /// There may be very many entries, so this is for those who need it.
+    pub(crate) fn remember(&mut self, folder: &Path, since: SystemTime) -> Result<(), Fault> {
+        for name in durable::list(&names::log(folder))? {
+            let Some(LogFile::Entry(version)) = names::log_file(&name) else { continue };
+            let path = names::log_entry(folder, version);
+            let modified = path.symlink_metadata().and_then(|found| found.modified());
+            if version > self.version || modified.is_ok_and(|time| time < since) {
+                continue;
+            }
+            let Some(bytes) = durable::read(&path)? else { continue };
+            self.note_removals(&bytes).map_err(|()| unreadable(folder, version))?;
+        }
+        Ok(())
+    }
+
     /// A version as the log says without a checkpoint of that very version.
     pub(crate) fn load_at(folder: &Path, day: &str, version: u64) -> Result<Option<Self>, Fault> {
         Self::replay(folder, day, Some(version))
@@ -94,17 +111,12 @@ impl Live {
 
     fn replay(folder: &Path, day: &str, version: Option<u64>) -> Result<Option<Self>, Fault> {
         let names = durable::list(&names::log(folder))?;
-        let (mut entries, mut newest) = (Vec::new(), None);
-        for name in &names {
-            match names::log_file(name) {
-                Some(LogFile::Entry(version)) => {
-                    entries.push(version);
-                    newest = newest.max(Some(version));
-                }
-                Some(LogFile::Checkpoint(version)) => newest = newest.max(Some(version)),
-                None => {}
-            }
-        }
+        let newest = names
+            .iter()
+            .filter_map(|name| match names::log_file(name)? {
+                LogFile::Entry(version) | LogFile::Checkpoint(version) => Some(version),
+            })
+            .max();
         let Some(newest) = version.or(newest) else { return Ok(None) };
         let (mut live, mut next) = (Self::default(), 0);
         // Of a version that is asked for, a checkpoint is not believed what it shall be compared with.
@@ -114,11 +126,6 @@ impl Live {
                 live.read_checkpoint(&names::log(folder).join(part), day)?;
             }
             (live.version, next) = (checkpoint, checkpoint + 1);
-            // A checkpoint forgets removals after a time of its own; the entries under it do not.
-            for version in entries.into_iter().filter(|version| *version < next) {
-                let Some(bytes) = durable::read(&names::log_entry(folder, version))? else { continue };
-                live.note_removals(&bytes).map_err(|()| unreadable(folder, version))?;
-            }
         }
         for version in next..=newest {
             let bytes = durable::read(&names::log_entry(folder, version))?
@@ -182,7 +189,7 @@ impl Live {
             if let Some(RemoveLine { path, deletion_timestamp }) = line.remove
                 && !self.files.contains_key(&path)
             {
-                self.removed.insert(path, deletion_timestamp.unwrap_or(0));
+                self.removed.entry(path).or_insert(deletion_timestamp.unwrap_or(0));
             }
         }
         Ok(())

@@ -12,6 +12,10 @@ use crate::error::Fault;
 use crate::lease::WriterLease;
 use crate::{names, root, tables};
 
+/// How long checkpoints tell of a removal: Delta's own default, which Situs does not change. Later, a file
+/// that was removed is one that nobody names.
+const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// A number of files and their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -88,9 +92,14 @@ pub(super) fn vacuum(
     now: SystemTime,
 ) -> Result<Vacuumed, Fault> {
     let candidates = list(place)?;
-    let Some(live) = Live::load(&place.folder, place.shape.layout.day)? else {
+    let Some(mut live) = Live::load(&place.folder, place.shape.layout.day)? else {
         return Ok(Vacuumed::default());
     };
+    if settings.retention > REMEMBERED
+        && let Some(since) = now.checked_sub(settings.retention)
+    {
+        live.remember(&place.folder, since)?;
+    }
     let kept: HashSet<Cow<'_, str>> = live.files.keys().map(|path| decoded(path)).collect();
     let removed: HashMap<Cow<'_, str>, i64> =
         live.removed.iter().map(|(path, time)| (decoded(path), *time)).collect();
