@@ -32,6 +32,7 @@ const GRAPH: &[(&str, &[&str])] = &[
 const ROOMS: &[(&str, &[&str])] = &[
     ("simd-json", &["situs-decode"]),
     ("deltalake", &["situs-store"]),
+    ("buoyant_kernel", &["situs-store"]),
     ("parquet", &["situs-store", "situs-query"]),
     ("ed25519-dalek", &["situs-store"]),
     ("object_store", &["situs-store", "situs-query"]),

@@ -5,4 +5,5 @@ mod end_to_end;
 mod graph;
 mod home;
 mod quarantine;
+mod upkeep;
 mod verify;

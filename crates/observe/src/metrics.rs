@@ -21,7 +21,7 @@ pub mod label {
     pub const REASON: &str = "reason";
     /// An invariant's number.
     pub const INVARIANT: &str = "invariant";
-    /// A step of a flush.
+    /// A step of a flush or of maintenance.
     pub const STEP: &str = "step";
     /// What a librdkafka event was.
     pub const KIND: &str = "kind";
@@ -174,6 +174,18 @@ metrics! {
     file_bytes_written: IntCounterVec = "situs_file_written_bytes_total", "Bytes of the Parquet files written.", [label::ZONE, label::TABLE];
     /// 1 if the store could be written at the last attempt.
     store_writable: IntGaugeVec = "situs_store_writable", "1 if the zone's store could be written at the last attempt.", [label::ZONE];
+    /// Steps of maintenance done.
+    maintenance_steps: IntCounterVec = "situs_maintenance_steps_total", "Steps of the maintenance of a table that were done.", [label::ZONE, label::STEP];
+    /// Steps of maintenance that failed.
+    maintenance_failures: IntCounterVec = "situs_maintenance_failures_total", "Steps of the maintenance of a table that failed; intake goes on.", [label::ZONE, label::STEP];
+    /// Files replaced by larger ones.
+    files_compacted: IntCounterVec = "situs_files_compacted_total", "Parquet files that compaction replaced by larger ones.", [label::ZONE, label::TABLE];
+    /// Files removed by vacuum.
+    files_removed: IntCounterVec = "situs_files_removed_total", "Parquet files that vacuum removed.", [label::ZONE, label::TABLE];
+    /// Bytes of the files removed by vacuum.
+    file_bytes_removed: IntCounterVec = "situs_file_removed_bytes_total", "Bytes of the Parquet files that vacuum removed.", [label::ZONE, label::TABLE];
+    /// Log entries removed.
+    log_entries_removed: IntCounterVec = "situs_log_entries_removed_total", "Entries of the Delta log that log clean-up removed.", [label::ZONE, label::TABLE];
     /// Latest broker time settled.
     valid_through: GaugeVec = "situs_valid_through_timestamp_seconds", "Latest broker time of the messages settled in a table.", [label::PIPELINE];
     /// Errors that librdkafka reported.

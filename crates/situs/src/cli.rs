@@ -250,6 +250,14 @@ pub enum StoreCommand {
     ///
     /// Example: situs store verify --config site.yaml
     Verify(VerifyArgs),
+    /// Put the small files of days that are over together, without changing a row.
+    ///
+    /// Example: situs store optimize --config site.yaml --zone EU --table cnc_state
+    Optimize(OptimizeArgs),
+    /// Remove files that no reader needs any more and no writer will commit.
+    ///
+    /// Example: situs store vacuum --config site.yaml --dry-run
+    Vacuum(VacuumArgs),
 }
 
 /// Arguments of `store verify`.
@@ -265,4 +273,43 @@ pub struct VerifyArgs {
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Which stores and tables are maintained.
+#[derive(Debug, Args)]
+pub struct StoresArgs {
+    /// The site's configuration.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Only the store of this zone; all of the site if absent.
+    #[arg(long)]
+    pub zone: Option<String>,
+    /// Only this table; all if absent.
+    #[arg(long)]
+    pub table: Option<String>,
+    /// Print one JSON object a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `store optimize`.
+#[derive(Debug, Args)]
+pub struct OptimizeArgs {
+    /// Where.
+    #[command(flatten)]
+    pub stores: StoresArgs,
+}
+
+/// Arguments of `store vacuum`.
+#[derive(Debug, Args)]
+pub struct VacuumArgs {
+    /// Where.
+    #[command(flatten)]
+    pub stores: StoresArgs,
+    /// Only list what would go.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How long files are kept after a table has removed them, such as `7d` [default: the site's].
+    #[arg(long, value_name = "DURATION")]
+    pub retention: Option<String>,
 }

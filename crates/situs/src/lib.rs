@@ -14,3 +14,4 @@ mod past;
 pub mod release;
 pub mod run;
 pub mod site;
+pub mod upkeep;

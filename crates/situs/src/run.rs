@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use situs_ingest::{Config, Control, IngestError, Stage, Stores, Summary};
@@ -19,9 +18,7 @@ use crate::catalog::Catalog;
 use crate::http;
 use crate::past::HomePast;
 use crate::site::Site;
-
-/// How often the stores are looked after, and after how many commits a table gets a checkpoint.
-const MAINTENANCE: (Duration, u64) = (Duration::from_secs(30), 100);
+use crate::upkeep;
 
 /// A home that runs.
 #[derive(Debug)]
@@ -34,6 +31,8 @@ pub struct Service {
     pub http: Option<SocketAddr>,
     intake: JoinHandle<Result<Summary, IngestError>>,
     helpers: Vec<JoinHandle<()>>,
+    /// The stores on which it has leases.
+    leased: Vec<Arc<DeltaStore>>,
 }
 
 /// Opens the stores, joins the group and starts to read.
@@ -61,16 +60,19 @@ pub async fn start(site: &Site, catalog: &Catalog, until_caught_up: bool) -> any
         }
         None => None,
     };
-    helpers.push(tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(MAINTENANCE.0).await;
-            for store in &tables {
-                if let Err(error) = store.maintain(MAINTENANCE.1).await {
-                    tracing::warn!(event = "maintenance-failed", "{error}");
-                }
-            }
+    // Before the first file is staged. A store that cannot be written now may be so later.
+    for store in &tables {
+        if let Err(error) = store.renew_lease().await {
+            tracing::warn!(event = "lease-not-renewed", "{error}");
         }
-    }));
+    }
+    let leased = tables.clone();
+    helpers.push({
+        let stores = tables.clone();
+        tokio::spawn(async move { upkeep::keep_leases(&stores).await })
+    });
+    let settings = site.maintenance.clone();
+    helpers.push(tokio::spawn(async move { upkeep::maintain(&tables, &settings).await }));
 
     let config = Config {
         cluster: site.kafka.cluster.clone(),
@@ -89,7 +91,7 @@ pub async fn start(site: &Site, catalog: &Catalog, until_caught_up: bool) -> any
             situs_ingest::run(&config, workers, stores, metrics, &control, &runtime)
         })
     };
-    Ok(Service { metrics, control, http, intake, helpers })
+    Ok(Service { metrics, control, http, intake, helpers, leased })
 }
 
 impl Service {
@@ -103,8 +105,14 @@ impl Service {
     /// # Errors
     /// Why it ended early.
     pub async fn wait(mut self) -> anyhow::Result<Summary> {
-        let result = (&mut self.intake).await.context("the intake thread panicked")?;
-        Ok(result?)
+        let result = (&mut self.intake).await.context("the intake thread panicked");
+        self.helpers.iter().for_each(JoinHandle::abort);
+        for store in &self.leased {
+            if let Err(error) = store.release_lease().await {
+                tracing::warn!(event = "lease-not-released", "{error}");
+            }
+        }
+        Ok(result??)
     }
 }
 

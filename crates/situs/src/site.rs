@@ -13,6 +13,7 @@ use situs_model::{ClusterName, PipelineName, SiteId, ZoneId};
 use situs_observe::{LogFormat, LogSettings};
 
 use crate::library::Library;
+use crate::upkeep::MaintenanceSettings;
 pub use receipts::{KeyFile, Receipts};
 
 /// The settings of a home.
@@ -44,6 +45,8 @@ pub struct Site {
     pub http: Option<SocketAddr>,
     /// Logs.
     pub logs: LogSettings,
+    /// How the stores are looked after.
+    pub maintenance: MaintenanceSettings,
 }
 
 /// Settings of the Kafka client.
@@ -111,6 +114,7 @@ const KEYS: &[&str] = &[
     "drain-timeout",
     "http",
     "logs",
+    "maintenance",
 ];
 
 fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
@@ -193,7 +197,12 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
             .and_then(|logs| logs.optional_string("filter"))
             .unwrap_or_else(|| "info".to_owned()),
     };
+    let maintenance = match map.optional("maintenance") {
+        Some(node) => doc.map(node, "maintenance", MAINTENANCE_KEYS).map(|map| read_maintenance(&map)),
+        None => Some(MaintenanceSettings::default()),
+    };
     Some(Site {
+        maintenance: maintenance?,
         home_site: home_site?,
         home_zone: home_zone?,
         kafka: kafka?,
@@ -211,6 +220,37 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         http,
         logs,
     })
+}
+
+const MAINTENANCE_KEYS: &[&str] = &[
+    "every",
+    "optimize",
+    "sealed-after",
+    "target-size",
+    "sort-memory",
+    "vacuum",
+    "retention",
+    "orphans-after",
+    "log-retention",
+];
+
+fn read_maintenance(map: &Map<'_>) -> MaintenanceSettings {
+    let defaults = MaintenanceSettings::default();
+    let mut optimize = defaults.optimize;
+    optimize.sealed_after = map.optional_duration("sealed-after").unwrap_or(optimize.sealed_after);
+    optimize.target_size = map.optional_bytes("target-size").unwrap_or(optimize.target_size);
+    optimize.memory = map.optional_bytes("sort-memory").unwrap_or(optimize.memory);
+    let mut vacuum = defaults.vacuum;
+    vacuum.retention = map.optional_duration("retention").unwrap_or(vacuum.retention);
+    vacuum.orphans_after = map.optional_duration("orphans-after").unwrap_or(vacuum.orphans_after);
+    MaintenanceSettings {
+        every: map.optional_duration("every").unwrap_or(defaults.every),
+        optimizes: map.optional_bool("optimize").unwrap_or(defaults.optimizes),
+        optimize,
+        vacuums: map.optional_bool("vacuum").unwrap_or(defaults.vacuums),
+        vacuum,
+        log_retention: map.optional_duration("log-retention").unwrap_or(defaults.log_retention),
+    }
 }
 
 const KAFKA_KEYS: &[&str] = &["cluster", "brokers", "group", "properties"];

@@ -48,16 +48,21 @@ pub(crate) fn ensure_folder(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Writes these bytes into a fresh file (0600) and syncs them.
-pub(crate) fn write_temporary(folder: &Path, bytes: &[u8]) -> Result<Temporary, FileError> {
+/// Opens a fresh file (0600) for writing.
+pub(crate) fn open_temporary(folder: &Path) -> Result<(File, Temporary), FileError> {
     let path = names::temporary(folder);
-    let mut file = OpenOptions::new()
+    let file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(&path)
         .map_err(FileError::new("create", &path))?;
-    let temporary = Temporary { path };
+    Ok((file, Temporary { path }))
+}
+
+/// Writes these bytes into a fresh file (0600) and syncs them.
+pub(crate) fn write_temporary(folder: &Path, bytes: &[u8]) -> Result<Temporary, FileError> {
+    let (mut file, temporary) = open_temporary(folder)?;
     file.write_all(bytes).map_err(FileError::new("write", &temporary.path))?;
     file.sync_all().map_err(FileError::new("sync", &temporary.path))?;
     Ok(temporary)
@@ -70,6 +75,11 @@ pub(crate) struct Temporary {
 }
 
 impl Temporary {
+    /// Where it lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Gives a synced file its final name unless that is taken, in which case `false` is returned.
     /// The name does not survive before its folder was synced.
     pub(crate) fn link(&self, target: &Path) -> Result<bool, FileError> {
@@ -92,14 +102,45 @@ impl Drop for Temporary {
 /// are synced before the name appears, so a reader never sees half of them, even after a power cut.
 /// When this returns `Ok(true)`, name and bytes survive.
 pub(crate) fn create(target: &Path, bytes: &[u8]) -> Result<bool, FileError> {
+    create_if(target, bytes, || Ok(()))
+}
+
+/// As [`create`], provided that `check` passes between the writing of the bytes and the appearance of
+/// the name. Whoever makes the check fail and then removes the folder's temporary files knows that
+/// the name does not appear any more (see [`crate::lease`]).
+pub(crate) fn create_if(
+    target: &Path,
+    bytes: &[u8],
+    check: impl FnOnce() -> Result<(), FileError>,
+) -> Result<bool, FileError> {
     let folder = target.parent().unwrap_or(target);
     let temporary = write_temporary(folder, bytes)?;
+    check()?;
     let created = temporary.link(target)?;
     drop(temporary);
     if created {
         sync_folder(folder)?;
     }
     Ok(created)
+}
+
+/// Writes `target` with these bytes, over what was there. Whoever reads sees the one or the other,
+/// also after a power cut.
+pub(crate) fn replace(target: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let folder = target.parent().unwrap_or(target);
+    let temporary = write_temporary(folder, bytes)?;
+    fs::rename(temporary.path(), target).map_err(FileError::new("replace", target))?;
+    sync_folder(folder)
+}
+
+/// Removes a file; that it is gone already is no error. Its bytes, or `None` if it was gone.
+pub(crate) fn remove(path: &Path) -> Result<Option<u64>, FileError> {
+    let size = path.symlink_metadata().map_or(0, |found| found.len());
+    match fs::remove_file(path) {
+        Ok(()) => Ok(Some(size)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FileError::new("remove", path)(error)),
+    }
 }
 
 /// Reads a whole file; `None` if there is none.

@@ -9,11 +9,13 @@ mod columns;
 pub(crate) mod files;
 mod hybrid;
 mod numbers;
+pub(crate) mod stream;
 mod words;
 
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::io::Write;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
@@ -158,7 +160,10 @@ impl Chunk {
         }
     }
 
-    fn append(self, group: &mut SerializedRowGroupWriter<'_, Vec<u8>>) -> Result<(), ParquetError> {
+    fn append<W: Write + Send>(
+        self,
+        group: &mut SerializedRowGroupWriter<'_, W>,
+    ) -> Result<(), ParquetError> {
         match self {
             Self::Done(bytes, close) => group.append_column(&bytes, *close),
             Self::Other(chunk) => chunk.append_to_row_group(group),
@@ -343,7 +348,11 @@ impl Form {
             .filter(|(at, _)| *at != index)
             .map(|(_, field)| field.clone())
             .collect();
-        let columns = Arc::new(Schema::new(fields));
+        Self::of(rows.clone(), Arc::new(Schema::new(fields)))
+    }
+
+    /// The form of files with these columns.
+    fn of(rows: SchemaRef, columns: SchemaRef) -> Result<Self, Fault> {
         let unfit = |_| Fault::stop("the rows have columns that Parquet cannot hold");
         let properties = Arc::new(columns::properties(&columns)?);
         let plain = Arc::new(columns::for_parquet(&columns));
@@ -364,7 +373,7 @@ impl Form {
                     != Compression::UNCOMPRESSED
         };
         let codecs = columns.fields().iter().filter(compressed).count();
-        Ok(Self { rows: rows.clone(), columns, parquet, properties, factory, codecs })
+        Ok(Self { rows, columns, parquet, properties, factory, codecs })
     }
 
     /// The writers of a row group's leaf columns, in order.
@@ -410,28 +419,47 @@ fn write_column<'a>(
     }
 }
 
+fn unencodable(_: ParquetError) -> Fault {
+    Fault::stop("rows cannot be encoded as Parquet")
+}
+
+impl Group {
+    /// The `number`-th row group of a file.
+    fn new(form: &Form, number: usize) -> Result<Self, Fault> {
+        Ok(Self { writers: form.writers(number).map_err(unencodable)?, rows: 0 })
+    }
+
+    fn write(&mut self, form: &Form, rows: &RecordBatch) -> Result<(), Fault> {
+        let mut writers = self.writers.iter_mut();
+        for (field, column) in form.columns.fields().iter().zip(rows.columns()) {
+            write_column(field, column, &mut writers).map_err(unencodable)?;
+        }
+        self.rows += rows.num_rows();
+        Ok(())
+    }
+
+    /// Whether it has as many rows, or encoded bytes, as a row group shall have.
+    fn is_full(&self, bytes: usize) -> bool {
+        self.rows >= ROWS_OF_A_GROUP || self.writers.iter().map(Writer::encoded_size).sum::<usize>() >= bytes
+    }
+
+    fn close(self) -> Result<Vec<Chunk>, Fault> {
+        self.writers.into_iter().map(Writer::close).collect::<Result<_, _>>().map_err(unencodable)
+    }
+}
+
 impl Day {
     fn write(&mut self, form: &Form, rows: &RecordBatch) -> Result<(), Fault> {
-        let failed = |_| Fault::stop("rows cannot be encoded as Parquet");
-        let mut group = match self.open.take() {
+        let group = match &mut self.open {
             Some(group) => group,
-            None => Group { writers: form.writers(self.groups.len()).map_err(failed)?, rows: 0 },
+            none => none.insert(Group::new(form, self.groups.len())?),
         };
-        let mut writers = group.writers.iter_mut();
-        for (field, column) in form.columns.fields().iter().zip(rows.columns()) {
-            write_column(field, column, &mut writers).map_err(failed)?;
-        }
-        group.rows += rows.num_rows();
-        let full = group.rows >= ROWS_OF_A_GROUP
-            || group.writers.iter().map(Writer::encoded_size).sum::<usize>() >= BYTES_OF_A_GROUP;
-        self.open = Some(group);
-        if full { self.close_group() } else { Ok(()) }
+        group.write(form, rows)?;
+        if group.is_full(BYTES_OF_A_GROUP) { self.close_group() } else { Ok(()) }
     }
 
     fn close_group(&mut self) -> Result<(), Fault> {
-        let Some(group) = self.open.take() else { return Ok(()) };
-        let chunks = group.writers.into_iter().map(Writer::close).collect::<Result<Vec<_>, _>>();
-        self.groups.push(chunks.map_err(|_| Fault::stop("rows cannot be encoded as Parquet"))?);
+        self.groups.extend(self.open.take().map(Group::close).transpose()?);
         Ok(())
     }
 

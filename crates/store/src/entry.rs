@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use deltalake::kernel::{
-    Action, Add, CommitInfo, MetadataExt as _, Protocol, StructType, Transaction, new_metadata,
+    Action, Add, CommitInfo, MetadataExt as _, Protocol, Remove, StructType, Transaction, new_metadata,
 };
 use serde_json::{Value, json};
 use situs_model::store::FlushFacts;
@@ -16,6 +16,8 @@ use crate::work::{Keep, Layout, Work};
 
 /// Says who wrote a commit or a file.
 const ENGINE: &str = concat!("situs/", env!("CARGO_PKG_VERSION"));
+/// The tag by which the log gives the hash of a compacted file, of which no receipt tells.
+const SHA256: &str = "situs.sha256";
 
 /// The entry that creates a table.
 pub(crate) fn create(name: &TableName, schema: &StructType, layout: Layout) -> Result<Vec<u8>, Fault> {
@@ -105,6 +107,51 @@ pub(crate) fn append(
     for (id, range) in moved {
         actions.push(Action::Txn(Transaction::new_with_last_update(id, range.end.0, Some(now))));
     }
+    lines(&actions)
+}
+
+/// The entry that puts files in the place of others which held the same rows.
+pub(crate) fn compaction<'a>(
+    version: u64,
+    layout: Layout,
+    removed: impl Iterator<Item = (&'a str, &'a str, u64)>,
+    added: &Written,
+) -> Result<Vec<u8>, Fault> {
+    let now = chrono::Utc::now().timestamp_millis();
+    let too_large = |_| Fault::stop("a file is too large");
+    let of_day = |date: &str| HashMap::from([(layout.day.to_owned(), Some(date.to_owned()))]);
+    let info = CommitInfo {
+        timestamp: Some(now),
+        operation: Some("OPTIMIZE".to_owned()),
+        operation_parameters: Some(HashMap::from([("predicate".to_owned(), json!("[]"))])),
+        // The version that it is decided on.
+        read_version: version.checked_sub(1),
+        is_blind_append: Some(false),
+        engine_info: Some(ENGINE.to_owned()),
+        ..CommitInfo::default()
+    };
+    let mut actions = vec![Action::CommitInfo(info)];
+    for (path, date, bytes) in removed {
+        actions.push(Action::Remove(Remove {
+            path: path.to_owned(),
+            data_change: false,
+            deletion_timestamp: Some(now),
+            extended_file_metadata: Some(true),
+            partition_values: Some(of_day(date)),
+            size: Some(i64::try_from(bytes).map_err(too_large)?),
+            ..Remove::default()
+        }));
+    }
+    actions.push(Action::Add(Add {
+        path: added.fact.path.clone(),
+        partition_values: of_day(&added.date),
+        size: i64::try_from(added.fact.bytes).map_err(too_large)?,
+        modification_time: now,
+        data_change: false,
+        stats: Some(added.statistics.clone()),
+        tags: Some(HashMap::from([(SHA256.to_owned(), Some(added.fact.sha256.clone()))])),
+        ..Add::default()
+    }));
     lines(&actions)
 }
 

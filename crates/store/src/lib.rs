@@ -1,5 +1,5 @@
 //! Owns one zone's Delta tables: append with offsets, quarantine, receipts, the archive of policies,
-//! and the read side (docs/stores.md).
+//! the read side, and what maintains them (docs/stores.md).
 //!
 //! A store knows no Kafka and no JSON of messages: it is handed rows with the offsets that they
 //! account for, and makes both durable in one atomic commit, or neither.
@@ -12,6 +12,7 @@ mod entry;
 mod error;
 mod history;
 mod key;
+mod lease;
 mod log;
 mod maintain;
 mod names;
@@ -30,6 +31,8 @@ pub mod verify;
 mod work;
 
 pub use key::{KeyError, PublicKey, ReceiptKey};
+pub use lease::Renewal;
+pub use maintain::{Checkpointed, Cleaned, Maintenance, Optimize, Optimized, Tally, Vacuum, Vacuumed};
 pub use quarantine::read::{Content, Header, QuarantineEntry, QuarantineFilter, QuarantineScan};
 pub use reader::{DataFile, StoreReader, TableSnapshot};
 pub use root::{RootError, check_disjoint, identify, init};

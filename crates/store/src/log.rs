@@ -75,6 +75,19 @@ impl Partitions {
         id.strip_prefix(EPOCH_ID).and_then(|name| self.epochs.get(name)).copied().unwrap_or_default()
     }
 
+    /// Partitions that have come somewhere.
+    pub(crate) fn len(&self) -> usize {
+        self.progress.len()
+    }
+
+    /// A partition of which the other says something else; which commit said so does not matter.
+    pub(crate) fn difference(&self, other: &Self) -> Option<&str> {
+        let next = |of: &Self, id: &String| of.progress.get(id).map(|progress| progress.next);
+        let moved = self.progress.keys().find(|id| next(self, id) != next(other, id));
+        let owned = || self.epochs.keys().find(|id| self.epochs.get(*id) != other.epochs.get(*id));
+        moved.or_else(owned).map(String::as_str)
+    }
+
     /// Takes a transaction in, which may be another application's.
     pub(crate) fn take(&mut self, app_id: &str, version: i64, commit: Option<&CommitId>) {
         if let Some(name) = app_id.strip_prefix(EPOCH_ID) {
@@ -258,7 +271,7 @@ pub(crate) fn newest_checkpoint(names: &[String], version: u64) -> Option<(u64, 
 }
 
 /// Reads the transactions of a checkpoint and nothing else of it.
-fn read_checkpoint(path: &Path, partitions: &mut Partitions) -> Result<(), Fault> {
+pub(crate) fn read_checkpoint(path: &Path, partitions: &mut Partitions) -> Result<(), Fault> {
     let bad = || Fault::retry(format!("{} cannot be read as a checkpoint", path.display()));
     let file = File::open(path).map_err(FileError::new("open", path))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|_| bad())?;

@@ -1,82 +1,188 @@
-//! What keeps tables quick to open, outside the commit path.
+//! What keeps tables quick to open, read and store, outside the commit path: checkpoints, log clean-up,
+//! compaction and vacuum (docs/stores.md).
+//!
+//! One process at a time maintains a store ([`crate::lease::Maintainer`]), one table at a time. Two at once
+//! would waste work and break nothing: every commit is decided on the newest version, and every removal on
+//! what the log says.
 
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+pub(crate) mod checkpoint;
+mod clean;
+pub(crate) mod compact;
+pub(crate) mod count;
+pub(crate) mod live;
+pub(crate) mod rewrite;
+pub(crate) mod seal;
+mod source;
+mod vacuum;
+
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deltalake::checkpoints::create_checkpoint_from_table_url_and_cleanup;
-use situs_model::StoreIdentity;
-use tokio::runtime::Handle;
+use situs_model::store::StoreError;
+use situs_model::{StoreIdentity, TableName};
+use situs_observe::Metrics;
 use tokio::task::spawn_blocking;
-use url::Url;
 
-use crate::durable::{self, FileError};
-use crate::error::{Fault, delta};
-use crate::names::{self, LogFile};
-use crate::{root, tables};
+pub use checkpoint::Checkpointed;
+pub use clean::Cleaned;
+pub use vacuum::{Tally, Vacuumed};
+
+use crate::durable;
+use crate::error::Fault;
+use crate::lease::{Leases, Maintainer};
+use crate::work::Layout;
+use crate::{names, quarantine, receipts, root, store, tables};
+use compact::Replaced;
+use live::Live;
 
 /// After this time a file that is still being written is one whose writer has died.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How files are put together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Optimize {
+    /// Bytes of a file that is as large as it should be.
+    pub target_size: u64,
+    /// How long no file must have been added to a day that is over.
+    pub sealed_after: Duration,
+    /// Bytes of rows that may be held to sort them; what is written comes on top, up to 64 MiB.
+    pub memory: u64,
+    /// Whether to rest as long as was worked, to leave the CPU to others.
+    pub rest: bool,
+}
+
+impl Default for Optimize {
+    fn default() -> Self {
+        Self {
+            target_size: 512 << 20,
+            sealed_after: Duration::from_secs(60 * 60),
+            memory: 128 << 20,
+            rest: false,
+        }
+    }
+}
+
+/// Which files are removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vacuum {
+    /// How long a file is kept after a table has removed it, for readers of older versions.
+    pub retention: Duration,
+    /// How old a file must be that no log entry names.
+    pub orphans_after: Duration,
+    /// After this time without a renewal a writer's lease is revoked.
+    pub dead_after: Duration,
+    /// Only find out what would go.
+    pub dry_run: bool,
+    /// What never goes: paths of files or folders, relative to the root, such as `cnc_state/event_date=2026-03-01`.
+    pub protected: BTreeSet<String>,
+}
+
+impl Default for Vacuum {
+    fn default() -> Self {
+        let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
+        Self {
+            retention: days(7),
+            orphans_after: days(1),
+            dead_after: Duration::from_secs(60 * 60),
+            dry_run: false,
+            protected: BTreeSet::new(),
+        }
+    }
+}
+
+/// What compaction did to a table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Optimized {
+    /// Files that were replaced.
+    pub replaced: Tally,
+    /// Files that hold their rows now.
+    pub written: Tally,
+    /// The rows.
+    pub rows: u64,
+    /// Files written that are sorted by device and time. The others lack the columns, or their rows did not
+    /// fit into memory.
+    pub sorted: u64,
+    /// Files that were written for nothing, since somebody else had removed what they replace.
+    pub outdated: u64,
+}
+
+/// Where a table keeps what maintenance needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    layout: Layout,
+    topic: &'static str,
+    partition: &'static str,
+    /// Whether every row names its zone.
+    zoned: bool,
+}
+
+/// A table to maintain.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    root: PathBuf,
+    folder: PathBuf,
+    table: TableName,
+    identity: StoreIdentity,
+    shape: Shape,
+}
+
+impl Place {
+    pub(crate) fn new(root: &Path, identity: &StoreIdentity, table: &TableName) -> Self {
+        let shape = if *table == TableName::quarantine() {
+            Shape { layout: quarantine::LAYOUT, topic: "topic", partition: "partition", zoned: false }
+        } else if *table == TableName::receipts() {
+            Shape { layout: receipts::LAYOUT, topic: "topic", partition: "partition", zoned: false }
+        } else {
+            use situs_model::columns::names::{PARTITION, TOPIC};
+            Shape { layout: store::LAYOUT, topic: TOPIC, partition: PARTITION, zoned: true }
+        };
+        Self {
+            root: root.to_owned(),
+            folder: names::table(root, table),
+            table: table.clone(),
+            identity: identity.clone(),
+            shape,
+        }
+    }
+
+    fn day(&self) -> &'static str {
+        self.shape.layout.day
+    }
+}
 
 /// Checkpoints the tables of a root that have had `every` commits since their last checkpoint, and
 /// removes what dead writers left. Returns how many tables were checkpointed.
 pub(crate) async fn maintain(root: &Path, identity: &StoreIdentity, every: u64) -> Result<u64, Fault> {
     let (root, identity) = (root.to_owned(), identity.clone());
-    // delta-rs writes checkpoints with calls that block, so all of it runs where blocking is allowed.
+    // delta-rs makes checkpoints with calls that block, so all of it runs where blocking is allowed.
     spawn_blocking(move || {
         root::expect_store(&root, &identity)?;
         remove_abandoned(&root)?;
+        remove_abandoned(&names::leases(&root))?;
         let mut count = 0;
         for table in tables::list(&root)? {
-            let folder = names::table(&root, &table);
-            // The log folder and those of the days.
-            for name in durable::list(&folder)? {
-                if folder.join(&name).symlink_metadata().is_ok_and(|found| found.is_dir()) {
-                    remove_abandoned(&folder.join(&name))?;
-                }
-            }
-            if let Some(version) = due(&folder, every)? {
-                checkpoint(&folder, version)?;
-                count += 1;
-            }
+            let place = Place::new(&root, &identity, &table);
+            count += u64::from(checkpoint_if_due(&place, every)?.is_some());
         }
         Ok(count)
     })
     .await?
 }
 
-/// The newest version, if there were `every` commits since the last checkpoint.
-fn due(folder: &Path, every: u64) -> Result<Option<u64>, Fault> {
-    let (mut newest, mut checkpointed) = (None, None);
-    for name in durable::list(&names::log(folder))? {
-        match names::log_file(&name) {
-            Some(LogFile::Entry(version)) => newest = newest.max(Some(version)),
-            Some(LogFile::Checkpoint(version)) => checkpointed = checkpointed.max(Some(version)),
-            None => {}
+fn checkpoint_if_due(place: &Place, every: u64) -> Result<Option<Checkpointed>, Fault> {
+    // The log folder and those of the days.
+    for name in durable::list(&place.folder)? {
+        let folder = place.folder.join(&name);
+        if folder.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+            remove_abandoned(&folder)?;
         }
     }
-    let since = |newest: u64| newest + 1 - checkpointed.map_or(0, |version: u64| version.min(newest) + 1);
-    Ok(newest.filter(|newest| since(*newest) >= every.max(1)))
-}
-
-fn checkpoint(folder: &Path, version: u64) -> Result<(), Fault> {
-    let url = Url::from_directory_path(folder)
-        .map_err(|()| Fault::stop(format!("{} is not an absolute path", folder.display())))?;
-    Handle::current()
-        .block_on(create_checkpoint_from_table_url_and_cleanup(url, version, Some(false), None))
-        .map_err(delta("write a checkpoint"))?;
-    let log = names::log(folder);
-    let of_version = |name: &String| names::log_file(name) == Some(LogFile::Checkpoint(version));
-    let mut files: Vec<PathBuf> =
-        durable::list(&log)?.iter().filter(|name| of_version(name)).map(|name| log.join(name)).collect();
-    files.push(names::last_checkpoint(folder));
-    for path in &files {
-        fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(FileError::new("protect", path))?;
-        File::open(path).and_then(|file| file.sync_all()).map_err(FileError::new("sync", path))?;
-    }
-    durable::sync_folder(&log)?;
-    Ok(())
+    let due = checkpoint::due(&place.folder, every)?;
+    due.map(|version| checkpoint::write(&place.folder, place.day(), version)).transpose()
 }
 
 fn remove_abandoned(folder: &Path) -> Result<(), Fault> {
@@ -90,8 +196,209 @@ fn remove_abandoned(folder: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
+/// A step of maintenance, as metrics and logs name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Checkpoint,
+    Optimize,
+    CleanUp,
+    Vacuum,
+}
+
+impl Step {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Checkpoint => "checkpoint",
+            Self::Optimize => "optimize",
+            Self::CleanUp => "log-clean-up",
+            Self::Vacuum => "vacuum",
+        }
+    }
+}
+
+/// The right to maintain a store, until it is dropped.
+#[derive(Debug)]
+pub struct Maintenance {
+    root: PathBuf,
+    identity: StoreIdentity,
+    leases: Arc<Leases>,
+    metrics: Arc<Metrics>,
+    right: Arc<Maintainer>,
+}
+
+/// Tells work that goes on in the background that nobody waits for it any more.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Maintenance {
+    /// Takes the right; `None` if another process has it.
+    pub(crate) async fn begin(
+        root: &Path,
+        identity: &StoreIdentity,
+        leases: Arc<Leases>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Option<Self>, Fault> {
+        let (root, identity) = (root.to_owned(), identity.clone());
+        spawn_blocking(move || {
+            root::expect_store(&root, &identity)?;
+            let right = Maintainer::acquire(&root)?;
+            Ok(right.map(|right| Self { root, identity, leases, metrics, right: Arc::new(right) }))
+        })
+        .await?
+    }
+
+    /// Whose store it is.
+    pub fn identity(&self) -> &StoreIdentity {
+        &self.identity
+    }
+
+    /// The store's tables, in order.
+    ///
+    /// # Errors
+    /// If the root cannot be listed.
+    pub fn tables(&self) -> Result<Vec<TableName>, StoreError> {
+        tables::list(&self.root).map_err(|error| Fault::from(error).at(&self.identity))
+    }
+
+    /// Checkpoints a table if it has had `every` commits since its last checkpoint. `None` if it has not.
+    ///
+    /// # Errors
+    /// See [`Advice`](situs_model::store::Advice); `Stop` if the checkpoint does not say what the log says.
+    pub async fn checkpoint(
+        &self,
+        table: &TableName,
+        every: u64,
+    ) -> Result<Option<Checkpointed>, StoreError> {
+        self.carry_out(Step::Checkpoint, table, move |place, _, _| checkpoint_if_due(place, every)).await
+    }
+
+    /// Puts the small files of sealed days together.
+    ///
+    /// # Errors
+    /// See [`Advice`](situs_model::store::Advice); `Stop` if a file does not hold what the log says, or a row
+    /// is of another zone. What was committed before stays.
+    pub async fn optimize(&self, table: &TableName, settings: &Optimize) -> Result<Optimized, StoreError> {
+        let (settings, leases) = (settings.clone(), self.leases.clone());
+        let optimized = self
+            .carry_out(Step::Optimize, table, move |place, right, stop| {
+                optimize(place, &settings, &leases, right, stop)
+            })
+            .await?;
+        let labels = [self.identity.zone.as_str(), table.as_str()];
+        self.metrics.files_compacted.with_label_values(&labels).inc_by(optimized.replaced.files);
+        Ok(optimized)
+    }
+
+    /// Removes the entries of a table's log that are older than `retention` and that a checkpoint stands for.
+    ///
+    /// # Errors
+    /// See [`Advice`](situs_model::store::Advice); `Stop` if the checkpoint does not say what they say.
+    pub async fn clean_up(&self, table: &TableName, retention: Duration) -> Result<Cleaned, StoreError> {
+        let cleaned = self
+            .carry_out(Step::CleanUp, table, move |place, right, _| {
+                clean::clean(&place.folder, place.day(), retention, right.now()?)
+            })
+            .await?;
+        let labels = [self.identity.zone.as_str(), table.as_str()];
+        self.metrics.log_entries_removed.with_label_values(&labels).inc_by(cleaned.entries);
+        Ok(cleaned)
+    }
+
+    /// Removes the files of a table that no reader needs and no writer will commit.
+    ///
+    /// # Errors
+    /// See [`Advice`](situs_model::store::Advice). What was removed before stays removed.
+    pub async fn vacuum(&self, table: &TableName, settings: &Vacuum) -> Result<Vacuumed, StoreError> {
+        let (settings, dry_run) = (settings.clone(), settings.dry_run);
+        let vacuumed = self
+            .carry_out(Step::Vacuum, table, move |place, right, _| {
+                let now = right.now()?;
+                let leases = vacuum::fence(&place.root, settings.dead_after, now, settings.dry_run)?;
+                vacuum::vacuum(place, &settings, &leases, now)
+            })
+            .await?;
+        if !dry_run {
+            let labels = [self.identity.zone.as_str(), table.as_str()];
+            let Vacuumed { replaced, orphans, .. } = &vacuumed;
+            self.metrics.files_removed.with_label_values(&labels).inc_by(replaced.files + orphans.files);
+            self.metrics.file_bytes_removed.with_label_values(&labels).inc_by(replaced.bytes + orphans.bytes);
+        }
+        Ok(vacuumed)
+    }
+
+    /// Carries a step out where blocking is allowed, and counts it.
+    async fn carry_out<T: Send + 'static>(
+        &self,
+        step: Step,
+        table: &TableName,
+        work: impl FnOnce(&Place, &Maintainer, &AtomicBool) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let place = Place::new(&self.root, &self.identity, table);
+        let right = self.right.clone();
+        let stop = StopOnDrop(Arc::default());
+        let stopped = stop.0.clone();
+        let done = spawn_blocking(move || {
+            if !right.renew()? {
+                return Err(Fault::retry("another process has taken the maintenance over"));
+            }
+            root::expect_store(&place.root, &place.identity)?;
+            if !tables::exists(&place.folder)? {
+                return Err(Fault::stop(format!("there is no table `{}`", place.table)));
+            }
+            work(&place, &right, &stopped)
+        });
+        let result = match done.await {
+            Ok(result) => result,
+            Err(error) => Err(error.into()),
+        };
+        drop(stop);
+        let labels = [self.identity.zone.as_str(), step.as_str()];
+        match &result {
+            Ok(_) => self.metrics.maintenance_steps.with_label_values(&labels).inc(),
+            Err(_) => self.metrics.maintenance_failures.with_label_values(&labels).inc(),
+        }
+        result.map_err(|fault| fault.at(&self.identity))
+    }
+}
+
+fn optimize(
+    place: &Place,
+    settings: &Optimize,
+    leases: &Arc<Leases>,
+    right: &Maintainer,
+    stop: &AtomicBool,
+) -> Result<Optimized, Fault> {
+    let mut optimized = Optimized::default();
+    let Some(mut live) = Live::load(&place.folder, place.day())? else { return Ok(optimized) };
+    for bin in seal::plan(&live, settings, chrono::Utc::now()) {
+        // Until after the commit, so that no vacuum takes the new file for rubbish.
+        let staging = leases.stage();
+        let rewritten = rewrite::rewrite(place, &live, &bin, settings, stop)?;
+        match compact::replace(place, &mut live, &rewritten, &staging)? {
+            Replaced::Committed(_) => {
+                optimized.replaced.files += bin.files.len() as u64;
+                optimized.replaced.bytes += bin.bytes;
+                optimized.written.add(rewritten.written.fact.bytes);
+                optimized.rows += rewritten.written.fact.rows;
+                optimized.sorted += u64::from(rewritten.sorted);
+            }
+            Replaced::Outdated => optimized.outdated += 1,
+        }
+        if !right.renew()? {
+            return Err(Fault::retry("another process has taken the maintenance over"));
+        }
+    }
+    Ok(optimized)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::time::SystemTime;
 
     use super::*;

@@ -18,6 +18,8 @@ fn archive_of(kind: Text) -> (&'static str, &'static str) {
 
 /// Where the public keys that check receipts are archived by id.
 const KEYS: &str = "_situs_keys";
+/// Where processes say that they write here.
+const LEASES: &str = "_situs_leases";
 /// Begins the name of every file that is still being written. Delta readers and vacuum skip names
 /// with a leading `_`.
 const TEMPORARY: &str = "_tmp_";
@@ -47,6 +49,32 @@ pub(crate) fn keys(root: &Path) -> PathBuf {
 /// The archived public key of this id.
 pub(crate) fn key(root: &Path, id: &str) -> PathBuf {
     keys(root).join(format!("{id}.pem"))
+}
+
+/// Where the leases lie.
+pub(crate) fn leases(root: &Path) -> PathBuf {
+    root.join(LEASES)
+}
+
+/// The lease of a process that writes; `process` is a UUID.
+pub(crate) fn writer_lease(root: &Path, process: &str) -> PathBuf {
+    leases(root).join(format!("{process}.json"))
+}
+
+/// The process whose lease a file in the folder of leases is; `None` for any other file.
+pub(crate) fn lease_process(name: &str) -> Option<&str> {
+    let process = name.strip_suffix(".json")?;
+    uuid::Uuid::parse_str(process).is_ok().then_some(process)
+}
+
+/// The `n`-th lease of a maintainer.
+pub(crate) fn maintainer_lease(root: &Path, n: u64) -> PathBuf {
+    leases(root).join(format!("maintainer-{n:020}.json"))
+}
+
+/// Which maintainer's lease a file in the folder of leases is; `None` for any other file.
+pub(crate) fn maintainer_number(name: &str) -> Option<u64> {
+    name.strip_prefix("maintainer-")?.strip_suffix(".json")?.parse().ok()
 }
 
 /// A table's folder.
@@ -83,6 +111,16 @@ pub(crate) fn is_temporary(name: &str) -> bool {
 /// The folder of a partition, relative to the table; `date` is `YYYY-MM-DD`.
 pub(crate) fn partition_folder(column: &str, date: &str) -> String {
     format!("{column}={date}")
+}
+
+/// The day of a partition's folder, if it is one of this column.
+pub(crate) fn day_of_folder<'a>(column: &str, folder: &'a str) -> Option<&'a str> {
+    folder.strip_prefix(column)?.strip_prefix('=')
+}
+
+/// The checkpoint of a version.
+pub(crate) fn checkpoint(table: &Path, version: u64) -> PathBuf {
+    log(table).join(format!("{version:020}.checkpoint.parquet"))
 }
 
 /// The name of the `n`-th file of a flush within its partition's folder.

@@ -19,13 +19,15 @@ use tokio::task::spawn_blocking;
 use crate::encode::{self, Encoded, Encoder};
 use crate::error::Fault;
 use crate::key::ReceiptKey;
+use crate::lease::{Leases, Renewal};
+use crate::maintain::Maintenance;
 use crate::root::{self, RootError};
 use crate::table::Table;
 use crate::work::{Claim, Layout, Rows, Work};
 use crate::{durable, entry, maintain, names, quarantine, receipts};
 
 /// Where the tables of pipelines keep offset and day.
-const LAYOUT: Layout =
+pub(crate) const LAYOUT: Layout =
     Layout { offset: situs_model::columns::names::OFFSET, day: situs_model::columns::names::EVENT_DATE };
 
 /// The store of one zone in a folder.
@@ -41,6 +43,7 @@ pub struct DeltaStore {
     root: PathBuf,
     identity: StoreIdentity,
     metrics: Arc<Metrics>,
+    leases: Arc<Leases>,
     tables: Mutex<HashMap<TableName, Arc<Table>>>,
     /// Signs receipts.
     receipt_key: Option<Arc<ReceiptKey>>,
@@ -62,10 +65,12 @@ impl DeltaStore {
     pub async fn open(root: &Path, zone: &ZoneId, metrics: Arc<Metrics>) -> Result<Self, RootError> {
         let root = root::canonical(root)?;
         let identity = root::expect_zone(&root, zone)?;
+        let leases = Arc::new(Leases::new(&root));
         Ok(Self {
             root,
             identity,
             metrics,
+            leases,
             tables: Mutex::default(),
             receipt_key: None,
             key_archived: OnceCell::new(),
@@ -81,6 +86,47 @@ impl DeltaStore {
         self
     }
 
+    /// Takes this process's lease on the store, or renews it: what it has staged is then safe from every
+    /// vacuum. A process that lives long calls this every few seconds; once it has, nothing is committed
+    /// without the lease.
+    ///
+    /// # Errors
+    /// See [`Advice`](situs_model::store::Advice).
+    pub async fn renew_lease(&self) -> Result<Renewal, StoreError> {
+        let (root, identity, leases) = (self.root.clone(), self.identity.clone(), self.leases.clone());
+        leases.require();
+        let renewed = spawn_blocking(move || {
+            root::expect_store(&root, &identity)?;
+            Ok::<_, Fault>(leases.renew()?)
+        });
+        match renewed.await {
+            Ok(renewed) => renewed,
+            Err(error) => Err(error.into()),
+        }
+        .map_err(|fault| fault.at(&self.identity))
+    }
+
+    /// Gives the lease up, when nothing more will be written.
+    ///
+    /// # Errors
+    /// See [`Advice`](situs_model::store::Advice). The lease expires then.
+    pub async fn release_lease(&self) -> Result<(), StoreError> {
+        let leases = self.leases.clone();
+        let released = spawn_blocking(move || leases.release()).await;
+        let released = released.map_err(Fault::from).and_then(|released| Ok(released?));
+        released.map_err(|fault| fault.at(&self.identity))
+    }
+
+    /// Takes the right to maintain the store; `None` if another process has it.
+    ///
+    /// # Errors
+    /// See [`Advice`](situs_model::store::Advice).
+    pub async fn begin_maintenance(&self) -> Result<Option<Maintenance>, StoreError> {
+        Maintenance::begin(&self.root, &self.identity, self.leases.clone(), self.metrics.clone())
+            .await
+            .map_err(|fault| fault.at(&self.identity))
+    }
+
     /// Checkpoints tables that have had `every` commits since their last checkpoint. Outside the
     /// commit path. Returns how many were checkpointed.
     ///
@@ -92,7 +138,10 @@ impl DeltaStore {
 
     fn table(&self, name: &TableName) -> Arc<Table> {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Table::new(&self.root, name.clone(), self.identity.clone(), self.metrics.clone());
+        let new = || {
+            let (identity, metrics) = (self.identity.clone(), self.metrics.clone());
+            Table::new(&self.root, name.clone(), identity, metrics, self.leases.clone())
+        };
         tables.entry(name.clone()).or_insert_with(|| Arc::new(new())).clone()
     }
 

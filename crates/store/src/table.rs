@@ -20,6 +20,7 @@ use crate::encode::files::{self, Written};
 use crate::encode::{self, Encoded, Encoder};
 use crate::entry;
 use crate::error::Fault;
+use crate::lease::{Leases, Staging};
 use crate::log::{self, CommitId, Fate, Freshness, Partitions, Progress, TableState};
 use crate::names;
 use crate::root;
@@ -37,6 +38,7 @@ pub(crate) struct Table {
     folder: PathBuf,
     identity: StoreIdentity,
     metrics: Arc<Metrics>,
+    leases: Arc<Leases>,
     /// The table as it was after the last look; `None` if it must be loaded, or does not exist.
     state: Mutex<Option<TableState>>,
     /// What shall go wrong with the next commit, for tests.
@@ -62,6 +64,8 @@ pub(crate) enum MishapKind {
     Refused,
     /// Others act between the look that found no table and its creation.
     Outrun,
+    /// Others act between the staging of the files and the commit, as if this process were stopped.
+    Stopped,
 }
 
 #[cfg(test)]
@@ -79,6 +83,8 @@ struct Placed {
     /// The newest receipts once the files are committed, by application id.
     heads: Vec<(String, Head)>,
     files: Vec<Written>,
+    /// Since before the first of the files.
+    staging: Arc<Staging>,
 }
 
 /// What a try to commit came to.
@@ -92,8 +98,15 @@ enum Outcome {
 }
 
 impl Table {
-    pub(crate) fn new(root: &Path, name: TableName, identity: StoreIdentity, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        root: &Path,
+        name: TableName,
+        identity: StoreIdentity,
+        metrics: Arc<Metrics>,
+        leases: Arc<Leases>,
+    ) -> Self {
         Self {
+            leases,
             root: root.to_owned(),
             folder: names::table(root, &name),
             name,
@@ -217,7 +230,7 @@ impl Table {
             let apply = |partitions: &mut Partitions, _| {
                 news.iter().for_each(|(source, epoch)| partitions.take(&source.epoch_id(), epoch.0, None));
             };
-            match self.commit(state, bytes, false, apply).await {
+            match self.commit(state, bytes, false, self.leases.stage(), apply).await {
                 Outcome::Committed(_) => return Ok(owners),
                 Outcome::Conflict => {}
                 Outcome::Failed(fault) | Outcome::Unknown(fault) => return Err(fault),
@@ -367,8 +380,11 @@ impl Table {
             self.discard(placed.take());
             *placed = Some(self.place_new(work, rows, &keeps, previous).await?);
         }
-        let files = placed.as_ref().map(|placed| placed.files.as_slice()).unwrap_or_default();
+        let Some(Placed { files, staging, .. }) = placed else {
+            return Err(Fault::stop("nothing was staged"));
+        };
         let bytes = entry::append(current, widened.as_ref(), work, &keeps, files)?;
+        let staging = staging.clone();
         let flush: Arc<str> = work.facts.flush_id.as_str().into();
         let versions = Some(Arc::new(work.facts.versions()));
         let apply = |partitions: &mut Partitions, version| {
@@ -379,7 +395,7 @@ impl Table {
                 }
             }
         };
-        let outcome = self.commit(state, bytes, widened.is_some(), apply).await;
+        let outcome = self.commit(state, bytes, widened.is_some(), staging, apply).await;
         if let (Outcome::Committed(_), Some(state), Some(placed)) = (&outcome, state, placed) {
             state.heads.extend(placed.heads.iter().cloned());
         }
@@ -424,6 +440,7 @@ impl Table {
         keeps: &[Keep],
         previous: Vec<Option<Hash>>,
     ) -> Result<Placed, Fault> {
+        let staging = self.leases.stage();
         let (files, heads) = match (&work.rows, rows) {
             (Rows::Receipts(receipts), _) => {
                 let linked = receipts.link(&previous)?;
@@ -438,7 +455,7 @@ impl Table {
             (_, Some(rows)) => (self.place(work, rows, keeps).await?, Vec::new()),
             (_, None) => return Err(other_kind()),
         };
-        Ok(Placed { keeps: keeps.to_vec(), previous, heads, files })
+        Ok(Placed { keeps: keeps.to_vec(), previous, heads, files, staging })
     }
 
     /// Brings the state to the newest version, and makes sure that it is still this store's (RES-8).
@@ -543,6 +560,7 @@ impl Table {
         state: &mut Option<TableState>,
         bytes: Vec<u8>,
         changes_table: bool,
+        staging: Arc<Staging>,
         apply: impl FnOnce(&mut Partitions, u64),
     ) -> Outcome {
         let Some(current) = state.as_mut() else { return Outcome::Failed(Fault::retry("no state")) };
@@ -554,9 +572,18 @@ impl Table {
         let refused = mishap.as_ref().is_some_and(|mishap| mishap.kind == MishapKind::Refused);
         #[cfg(test)]
         let target = if refused { self.folder.join("no/entry") } else { target };
+        #[cfg(test)]
+        let mishap = match mishap {
+            Some(Mishap { kind: MishapKind::Stopped, meanwhile }) => {
+                meanwhile.await;
+                None
+            }
+            other => other,
+        };
         let bytes: Arc<[u8]> = bytes.into();
         let entry = bytes.clone();
-        let created = spawn_blocking(move || durable::create(&target, &entry)).await;
+        // The staging goes along: it lasts until the commit is decided, whoever still waits for it.
+        let created = spawn_blocking(move || durable::create_if(&target, &entry, || staging.check())).await;
         #[cfg(test)]
         let created = match mishap {
             Some(mishap) => {

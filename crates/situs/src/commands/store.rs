@@ -11,6 +11,8 @@ use crate::cli::StoreCommand;
 
 pub(super) fn store(command: &StoreCommand) -> anyhow::Result<ExitCode> {
     match command {
+        StoreCommand::Optimize(args) => return super::maintain::optimize(args),
+        StoreCommand::Vacuum(args) => return super::maintain::vacuum(args),
         StoreCommand::Init { zone, root } => {
             let zone: ZoneId = zone.parse().map_err(|error| super::Usage(format!("--zone: {error}")))?;
             let identity = situs_store::init(root, &zone)?;

@@ -10,6 +10,7 @@ stores: { EU: stores/eu, CN: /data/cn }
 receipts: { signing-key: receipts-key.pem }
 flush: { age: 2s }
 http: { listen: 127.0.0.1:9464 }
+maintenance: { every: 5m, vacuum: false, target-size: 128MiB, log-retention: 60d }
 ";
 
 #[test]
@@ -23,6 +24,11 @@ fn a_whole_site() {
     assert_eq!(site.memory, 512 << 20);
     assert_eq!(site.kafka.cluster.as_str(), "kafka");
     assert_eq!(site.kafka.properties["security.protocol"], "ssl");
+    let maintenance = site.maintenance;
+    assert_eq!(maintenance.every, Duration::from_secs(300));
+    assert_eq!(maintenance.log_retention, Duration::from_secs(60 * 86_400));
+    assert_eq!(maintenance.optimize.target_size, 128 << 20);
+    assert!(maintenance.optimizes && !maintenance.vacuums);
 }
 
 #[test]
@@ -36,6 +42,7 @@ flush: { age: 5 sec, rows: 0 }
 memory: 1MiB
 http: { listen: localhost }
 logs: { format: jsn }
+maintenance: { optimise: true, vacuum: maybe, retention: 7 }
 ";
     let problems = Site::parse(Path::new("site.yaml"), text).unwrap_err().to_string();
     let lines: Vec<&str> = problems.lines().collect();
@@ -52,6 +59,9 @@ logs: { format: jsn }
         ("6:9", "at least `16MiB`"),
         ("7:17", "an address"),
         ("8:17", "did you mean `json`?"),
+        ("9:16", "did you mean `optimize`?"),
+        ("9:40", "expected one of `true` or `false`"),
+        ("9:58", "a duration"),
     ];
     assert_eq!(lines.len(), expected.len(), "{problems}");
     for (line, (place, text)) in lines.iter().zip(expected) {

@@ -168,15 +168,7 @@ impl Image {
         durable::ensure_folder(&of_day)?;
         let temporary = durable::write_temporary(&of_day, &self.bytes)?;
 
-        // Never over another file: it may be part of a commit whose answer was lost.
-        let mut n = 0;
-        let name = loop {
-            let name = names::data_file(flush_id, n);
-            if temporary.link(&of_day.join(&name))? {
-                break name;
-            }
-            n += 1;
-        };
+        let name = link_free(&temporary, &of_day, flush_id)?;
         drop(temporary);
         let fact = FileFact {
             path: format!("{in_table}/{name}"),
@@ -191,6 +183,23 @@ impl Image {
             return Err(error.into());
         }
         Ok(written)
+    }
+}
+
+/// Gives a synced file the first name of a flush that is free; the name. Never over another file: it may
+/// be part of a commit whose answer was lost.
+pub(super) fn link_free(
+    temporary: &durable::Temporary,
+    folder: &Path,
+    flush_id: &str,
+) -> Result<String, durable::FileError> {
+    let mut n = 0;
+    loop {
+        let name = names::data_file(flush_id, n);
+        if temporary.link(&folder.join(&name))? {
+            return Ok(name);
+        }
+        n += 1;
     }
 }
 

@@ -1,13 +1,17 @@
 //! The store against its promises: every row exactly once, whatever is repeated, lost or raced.
 
 mod chain;
+mod checkpoints;
+mod compaction;
 mod fate;
 mod faults;
 mod fence;
+mod history;
 mod home;
 mod mounts;
 mod releases;
 mod support;
 mod tables;
+mod vacuum;
 mod verify;
 mod verify_history;
