@@ -231,10 +231,10 @@ class Run:
             self.violation(f"the producer ended with {self.producer.returncode}, see producer.log")
         broken = any(zone.fault for zone in self.zones)
         for replica in self.replicas:
-            for life in replica.lives[-2:]:
-                if life.told == "stop" and not life.accounted:
+            for life in (life for life in replica.lives if not life.accounted):
+                if life.told == "stop":
                     life.blocked |= broken
-                if not life.accounted and life.process.poll() is not None:
+                if life.process.poll() is not None:
                     life.accounted = True
                     self.account(life)
             # Not at once, as whoever looks after processes would.

@@ -240,7 +240,7 @@ class Sampler(threading.Thread):
     def run(self):
         while not self.ended.wait(0.7):
             for replica in list(self.replicas):
-                for life in replica.lives[-2:]:
+                for life in list(replica.lives):
                     if life.process.poll() is None:
                         life.sample()
 

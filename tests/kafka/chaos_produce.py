@@ -124,9 +124,11 @@ class Waveforms:
 class Topic:
     """A topic and what has been sent to it."""
 
-    def __init__(self, name, partitions):
+    def __init__(self, name, partitions, legend):
         self.name = name
         self.expected = Expectations(name, partitions)
+        # Letters mean the same for all topics.
+        self.expected.legend = legend
         self.acknowledged = [0] * partitions
         self.turn = 0
 
@@ -198,27 +200,24 @@ def commands():
 
 
 def write(path, topics, policies):
-    """Writes the expectations. Letters of one topic mean the same in the other."""
-    legend, by_policy = {}, {version: {} for version in policies}
-    texts, payloads, serials, acknowledged = {}, [], {}, {}
-    for prefix, topic in enumerate(topics):
-        names = {letter: chr(0x100 * (prefix + 1) + number)
-                 for number, letter in enumerate(topic.expected.legend.values())}
-        for places, letter in topic.expected.legend.items():
-            legend[names[letter]] = sorted(set(places))
-            for version, place in zip(policies, places, strict=True):
-                by_policy[version][names[letter]] = [place]
-        table = str.maketrans(names)
-        texts[topic.name] = {
-            str(number): "".join(letters).translate(table) for number, letters in enumerate(topic.expected.letters)
-        }
-        payloads += topic.expected.payloads
-        acknowledged[topic.name] = topic.acknowledged
-    serials["cnc_state"] = {"column": "part_count", "stride": STRIDE, "rows": 1}
-    serials["cnc_waveform"] = {"column": "first_counter", "stride": STRIDE, "rows": SIGNALS}
+    """Writes the expectations; one legend serves all topics."""
+    legend = topics[0].expected.legend
     path.write_text(json.dumps({
-        "legend": legend, "policies": by_policy, "topics": texts, "payloads": payloads, "serials": serials,
-        "acknowledged": acknowledged,
+        "legend": {letter: sorted(set(places)) for places, letter in legend.items()},
+        "policies": {
+            version: {letter: [places[number]] for places, letter in legend.items()}
+            for number, version in enumerate(policies)
+        },
+        "topics": {
+            topic.name: {str(number): "".join(letters) for number, letters in enumerate(topic.expected.letters)}
+            for topic in topics
+        },
+        "payloads": [payload for topic in topics for payload in topic.expected.payloads],
+        "serials": {
+            "cnc_state": {"column": "part_count", "stride": STRIDE, "rows": 1},
+            "cnc_waveform": {"column": "first_counter", "stride": STRIDE, "rows": SIGNALS},
+        },
+        "acknowledged": {topic.name: topic.acknowledged for topic in topics},
     }))
 
 
@@ -236,7 +235,8 @@ def main():
     policies = dict(policy.split("=", 1) for policy in arguments.policy)
     placer = Placer([pathlib.Path(path) for path in policies.values()])
     devices = list(placer.zones[0].values())
-    topics = {name: Topic(name, arguments.partitions) for name in (STATE, WAVEFORM)}
+    legend = {}
+    topics = {name: Topic(name, arguments.partitions, legend) for name in (STATE, WAVEFORM)}
     makers = {STATE: States(arguments.seed, devices, placer), WAVEFORM: Waveforms(arguments.seed, devices, placer)}
     sender = Sender(arguments.brokers)
     orders = commands()
@@ -269,9 +269,9 @@ def main():
         if order[0] == "grow":
             topics[order[1]].grow(int(order[2]))
     # Whatever comes of it, what was expected is there to be looked at.
-    write(arguments.expectations, topics.values(), policies)
+    write(arguments.expectations, list(topics.values()), policies)
     left = sender.producer.flush(240)
-    write(arguments.expectations, topics.values(), policies)
+    write(arguments.expectations, list(topics.values()), policies)
     if left or sender.failures:
         sys.exit(f"chaos_produce: {left} messages not delivered, {len(sender.failures)} failures, "
                  f"the first: {(sender.failures or ['none'])[0]}")
