@@ -119,11 +119,12 @@ class Run:
         """Adds a partition."""
         topic.partitions += 1
         new = confluent_kafka.admin.NewPartitions(topic.name, topic.partitions)
-        self.admin().create_partitions([new])[topic.name].result(30)
+        admin = self.admin()
+        admin.create_partitions([new])[topic.name].result(30)
         self.tell_producer(f"grow {topic.name} {topic.partitions}")
 
     def admin(self):
-        """A client for administration."""
+        """A client for administration. Its answers come only while somebody holds it."""
         return confluent_kafka.admin.AdminClient({"bootstrap.servers": self.broker.address, "log_level": 2})
 
     def settled(self):
@@ -299,8 +300,9 @@ class Run:
         self.look_after()
         group = confluent_kafka.ConsumerGroupTopicPartitions("situs-chaos")
         try:
-            answer = self.admin().list_consumer_group_offsets([group])["situs-chaos"].result(30)
-        except confluent_kafka.KafkaException as error:
+            admin = self.admin()
+            answer = admin.list_consumer_group_offsets([group])["situs-chaos"].result(30)
+        except (OSError, confluent_kafka.KafkaException) as error:
             self.violation(f"the group's offsets cannot be read: {error}")
             return
         for place in answer.topic_partitions:
@@ -432,7 +434,7 @@ def main():
         figures = carry_out(run)
         held = not run.violations
     except (OSError, RuntimeError, subprocess.SubprocessError, confluent_kafka.KafkaException) as error:
-        print(f"chaos: {type(error).__name__}: {error}", file=sys.stderr)
+        figures = f"not carried out to the end: {type(error).__name__}: {error}"
     finally:
         if run is not None:
             run.end()
