@@ -208,7 +208,8 @@ class Run:
                 if over:
                     self.active.remove(fault)
                     self.note(f"{fault.kind} over after {time.monotonic() - fault.started:.1f} s")
-                    next_at = time.monotonic() + self.random.uniform(0.5, 4)
+                    if not self.active:
+                        next_at = time.monotonic() + self.random.uniform(0.5, 4)
             now = time.monotonic()
             # One at a time, and in one of three cases a second one a little later.
             if now >= next_at and now < end and len(self.active) < 2:
