@@ -215,15 +215,18 @@ class Run:
             if now >= next_at and now < end and len(self.active) < 2:
                 claimed = {claim for fault in self.active for claim in fault.claims}
                 fault = faults.make(claimed)
-                if fault is not None:
+                if fault is None:
+                    # What is left in the bag cannot be now.
+                    next_at = now + 1
+                else:
                     for other in self.active:
                         other.shared = fault.shared = True
                     self.active.append(fault)
                     self.count("faults")
                     self.counts["faults beside another"] += fault.shared
                     self.note(f"{fault.kind}: {fault.text}" + (" (beside another)" if fault.shared else ""))
-                second = self.random.random() < 0.35
-                next_at = now + self.random.uniform(0.5, 5) if second else float("inf")
+                    second = self.random.random() < 0.35
+                    next_at = now + self.random.uniform(0.5, 5) if second else float("inf")
             time.sleep(0.03)
 
     def look_after(self):
