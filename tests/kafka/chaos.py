@@ -339,6 +339,10 @@ class Run:
     def check_processes(self):
         """Memory, counters that must stay 0, and logs."""
         limit = self.arguments.memory + RSS_MARGIN_MIB
+        largest = sorted(self.lives(), key=lambda life: life.peak_kib, reverse=True)[:5]
+        self.note("largest processes: " + ", ".join(
+            f"{life.name} {life.peak_kib // 1024} MiB after {life.answered - life.started:.0f} s" for life in largest
+        ))
         for life in self.lives():
             if life.peak_kib / 1024 > limit:
                 self.violation(f"{life.name}: {life.peak_kib // 1024} MiB at its peak, {limit} are allowed")
@@ -374,7 +378,7 @@ class Run:
             f"rebalances: {by_event['assigned']} assignments, {by_event['revoked']} revocations, {lost} of them lost",
             f"{by_event['flush-yielded']} flushes given up to another owner",
             f"{commits} commits", f"{self.total('situs_commit_conflicts_total')} conflicts",
-            f"{self.total('situs_flush_retries_total')} retries", f"{max(0, read_again)} messages read again",
+            f"{self.total('situs_flush_retries_total')} retries", f"at least {max(0, read_again)} messages read again",
             *(f"{name} {self.total(name)}" for name in replays),
             f"{counts['ended by themselves'] + counts['ended with an error']} ends with an error "
             f"({counts['expected ends']} expected)",
