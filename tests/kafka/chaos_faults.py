@@ -228,6 +228,7 @@ class Faults:
             self.run.count("zombies")
             yield Wait(f"{ghost.name}, which was replaced, ends", lambda: ghost.process.poll() is not None, 60)
             if ghost.process.poll() is None:
+                ghost.told = "die"
                 ghost.send(signal.SIGKILL)
             yield self.back(replica)
 
@@ -250,8 +251,7 @@ class Faults:
         if replica.stop():
             self.run.count("drains")
         yield self.ended(replica, self.run.drain_seconds + 30)
-        if not replica.has_ended():
-            replica.life.send(signal.SIGKILL)
+        replica.kill()
         yield away
         replica.start()
         yield self.back(replica)
@@ -270,8 +270,7 @@ class Faults:
             if fourth.kill() if killed else fourth.stop():
                 self.run.count("kills" if killed else "drains")
             yield self.ended(fourth, self.run.drain_seconds + 30)
-            if not fourth.has_ended():
-                fourth.life.send(signal.SIGKILL)
+            fourth.kill()
 
         return Fault("add_replica", f"{fourth.name} for {stays} s", [fourth.name], steps())
 
