@@ -4,7 +4,11 @@
 It shares no code with Situs. Every offset of every partition must be in exactly one place: rows in
 one pipeline's tables (each `_row` once over all zones), one entry of quarantine, or the receipts'
 count of messages without rows. A zone's directory may hold rows of that zone only, receipts must
-continue each other, and their counts must add up and agree with what the tables hold.
+continue each other, and their counts must add up and agree with what the tables hold. Everything below
+a receipt must have been judged by the policy that the receipt names.
+
+An expectations file may say that the right place depends on the policy (`policies`: version -> letter ->
+places), and that a column holds a number made of partition and offset (`serials`).
 
   verify.py DATA --expect cnc.state=0:5000,1:5000
   verify.py DATA --expect-total cnc.state=10000
@@ -42,9 +46,9 @@ SHOWN_VIOLATIONS = 20
 class Partition:
     """What the tables say of one partition."""
 
-    # offset -> [(table, zone of the directory, row)]
+    # offset -> [(table, zone of the directory, row, policy)]
     rows: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(list))
-    # offset -> [(reason, SHA-256 of the payload or None for a tombstone)]
+    # offset -> [(reason, SHA-256 of the payload or None for a tombstone, policy)]
     quarantine: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(list))
     receipts: list = dataclasses.field(default_factory=list)
     expected: int | None = None
@@ -93,10 +97,13 @@ class Verifier:
 
     def read_rows(self, table, name, zone):
         """Reads the identity columns of a zone's table."""
-        rows = columns_of(table, IDENTITY)
+        rows = columns_of(table, [*IDENTITY, *optional(table, "_policy")])
         self.tables.append((name, zone, table))
-        for topic, partition, offset, row, tag in rows:
-            self.partitions[topic, partition].rows[offset].append((name, zone, row))
+        # Most places are alike, and a run has millions.
+        places = {}
+        for topic, partition, offset, row, tag, *policy in rows:
+            place = (name, zone, row, *(policy or [None]))
+            self.partitions[topic, partition].rows[offset].append(places.setdefault(place, place))
             if tag != zone:
                 self.violation(f"{topic}/{partition}/{offset} row {row}: _zone {tag} in a directory of {zone}")
 
@@ -118,16 +125,17 @@ class Verifier:
 
     def read_quarantine(self, table):
         """Reads quarantine."""
-        for topic, partition, offset, reason, payload in columns_of(
-            table, ["topic", "partition", "offset", "reason", "payload"]
+        for topic, partition, offset, reason, payload, *policy in columns_of(
+            table, ["topic", "partition", "offset", "reason", "payload", *optional(table, "policy")]
         ):
             digest = None if payload is None else hashlib.sha256(payload).hexdigest()
-            self.partitions[topic, partition].quarantine[offset].append((reason, digest))
+            self.partitions[topic, partition].quarantine[offset].append((reason, digest, *(policy or [None])))
 
     def read_receipts(self, table):
         """Reads the receipts."""
-        for topic, partition, *numbers in columns_of(table, ["topic", "partition", *RECEIPT_NUMBERS]):
-            receipt = dict(zip(RECEIPT_NUMBERS, numbers, strict=True))
+        names = [*RECEIPT_NUMBERS, *optional(table, "policy")]
+        for topic, partition, *facts in columns_of(table, ["topic", "partition", *names]):
+            receipt = {"policy": None, **dict(zip(names, facts, strict=True))}
             self.partitions[topic, partition].receipts.append(receipt)
 
     # Checking
@@ -139,6 +147,7 @@ class Verifier:
             facts.receipts.sort(key=lambda receipt: (receipt["start_offset"], receipt["end_offset"]))
             self.check_places(name, facts)
             self.check_receipts(name, facts)
+            self.check_policies(name, facts)
             if facts.expected is None:
                 self.violation(f"{name}: nothing was expected of this partition")
                 continue
@@ -167,11 +176,11 @@ class Verifier:
     def check_places(self, name, facts):
         """One pipeline, each row once, or one entry of quarantine."""
         for offset, places in facts.rows.items():
-            if len({table for table, _, _ in places}) != 1:
+            if len({table for table, *_ in places}) != 1:
                 self.violation(f"{name}/{offset}: in more than one pipeline's table")
-            rows = sorted(row for _, _, row in places)
+            rows = sorted(row for _, _, row, _ in places)
             if rows != list(range(len(rows))):
-                zones = sorted({zone for _, zone, _ in places})
+                zones = sorted({zone for _, zone, *_ in places})
                 self.violation(f"{name}/{offset}: rows {rows[:10]} in {zones} are not 0..{len(rows)} once each")
             if offset in facts.quarantine:
                 self.violation(f"{name}/{offset}: in a zone and in quarantine")
@@ -205,18 +214,41 @@ class Verifier:
                 if held != receipt[column]:
                     self.violation(f"{where} says {column} {receipt[column]}, the tables hold {held}")
 
+    def check_policies(self, name, facts):
+        """What a receipt covers was judged by the policy that it names (RES-7)."""
+        wrong = collections.Counter()
+        examples = {}
+        for receipt in facts.receipts:
+            if receipt["policy"] is None:
+                continue
+            for offset in range(receipt["start_offset"], receipt["end_offset"]):
+                # `get`, since these make what is asked for.
+                held = {policy for *_, policy in facts.rows.get(offset, ())}
+                held |= {policy for *_, policy in facts.quarantine.get(offset, ())}
+                for policy in held - {receipt["policy"], None}:
+                    pair = (policy, receipt["policy"])
+                    wrong[pair] += 1
+                    examples.setdefault(pair, f"{name}/{offset}")
+        for (policy, named), count in sorted(wrong.items()):
+            example = examples[policy, named]
+            self.violation(f"{count} messages judged by policy {policy} have a receipt of policy {named}, "
+                           f"such as {example}")
+
     def check_expectations(self, expectations):
         """Each message is where its producer expects it, and quarantine holds its bytes."""
-        legend = expectations["legend"]
+        policies = expectations.get("policies")
         wrong = collections.Counter()
         examples = {}
         for topic, partitions in expectations["topics"].items():
             for partition, letters in partitions.items():
                 facts = self.partitions[topic, int(partition)]
+                legends = legend_by_offset(expectations["legend"], policies, facts)
                 for offset, letter in enumerate(letters):
                     found = place_of(facts, offset)
-                    if found not in legend[letter]:
-                        pair = (" or ".join(legend[letter]), found)
+                    policy, legend = legends(offset)
+                    places = legend.get(letter, ["nowhere: the policy is not known"])
+                    if found not in places:
+                        pair = (" or ".join(places) + (f" under policy {policy}" if policy else ""), found)
                         wrong[pair] += 1
                         examples.setdefault(pair, f"{topic}/{partition}/{offset}")
         for (expected, found), count in sorted(wrong.items()):
@@ -224,12 +256,38 @@ class Verifier:
             self.violation(f"{count} messages expected in {expected} are in {found}, such as {example}")
         for topic, partition, offset, digest in expectations.get("payloads", []):
             entries = self.partitions[topic, partition].quarantine.get(offset, [])
-            if any(held != digest for _, held in entries):
+            if any(held != digest for _, held, _ in entries):
                 self.violation(f"{topic}/{partition}/{offset}: quarantine holds other bytes than were sent")
         for name, zones in expectations.get("sums", {}).items():
             for zone, columns in zones.items():
                 for column, expected in columns.items():
                     self.check_sum(name, zone, column, expected)
+        for name, serial in expectations.get("serials", {}).items():
+            self.check_serials(name, serial)
+
+    def check_serials(self, name, serial):
+        """Each row is of the message that was sent: a column holds partition * stride + offset, and each
+        message has its number of rows."""
+        column, stride, rows = serial["column"], serial["stride"], serial["rows"]
+        for table_name, zone, table in self.tables:
+            if table_name != name:
+                continue
+            held = read_table(table, ["_partition", "_offset", column])
+            partition = pyarrow.compute.multiply(held["_partition"].cast(pyarrow.int64()), stride)
+            expected = pyarrow.compute.add(partition, held["_offset"])
+            wrong = pyarrow.compute.fill_null(pyarrow.compute.not_equal(held[column], expected), True)
+            if pyarrow.compute.any(wrong).as_py():
+                example = held.filter(wrong).slice(0, 1).to_pylist()[0]
+                self.violation(
+                    f"{pyarrow.compute.sum(wrong).as_py()} rows of {name} in {zone} are of other messages by {column}, "
+                    f"such as {example['_partition']}/{example['_offset']}"
+                )
+        for (topic, partition), facts in sorted(self.partitions.items()):
+            wrong = [
+                offset for offset, places in facts.rows.items() if places[0][0] == name and len(places) != rows
+            ]
+            if wrong:
+                self.violation(f"{topic}/{partition}: {len(wrong)} messages have not {rows} rows, such as {min(wrong)}")
 
     def check_sum(self, name, zone, column, expected):
         """The sum of a column is what was sent."""
@@ -255,8 +313,8 @@ class Verifier:
                 f"{topic}/{partition}", facts.expected or 0, len(facts.rows), sum(map(len, facts.rows.values())),
                 len(facts.quarantine), without, len(self.missing(facts)) - without, len(facts.receipts),
             ])
-            zones.update(zone for places in facts.rows.values() for _, zone, _ in places)
-            reasons.update(reason for entries in facts.quarantine.values() for reason, _ in entries)
+            zones.update(zone for places in facts.rows.values() for _, zone, *_ in places)
+            reasons.update(reason for entries in facts.quarantine.values() for reason, *_ in entries)
         total = ["all", *(sum(line[column] for line in lines) for column in range(1, len(head)))]
         table = [head, *lines, total]
         widths = [max(len(str(line[column])) for line in table) for column in range(len(head))]
@@ -280,10 +338,32 @@ class Verifier:
 def place_of(facts, offset):
     """The place of an offset, in the words of an expectations file."""
     if offset in facts.rows:
-        return "zone:" + "+".join(sorted({zone for _, zone, _ in facts.rows[offset]}))
+        return "zone:" + "+".join(sorted({zone for _, zone, *_ in facts.rows[offset]}))
     if offset in facts.quarantine:
-        return "quarantine:" + "+".join(sorted(reason for reason, _ in facts.quarantine[offset]))
+        return "quarantine:" + "+".join(sorted(reason for reason, *_ in facts.quarantine[offset]))
     return "nowhere" if offset in facts.holes else "without-rows"
+
+
+def legend_by_offset(legend, policies, facts):
+    """Gives the policy of an offset's receipt and the legend that holds under it."""
+    if policies is None:
+        return lambda offset: (None, legend)
+    starts = [receipt["start_offset"] for receipt in facts.receipts]
+
+    def of(offset):
+        place = bisect.bisect_right(starts, offset) - 1
+        if place < 0 or offset >= facts.receipts[place]["end_offset"]:
+            # Without a receipt there is no policy; that is a violation of its own.
+            return None, legend
+        policy = facts.receipts[place]["policy"]
+        return policy, policies.get(policy, {})
+
+    return of
+
+
+def optional(table, name):
+    """The column's name in a list, if the table has it."""
+    return [name] if name in {field.name for field in table.schema().fields} else []
 
 
 def local_path(uri):

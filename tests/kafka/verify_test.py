@@ -49,8 +49,24 @@ def right():
     }
 
 
+def judged():
+    """The same, with the policy of each record: a device whose records are 0/2 and 0/3 moved from EU to CN between them."""
+    facts = right()
+    facts["rows"][3] = ("CN", "cnc_state", "CN", 0, 3, 0)
+    facts["policy_of"] = {(0, offset): "old" if offset < 3 else "new" for offset in range(8)}
+    facts["policy_of"] |= {(1, 0): "old", (1, 1): "old"}
+    facts["receipt_policies"] = ["old", "new", "old"]
+    return facts
+
+
 def write(data, facts):
     """Writes the stores."""
+    def policies(places):
+        return [facts["policy_of"][place] for place in places] if "policy_of" in facts else []
+
+    def with_policies(name, column, places):
+        return {name: column} if "policy_of" in facts and places else {}
+
     def table(zone, name, columns, partition_by=None):
         path = str(data / zone.lower() / name)
         deltalake.write_deltalake(path, pyarrow.table(columns), partition_by=partition_by)
@@ -65,6 +81,11 @@ def write(data, facts):
             "_row": pyarrow.array(numbers, pyarrow.int32()),
             "_zone": pyarrow.array(tags).dictionary_encode(),
             "part_count": pyarrow.array([offset * 10 for offset in offsets], pyarrow.int64()),
+            "serial": pyarrow.array(
+                [facts.get("serials", {}).get(place, place[0] * 100 + place[1])
+                 for place in zip(partitions, offsets, strict=True)], pyarrow.int64(),
+            ),
+            **with_policies("_policy", policies(zip(partitions, offsets, strict=True)), offsets),
             "event_date": [datetime.date(2026, 3, 1 + offset % 2) for offset in offsets],
         }, ["event_date"])
     for zone in sorted({entry[0] for entry in facts["quarantine"]}):
@@ -76,6 +97,7 @@ def write(data, facts):
             "offset": pyarrow.array(offsets, pyarrow.int64()),
             "reason": reasons,
             "payload": pyarrow.array(payloads, pyarrow.binary()),
+            **with_policies("policy", policies(zip(partitions, offsets, strict=True)), offsets),
         })
     for zone in sorted({receipt[0] for receipt in facts["receipts"]}):
         receipts = [receipt[1:] for receipt in facts["receipts"] if receipt[0] == zone]
@@ -84,6 +106,7 @@ def write(data, facts):
             "topic": [TOPIC] * len(receipts),
             "partition": pyarrow.array(columns[0], pyarrow.int32()),
             **{name: pyarrow.array(column, pyarrow.int64()) for name, column in zip(RECEIPT, columns[1:], strict=True)},
+            **with_policies("policy", facts.get("receipt_policies"), receipts),
         })
 
 
@@ -98,6 +121,18 @@ EXPECTATIONS = {
     "topics": {TOPIC: {"0": "aaaaabcd", "1": "ee"}},
     "payloads": [[TOPIC, 0, 6, hashlib.sha256(b"{").hexdigest()]],
     "sums": {"cnc_state": {"EU": {"part_count": 190}, "CN": {"part_count": 60}}},
+}
+
+
+# Letter m is of the device that moved.
+MOVED = {
+    "legend": {**EXPECTATIONS["legend"], "m": ["zone:CN", "zone:EU"]},
+    "policies": {
+        "old": {**EXPECTATIONS["legend"], "m": ["zone:EU"]},
+        "new": {**EXPECTATIONS["legend"], "m": ["zone:CN"]},
+    },
+    "topics": {TOPIC: {"0": "aammabcd", "1": "ee"}},
+    "serials": {"cnc_state": {"column": "serial", "stride": 100, "rows": 1}},
 }
 
 
@@ -202,6 +237,62 @@ class Faults(unittest.TestCase):
         self.found(lambda f: None, "0/6: quarantine holds other bytes than were sent", expectations=tombstone)
         total = expect(sums={"cnc_state": {"EU": {"part_count": 191}}})
         self.found(lambda f: None, "cnc_state in EU: part_count sums to 190, 191 was sent", expectations=total)
+
+    def moved(self, change, *texts, code=1):
+        facts = judged()
+        # One row per message, as the expectations say.
+        facts["rows"] = [row for row in facts["rows"] if row[5] == 0 and row[4] != 5 or row[3] == 1]
+        facts["rows"].append(("EU", "cnc_state", "EU", 0, 5, 0))
+        facts["receipts"][1] = ["EU", 0, 3, 8, 5, 1, 3, 3, 1, 0]
+        change(facts)
+        expectations = {**MOVED, "legend": {**MOVED["legend"], "b": ["zone:EU"]}, "policies": {
+            version: {**legend, "b": ["zone:EU"]} for version, legend in MOVED["policies"].items()
+        }}
+        found, output = verified(facts, expectations=expectations)
+        self.assertEqual(found, code, output)
+        for text in texts:
+            self.assertIn(text, output)
+
+    def test_a_policy_that_moved_a_device(self):
+        self.moved(lambda f: None, "verify: ok, 10 messages", code=0)
+        # Lost, doubled, and in both zones.
+        self.moved(lambda f: f["rows"].pop(3), "2 offsets are nowhere, the receipts know of 1",
+                   "1 messages expected in zone:CN under policy new are in without-rows, such as cnc.state/0/3")
+        self.moved(lambda f: f["rows"].append(f["rows"][3]), "0/3: rows [0, 0] in ['CN']")
+        self.moved(lambda f: f["rows"].append(("EU", "cnc_state", "EU", 0, 3, 0)), "0/3: rows [0, 0] in ['CN', 'EU']",
+                   "1 messages expected in zone:CN under policy new are in zone:CN+EU, such as cnc.state/0/3")
+
+        def stays(facts):
+            facts["rows"][3] = ("EU", "cnc_state", "EU", 0, 3, 0)
+
+        self.moved(stays, "1 messages expected in zone:CN under policy new are in zone:EU, such as cnc.state/0/3")
+
+        def stale(facts):
+            facts["policy_of"][0, 4] = "old"
+
+        text = "1 messages judged by policy old have a receipt of policy new, such as cnc.state/0/4"
+        self.moved(stale, text)
+
+        def stale_in_quarantine(facts):
+            facts["policy_of"][0, 6] = "old"
+
+        self.moved(stale_in_quarantine, text.replace("0/4", "0/6"))
+
+        def unknown(facts):
+            facts["receipt_policies"][2] = "other"
+            facts["policy_of"] |= {(1, 0): "other", (1, 1): "other"}
+
+        self.moved(unknown, "2 messages expected in nowhere: the policy is not known under policy other are in zone:CN")
+
+    def test_each_row_is_of_its_message(self):
+        self.moved(lambda f: f.update(serials={(0, 1): 2}), "1 rows of cnc_state in EU are of other messages by serial, "
+                   "such as 0/1")
+
+        def second_row(facts):
+            facts["rows"].append(("EU", "cnc_state", "EU", 0, 1, 1))
+            facts["receipts"][0] = ["EU", 0, 0, 3, 3, 0, 3, 4, 0, 0]
+
+        self.moved(second_row, "cnc.state/0: 1 messages have not 1 rows, such as 1")
 
     def test_nothing(self):
         facts = {"rows": [], "quarantine": [], "receipts": []}

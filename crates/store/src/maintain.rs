@@ -35,7 +35,7 @@ use crate::durable;
 use crate::error::Fault;
 use crate::lease::{Leases, Maintainer};
 use crate::work::Layout;
-use crate::{names, quarantine, receipts, root, store, tables};
+use crate::{names, quarantine, receipts, releases, root, store, tables};
 use compact::Replaced;
 use live::Live;
 
@@ -136,6 +136,8 @@ impl Place {
             Shape { layout: quarantine::LAYOUT, topic: "topic", partition: "partition", zoned: false }
         } else if *table == TableName::receipts() {
             Shape { layout: receipts::LAYOUT, topic: "topic", partition: "partition", zoned: false }
+        } else if *table == TableName::releases() {
+            Shape { layout: releases::LAYOUT, topic: "topic", partition: "partition", zoned: false }
         } else {
             use situs_model::columns::names::{PARTITION, TOPIC};
             Shape { layout: store::LAYOUT, topic: TOPIC, partition: PARTITION, zoned: true }

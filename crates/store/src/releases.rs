@@ -17,7 +17,7 @@ use crate::work::{Claim, Layout, Rows as WorkRows, Settled, Work};
 use crate::{names, tables};
 
 /// Where the ledger keeps its number and the day.
-const LAYOUT: Layout = Layout { offset: "number", day: "created_date" };
+pub(crate) const LAYOUT: Layout = Layout { offset: "number", day: "created_date" };
 /// Keeps the number of the ledger's next commit. No partition's id: those have three more parts.
 const APP_ID: &str = "situs/releases";
 /// Columns that the ledger is read from.
