@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use serde_json::json;
+use situs_model::Ledger;
 use situs_store::verify::{Check, Report};
-use situs_store::{PublicKey, Subject};
+use situs_store::{PublicKey, StoreReader, Subject};
 
 use crate::cli::VerifyArgs;
 use crate::site::Receipts;
@@ -19,11 +21,18 @@ pub(super) fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         .iter()
         .map(|file| PublicKey::read(file).map_err(|error| super::Usage(format!("--public-key: {error}"))))
         .collect::<Result<_, _>>()?;
+    let home = site.stores.get(&site.home_zone).context("the home zone has no store")?;
+    // A root that is no store has no ledger; what is wrong with it is a finding.
+    let releases = match StoreReader::open(home) {
+        Ok(reader) => super::runtime()?.block_on(reader.ledger())?,
+        Err(_) => Ledger::default(),
+    };
     let report = situs_store::verify(&Subject {
         stores: site.stores,
         home: site.home_zone,
         allow_unsigned: site.receipts == Receipts::AllowUnsigned,
         public_keys,
+        releases,
     });
     if args.json {
         println!(

@@ -11,6 +11,7 @@
 mod files;
 mod ledger;
 mod ranges;
+mod released;
 mod report;
 mod roots;
 mod rows;
@@ -20,10 +21,11 @@ mod sign;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use situs_model::{TableName, ZoneId};
+use situs_model::{Ledger as Releases, TableName, ZoneId};
 
 use crate::key::PublicKey;
 use ledger::Ledger;
+use released::Released;
 pub use report::{Check, Finding, Kind, Report};
 use rows::Rows;
 use sign::Keys;
@@ -39,6 +41,10 @@ pub struct Subject {
     pub allow_unsigned: bool,
     /// The keys that may have signed; those that the home store has archived if none is given.
     pub public_keys: Vec<PublicKey>,
+    /// The releases from the home store's quarantine
+    /// ([`StoreReader::ledger`](crate::StoreReader::ledger)): a released message is in quarantine and in its
+    /// zone's table, and that is one place.
+    pub releases: Releases,
 }
 
 /// Verifies stores. Takes CPU time and reads files: call it where blocking is allowed.
@@ -64,7 +70,8 @@ pub fn verify(subject: &Subject) -> Report {
     }
     // Quarantine first: a message that is there must not be in any zone's table.
     tables.sort_by_key(|(table, _)| table.name != TableName::quarantine());
-    let mut rows = Rows::new(&mut ledger, &mut report, &zones);
+    let released = Released::new(&subject.releases);
+    let mut rows = Rows::new(&mut ledger, &mut report, &zones, released);
     for (table, zone) in &tables {
         rows.table(table, *zone);
     }

@@ -11,6 +11,7 @@ use situs_model::columns::names as columns;
 
 use super::files::TableFiles;
 use super::ledger::{Bin, Ledger};
+use super::released::{Released, Short};
 use super::report::{Finding, Kind, Report};
 use super::seen::{Layer, Seen};
 use crate::scan;
@@ -24,6 +25,7 @@ pub(super) struct Rows<'a> {
     places: Vec<String>,
     /// Rows that wait for a receipt, by partition.
     unsettled: BTreeMap<usize, u64>,
+    released: Released,
 }
 
 /// The rows of a file that share a fault: how many, and the first offset and row.
@@ -49,9 +51,14 @@ struct Key {
 
 impl<'a> Rows<'a> {
     /// Begins; `zones` are the names of the stores' zones, in order.
-    pub(super) fn new(ledger: &'a mut Ledger, report: &'a mut Report, zones: &[String]) -> Self {
+    pub(super) fn new(
+        ledger: &'a mut Ledger,
+        report: &'a mut Report,
+        zones: &[String],
+        released: Released,
+    ) -> Self {
         let places = zones.iter().cloned().chain(["quarantine".to_owned()]).collect();
-        Self { ledger, report, seen: Seen::default(), places, unsettled: BTreeMap::new() }
+        Self { ledger, report, seen: Seen::default(), places, unsettled: BTreeMap::new(), released }
     }
 
     /// Reads a table: quarantine, or that of a pipeline in the `zone`-th store.
@@ -74,8 +81,20 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Tells what waits for a receipt.
+    /// Whether a release put this row into its zone's table: `Some(false)` if it is there twice.
+    fn released(&mut self, key: &Key, zone: &str) -> Option<bool> {
+        if self.released.is_empty() {
+            return None;
+        }
+        let lane = &self.ledger.lanes[key.lane];
+        self.released.take(&lane.topic, lane.partition, key.offset, zone, key.row)
+    }
+
+    /// Tells what waits for a receipt, and what releases promise and tables lack.
     pub(super) fn finish(self) {
+        for Short { topic, partition, offset, what } in self.released.short() {
+            self.report.violation(Kind::Counts, Finding::new(what).at(&topic, partition, offset));
+        }
         for (lane, rows) in self.unsettled {
             let lane = &self.ledger.lanes[lane];
             self.report.count(Kind::Ranges, "unsettled rows", rows);
@@ -108,7 +127,14 @@ impl<'a> Rows<'a> {
                     let (count, ..) = foreign.get_or_insert((0_u64, lane, key.offset));
                     *count += 1;
                 }
-                self.row(table, zone, &key, &mut faults);
+                match self.released(&key, &zone_name) {
+                    None => self.row(table, zone, &key, &mut faults),
+                    Some(true) => self.report.count(Kind::Once, "released rows", 1),
+                    Some(false) => {
+                        let fault = (key.lane, Fault::Double(zone));
+                        faults.entry(fault).or_insert((0, key.offset, key.row)).0 += 1;
+                    }
+                }
             }
             self.report.count(Kind::Zones, "rows", batch.num_rows() as u64);
             self.report.count(Kind::Once, "rows", batch.num_rows() as u64);

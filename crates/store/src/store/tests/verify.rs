@@ -151,6 +151,7 @@ impl Plant {
             home: zone("EU"),
             allow_unsigned: self.allow_unsigned,
             public_keys: self.pinned.clone(),
+            releases: situs_model::Ledger::default(),
         })
     }
 
