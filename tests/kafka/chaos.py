@@ -147,10 +147,12 @@ class Run:
         for zone in self.zones:
             subprocess.run([self.arguments.situs, "store", "init", "--zone", zone.name, "--root", zone.root],
                            check=True, stdout=subprocess.DEVNULL)
+        key = self.work / "receipts-key.pem"
+        subprocess.run([self.arguments.situs, "store", "key", key], check=True, stdout=subprocess.DEVNULL)
         settings = Settings(
             situs=self.arguments.situs, work=self.work, brokers=address, group="situs-chaos",
             policy=self.policies.current, stores={zone.name: zone.root for zone in self.zones},
-            pipelines=list(PIPELINES), memory_mib=self.arguments.memory, session_seconds=self.session_seconds,
+            key=key, pipelines=list(PIPELINES), memory_mib=self.arguments.memory, session_seconds=self.session_seconds,
             drain_seconds=self.drain_seconds,
         )
         self.replicas = [Replica(settings, number) for number in (1, 2, 3, 4)]

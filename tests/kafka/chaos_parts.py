@@ -117,6 +117,8 @@ class Settings:
     group: str
     policy: pathlib.Path
     stores: dict
+    # Signs receipts.
+    key: pathlib.Path
     pipelines: list
     memory_mib: int
     session_seconds: float
@@ -188,6 +190,7 @@ class Replica:
             "policy": str(settings.policy),
             "enabled": settings.pipelines,
             "stores": {zone: str(root) for zone, root in settings.stores.items()},
+            "receipts": {"signing-key": str(settings.key)},
             "flush": {"age": "1s", "rows": 200_000, "bytes": "16MiB"},
             "memory": f"{settings.memory_mib}MiB",
             "workers": 2,
