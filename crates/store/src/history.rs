@@ -2,19 +2,16 @@
 //! files where there should be none, and of files that are there no more.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::Path;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array as _, RecordBatch, StructArray};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 
-use crate::durable::{self, FileError};
+use crate::durable;
 use crate::error::Fault;
-use crate::log::newest_checkpoint;
+use crate::log::{self, newest_checkpoint};
 use crate::names::{self, LogFile};
 
 /// A table's files and offsets at its newest version.
@@ -117,9 +114,6 @@ impl History {
     }
 
     fn read_checkpoint(&mut self, path: &Path) -> Result<(), Fault> {
-        let bad = || Fault::retry(format!("{} cannot be read as a checkpoint", path.display()));
-        let file = File::open(path).map_err(FileError::new("open", path))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|_| bad())?;
         let columns = [
             "add.path",
             "add.size",
@@ -130,9 +124,8 @@ impl History {
             "txn.appId",
             "txn.version",
         ];
-        let mask = ProjectionMask::columns(reader.parquet_schema(), columns);
-        for batch in reader.with_projection(mask).build().map_err(|_| bad())? {
-            self.take_checkpoint(&batch.map_err(|_| bad())?).ok_or_else(bad)?;
+        for batch in log::checkpoint(path, &columns)? {
+            self.take_checkpoint(&batch?).ok_or_else(|| log::not_a_checkpoint(path))?;
         }
         Ok(())
     }

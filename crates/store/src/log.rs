@@ -6,9 +6,9 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::Array as _;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;
+use arrow_array::{Array as _, RecordBatch};
 use deltalake::kernel::{Metadata, Snapshot, StructType};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -270,14 +270,28 @@ pub(crate) fn newest_checkpoint(names: &[String], version: u64) -> Option<(u64, 
     })
 }
 
+/// The columns of these names of a checkpoint's actions, batch by batch.
+pub(crate) fn checkpoint(
+    path: &Path,
+    columns: &[&str],
+) -> Result<impl Iterator<Item = Result<RecordBatch, Fault>>, Fault> {
+    let file = File::open(path).map_err(FileError::new("open", path))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|_| not_a_checkpoint(path))?;
+    let mask = ProjectionMask::columns(reader.parquet_schema(), columns.iter().copied());
+    let batches = reader.with_projection(mask).build().map_err(|_| not_a_checkpoint(path))?;
+    Ok(batches.map(|batch| batch.map_err(|_| not_a_checkpoint(path))))
+}
+
+/// A checkpoint that is none, or holds other types than checkpoints do.
+pub(crate) fn not_a_checkpoint(path: &Path) -> Fault {
+    Fault::retry(format!("{} cannot be read as a checkpoint", path.display()))
+}
+
 /// Reads the transactions of a checkpoint and nothing else of it.
 pub(crate) fn read_checkpoint(path: &Path, partitions: &mut Partitions) -> Result<(), Fault> {
-    let bad = || Fault::retry(format!("{} cannot be read as a checkpoint", path.display()));
-    let file = File::open(path).map_err(FileError::new("open", path))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|_| bad())?;
-    let mask = ProjectionMask::columns(reader.parquet_schema(), ["txn.appId", "txn.version"]);
-    for batch in reader.with_projection(mask).build().map_err(|_| bad())? {
-        let batch = batch.map_err(|_| bad())?;
+    let bad = || not_a_checkpoint(path);
+    for batch in checkpoint(path, &["txn.appId", "txn.version"])? {
+        let batch = batch?;
         // A table without transactions may have no such column.
         let Some(txn) = batch.column_by_name("txn").and_then(|column| column.as_struct_opt()) else {
             continue;

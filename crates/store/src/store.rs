@@ -185,16 +185,11 @@ impl DeltaStore {
             root::expect_store(&root, &identity)?;
             let folder = path.parent().unwrap_or(&root);
             // A store that is full or read-only has nothing to be written that is there.
-            if let Some(there) = durable::read(&path)? {
-                durable::sync_folder(folder)?;
-                return match there == text.as_bytes() {
-                    true => Ok(()),
-                    false => Err(Fault::stop(format!("{} has another text", path.display()))),
-                };
-            }
-            durable::ensure_folder(folder)?;
-            if durable::create(&path, text.as_bytes())? {
-                return Ok(());
+            if durable::read(&path)?.is_none() {
+                durable::ensure_folder(folder)?;
+                if durable::create(&path, text.as_bytes())? {
+                    return Ok(());
+                }
             }
             // Whoever wrote it may not have lived to sync the name.
             durable::sync_folder(folder)?;

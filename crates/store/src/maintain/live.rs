@@ -5,20 +5,17 @@
 //! wrote it, and a vacuum may need removals that checkpoints have forgotten.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::path::Path;
 use std::time::SystemTime;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, StructArray};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 
-use crate::durable::{self, FileError};
+use crate::durable;
 use crate::error::Fault;
-use crate::log::newest_checkpoint;
+use crate::log::{self, newest_checkpoint};
 use crate::names::{self, LogFile};
 
 /// A file of a table.
@@ -196,9 +193,7 @@ impl Live {
     }
 
     fn read_checkpoint(&mut self, path: &Path, day: &str) -> Result<(), Fault> {
-        let bad = || Fault::retry(format!("{} cannot be read as a checkpoint", path.display()));
-        let file = File::open(path).map_err(FileError::new("open", path))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|_| bad())?;
+        let bad = || log::not_a_checkpoint(path);
         let columns = [
             "add.path",
             "add.size",
@@ -208,9 +203,8 @@ impl Live {
             "remove.path",
             "remove.deletionTimestamp",
         ];
-        let mask = ProjectionMask::columns(reader.parquet_schema(), columns);
-        for batch in reader.with_projection(mask).build().map_err(|_| bad())? {
-            let batch = batch.map_err(|_| bad())?;
+        for batch in log::checkpoint(path, &columns)? {
+            let batch = batch?;
             let group = |name: &str| batch.column_by_name(name).and_then(|column| column.as_struct_opt());
             if let Some(adds) = group("add") {
                 self.take_adds(adds, day).ok_or_else(bad)?;
