@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import http.client
 import json
 import os
 import pathlib
@@ -77,7 +78,8 @@ class Life:
             with urllib.request.urlopen(f"http://{address}/metrics", timeout=2) as response:
                 self.metrics = Metrics(response.read().decode())
             self.answered = time.monotonic()
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):
+            # Killed in the middle of its answer, say.
             return
 
     def send(self, number):

@@ -13,11 +13,16 @@ use situs_model::store::{Advice, Tenure};
 use crate::intake::{IngestError, Intake, Partition};
 use crate::kafka::Rebalance;
 use crate::partition;
-use crate::takeover::PATIENCE;
+use crate::takeover::{DISPUTE_PAUSE, PATIENCE, STORE_PAUSE};
 use crate::worker::{Adopted, Position};
 
 /// How long a partition may take to be moved.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the broker may take to tell where partitions end, all together. The group waits meanwhile, and
+/// the broker fences a static member that does not answer it while it comes back (docs/chaos.md).
+const ENDS_TIMEOUT: Duration = Duration::from_secs(3);
+/// The same if nothing can go on without.
+pub(crate) const END_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Intake<'_> {
     /// Starts partitions again at their settled offsets, dropping what is buffered of them (and of others
@@ -71,7 +76,7 @@ impl Intake<'_> {
 
     /// Reads nothing of partitions that are assigned, until they can be taken over.
     fn stand_by(&mut self, sources: &[Source]) -> Result<(), IngestError> {
-        self.let_wait(sources);
+        self.let_wait(sources, DISPUTE_PAUSE);
         self.pause(sources)
     }
 
@@ -156,7 +161,6 @@ impl Intake<'_> {
                 Rebalance::Assign(list) => self.assign(&list)?,
                 Rebalance::Revoke(list) => self.revoke(&list)?,
             }
-            self.metrics.assigned_partitions.set(i64::try_from(self.partitions.len()).unwrap_or(i64::MAX));
         }
         Ok(())
     }
@@ -205,7 +209,7 @@ impl Intake<'_> {
             return self.adopt(&tenures);
         }
         // The group must not wait any longer. They are assigned, but nothing is read of them.
-        self.let_wait(&sources);
+        self.let_wait(&sources, STORE_PAUSE);
         let mut assignment = TopicPartitionList::new();
         for source in &sources {
             assignment.add_partition_offset(&source.topic, source.partition, Offset::End)?;
@@ -214,14 +218,13 @@ impl Intake<'_> {
     }
 
     /// The offset after the last one that a partition has now.
-    pub(crate) fn end_of(&self, source: &Source) -> Result<i64, IngestError> {
-        let mut tries = 0;
+    pub(crate) fn end_of(&self, source: &Source, deadline: Instant) -> Result<i64, IngestError> {
         loop {
-            tries += 1;
-            match self.consumer.fetch_watermarks(&source.topic, source.partition, Duration::from_secs(10)) {
+            let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(100));
+            match self.consumer.fetch_watermarks(&source.topic, source.partition, left) {
                 Ok((_, end)) => return Ok(end),
-                Err(error) if tries >= 5 => return Err(error.into()),
-                Err(_) => std::thread::sleep(Duration::from_millis(500)),
+                Err(error) if Instant::now() > deadline => return Err(error.into()),
+                Err(_) => std::thread::sleep(Duration::from_millis(100)),
             }
         }
     }
@@ -233,17 +236,22 @@ impl Intake<'_> {
     ) -> Result<TopicPartitionList, IngestError> {
         let mut assignment = TopicPartitionList::new();
         let mut adopted: BTreeMap<usize, Vec<Adopted>> = BTreeMap::new();
+        let needed = self.config.until_caught_up;
+        let deadline = Instant::now() + if needed { END_TIMEOUT } else { ENDS_TIMEOUT };
+        let mut away = false;
         for (source, tenure) in tenures {
             let (source, tenure) = (source.clone(), *tenure);
             let Some(stage) = self.stage_of_topic.get(&source.topic).copied() else { continue };
             let settled = tenure.settled;
             let offset = settled.map_or(Offset::Beginning, |settled| Offset::Offset(settled.0));
             assignment.add_partition_offset(&source.topic, source.partition, offset)?;
-            let end = match self.end_of(&source) {
-                Ok(end) => Some(end),
-                Err(error) if self.config.until_caught_up => return Err(error),
-                // The broker is away; it is read when it is back.
+            let end = match (!away).then(|| self.end_of(&source, deadline)).transpose() {
+                Ok(end) => end,
+                Err(error) if needed => return Err(error),
+                // The broker is away; it is read when it is back. A partition that became shorter is found
+                // then too: it goes back.
                 Err(error) => {
+                    away = true;
                     tracing::warn!(
                         event = "end-unknown",
                         topic = &*source.topic,
@@ -253,7 +261,7 @@ impl Intake<'_> {
                     None
                 }
             };
-            let target = end.filter(|_| self.config.until_caught_up);
+            let target = end.filter(|_| needed);
             if let Some(settled) = settled {
                 if let Some(end) = end.filter(|end| *end < settled.0) {
                     return Err(IngestError::Shrunk { partition: source, end, settled });
@@ -275,7 +283,7 @@ impl Intake<'_> {
             adopted.entry(worker).or_default().push(taken);
             self.partitions.push(Partition { source, stage, worker, tenure, position, target });
         }
-        self.index = partition::index(self.partitions.iter().map(|partition| &partition.source));
+        self.partitions_changed();
         // Before anything is fetched, so that no message comes by another way.
         for (worker, partitions) in adopted {
             self.workers.adopt(worker, partitions)?;
@@ -311,6 +319,12 @@ impl Intake<'_> {
             self.consumer.unassign()?;
         }
         self.control.assigned.store(!self.partitions.is_empty(), Ordering::Relaxed);
+        if self.partitions.is_empty() && self.waiting.is_empty() {
+            // Nothing is left that would try again and find a store writable.
+            for zone in self.flusher.stores.zones.keys() {
+                self.flusher.note_writable(zone, true);
+            }
+        }
         held.and(result)?;
         // What was buffered of others of the same pipelines went with them.
         self.rewind(&dropped?)?;
@@ -376,6 +390,12 @@ impl Intake<'_> {
             self.metrics.lag.remove_label_values(&labels).ok();
             self.metrics.settled_offset.remove_label_values(&labels).ok();
         }
+        self.partitions_changed();
+    }
+
+    /// Partitions come and go between rebalances too: those that wait, and those that are given up.
+    fn partitions_changed(&mut self) {
         self.index = partition::index(self.partitions.iter().map(|partition| &partition.source));
+        self.metrics.assigned_partitions.set(i64::try_from(self.partitions.len()).unwrap_or(i64::MAX));
     }
 }

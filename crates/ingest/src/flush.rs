@@ -225,12 +225,11 @@ impl Flusher {
         Fut: Future<Output = Result<Appended, StoreError>> + 'a,
     {
         let zone = store.zone.as_str();
-        let writable = self.metrics.store_writable.with_label_values(&[zone]);
         let mut pause = BACKOFF.0;
         loop {
             let error = match attempt().await {
                 Ok(appended) => {
-                    writable.set(1);
+                    self.note_writable(&store.zone, true);
                     return Ok(appended);
                 }
                 Err(error) => error,
@@ -240,7 +239,7 @@ impl Flusher {
                 Advice::Yield => return Err(Outcome::Yielded(error.to_string())),
                 Advice::Retry => {}
             }
-            writable.set(0);
+            self.note_writable(&store.zone, false);
             self.metrics.flush_retries.with_label_values(&[zone]).inc();
             tracing::warn!(event = "store-retry", zone, pause_ms = pause.as_millis() as u64, "{error}");
             let until = Instant::now() + pause;
@@ -252,6 +251,11 @@ impl Flusher {
             }
             pause = (pause * 2).min(BACKOFF.1);
         }
+    }
+
+    /// Notes whether a zone's store could be written at the last attempt.
+    pub(crate) fn note_writable(&self, zone: &ZoneId, writable: bool) {
+        self.metrics.store_writable.with_label_values(&[zone.as_str()]).set(i64::from(writable));
     }
 
     fn observe_append(&self, appended: &Appended) {

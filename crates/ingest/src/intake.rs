@@ -502,7 +502,14 @@ impl Intake<'_> {
     }
 
     /// Commits offsets to the Kafka group, for lag tools only: a failure is no loss.
+    ///
+    /// Not while the coordinator is away or the group is rebalanced, unless this is the end: the client keeps
+    /// what it cannot send, and sends it under a member id that a static member has no more once it has
+    /// joined again. The broker takes that for a second process of its name and fences it for good.
     pub(crate) fn tell_group(&self, settled: &[(Source, NextOffset)], mode: CommitMode) {
+        if matches!(mode, CommitMode::Async) && !self.consumer.context().is_steady() {
+            return;
+        }
         let mut list = TopicPartitionList::new();
         for (source, next) in settled {
             list.add_partition_offset(&source.topic, source.partition, Offset::Offset(next.0)).ok();

@@ -33,6 +33,7 @@ pub(crate) struct Context {
     rebalances: Mutex<VecDeque<Rebalance>>,
     ends: Mutex<HashMap<(String, i32), (i64, i64)>>,
     fatal: Mutex<Option<String>>,
+    steady: AtomicBool,
     closing: AtomicBool,
     logged: Mutex<HashMap<String, Instant>>,
     metrics: Arc<Metrics>,
@@ -44,6 +45,7 @@ impl Context {
             rebalances: Mutex::default(),
             ends: Mutex::default(),
             fatal: Mutex::default(),
+            steady: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             logged: Mutex::default(),
             metrics,
@@ -100,6 +102,11 @@ impl Context {
         lock(&self.ends).clone()
     }
 
+    /// Whether the group's coordinator is there and no rebalance is under way, as far as is known.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.steady.load(Ordering::Relaxed)
+    }
+
     /// An error after which the client can do nothing more.
     pub(crate) fn fatal(&self) -> Option<String> {
         lock(&self.fatal).clone()
@@ -122,6 +129,9 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
+        if let Some(group) = &statistics.cgrp {
+            self.steady.store(group.state == "up" && group.join_state == "steady", Ordering::Relaxed);
+        }
         let mut ends = lock(&self.ends);
         for (topic, facts) in statistics.topics {
             for (partition, facts) in facts.partitions {
@@ -139,6 +149,9 @@ impl ClientContext for Context {
             error.rdkafka_error_code().map_or_else(|| "unknown".to_owned(), |code| format!("{code:?}"));
         if self.note_error(&code) {
             tracing::warn!(event = "kafka-error", code, "{reason}");
+        }
+        if matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::AllBrokersDown)) {
+            self.steady.store(false, Ordering::Relaxed);
         }
         if matches!(error.rdkafka_error_code(), Some(rdkafka::types::RDKafkaErrorCode::Fatal)) {
             *lock(&self.fatal) = Some(reason.to_owned());
@@ -165,6 +178,7 @@ impl ConsumerContext for Context {
         } else {
             Rebalance::Revoke(partitions)
         };
+        self.steady.store(false, Ordering::Relaxed);
         lock(&self.rebalances).push_back(rebalance);
     }
 
@@ -205,7 +219,6 @@ pub(crate) fn consumer(
         // By default the client waits for a second when its queue is full, which a fast reader empties
         // in a fraction of that.
         .set("fetch.queue.backoff.ms", "5")
-        .set("statistics.interval.ms", "1000")
         .set("session.timeout.ms", "45000")
         .set("allow.auto.create.topics", "false");
     for (key, value) in &config.properties {
@@ -215,14 +228,47 @@ pub(crate) fn consumer(
         }
         client.set(key, value);
     }
-    // What exactly-once rests on cannot be set otherwise: Situs starts every partition at its
-    // settled offset, and commits to the group itself, afterwards.
+    // What exactly-once and the intake itself rest on cannot be set otherwise: Situs starts every partition
+    // at its settled offset, and commits to the group itself, afterwards.
     client
         .set("bootstrap.servers", &config.brokers)
         .set("group.id", &config.group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("isolation.level", "read_committed")
+        // Lag, readiness and the state of the group come by it.
+        .set("statistics.interval.ms", "1000")
         .set("auto.offset.reset", "earliest");
     client.create_with_context(context)
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::statistics::ConsumerGroup;
+
+    use super::*;
+
+    fn group(state: &str, join_state: &str) -> Statistics {
+        let group = ConsumerGroup {
+            state: state.to_owned(),
+            join_state: join_state.to_owned(),
+            ..ConsumerGroup::default()
+        };
+        Statistics { cgrp: Some(group), ..Statistics::default() }
+    }
+
+    #[test]
+    fn the_group_is_steady_only_while_its_coordinator_is_there() {
+        let context = Context::new(Arc::new(Metrics::new().unwrap()));
+        assert!(!context.is_steady(), "nothing has been told yet");
+        context.stats(group("up", "wait-join"));
+        assert!(!context.is_steady());
+        context.stats(group("up", "steady"));
+        assert!(context.is_steady());
+        context.error(KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
+        assert!(!context.is_steady());
+        // The client still takes itself for a member.
+        context.stats(group("query-coord", "steady"));
+        assert!(!context.is_steady());
+    }
 }

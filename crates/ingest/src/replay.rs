@@ -17,6 +17,7 @@ use situs_model::store::{Tenure, Versions};
 use situs_model::{NextOffset, RawBatch, Source, ZoneId};
 use situs_observe::Metrics;
 
+use crate::assignment::END_TIMEOUT;
 use crate::buffer::Buffer;
 use crate::flush::{Ended, Flusher, Job, Outcome, now_us};
 use crate::intake::{Definition, IngestError, Intake};
@@ -152,7 +153,7 @@ impl Intake<'_> {
         let mut readings = Vec::with_capacity(ranges.len());
         for range in ranges {
             let Range { source, tenure, until } = range;
-            let Ok(end) = self.end_of(source) else { return Ok(None) };
+            let Ok(end) = self.end_of(source, Instant::now() + END_TIMEOUT) else { return Ok(None) };
             if end < until.0 {
                 return Err(IngestError::Shrunk { partition: source.clone(), end, settled: *until });
             }

@@ -7,17 +7,22 @@ use std::time::{Duration, Instant};
 use futures::future::try_join_all;
 use rdkafka::consumer::Consumer as _;
 use situs_model::store::{Advice, StoreError, Tenure, Unsettled, Versions};
-use situs_model::{NextOffset, Source};
+use situs_model::{NextOffset, Source, ZoneId};
 
 use crate::intake::{IngestError, Intake};
 use crate::replay::{Range, Replayed};
 
 /// How long the stores may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long an assignment is tried before its partitions wait: the group waits meanwhile.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-/// First and longest pause before partitions that wait are tried again.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+/// How long an assignment is tried before its partitions wait. The whole group waits meanwhile, and nothing
+/// is read of the partitions that this process owns already.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+/// First pause before partitions that wait are tried again.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+/// Longest pause if another process disputes them: each take-over makes it read again.
+pub(crate) const DISPUTE_PAUSE: Duration = Duration::from_secs(60);
+/// Longest pause if a store cannot be written, as in a flush.
+pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(10);
 
 /// A partition that the group has given to this process, and that it does not own: a table cannot be
 /// told now, or has been told of another owner. Nothing is read of it.
@@ -91,13 +96,13 @@ impl Intake<'_> {
     }
 
     /// Lets partitions wait, each time longer until something of them is settled.
-    pub(crate) fn let_wait(&mut self, sources: &[Source]) {
+    pub(crate) fn let_wait(&mut self, sources: &[Source], longest: Duration) {
         for source in sources {
-            let pause = self.pauses.entry(source.clone()).or_insert(PAUSE.0);
+            let pause = self.pauses.entry(source.clone()).or_insert(FIRST_PAUSE);
             // Two that dispute a partition must not try at the same time again and again.
             let random = f64::from(uuid::Uuid::now_v7().as_u128() as u8) / 256.0;
-            let again_at = Instant::now() + pause.mul_f64(1.0 + random);
-            *pause = (*pause * 2).min(PAUSE.1);
+            let again_at = Instant::now() + (*pause).min(longest).mul_f64(1.0 + random);
+            *pause = (*pause * 2).min(longest.max(*pause));
             self.waiting.retain(|waiting| waiting.source != *source);
             self.waiting.push(Waiting { source: source.clone(), again_at });
         }
@@ -111,7 +116,13 @@ impl Intake<'_> {
     }
 
     /// Takes partitions over that have waited long enough.
+    ///
+    /// Not while the broker is away or the group is rebalanced: nothing could be read of them, and the group
+    /// would wait for an answer.
     pub(crate) fn take_over_waiting(&mut self) -> Result<(), IngestError> {
+        if !self.consumer.context().is_steady() {
+            return Ok(());
+        }
         let now = Instant::now();
         let due = self.waiting.iter().filter(|waiting| waiting.again_at <= now);
         let sources: Vec<Source> = due.map(|waiting| waiting.source.clone()).collect();
@@ -119,7 +130,7 @@ impl Intake<'_> {
             return Ok(());
         }
         let Some(tenures) = self.take_over(&sources, Duration::ZERO)? else {
-            self.let_wait(&sources);
+            self.let_wait(&sources, STORE_PAUSE);
             return Ok(());
         };
         self.wait_no_more(&sources);
@@ -143,7 +154,8 @@ impl Intake<'_> {
         sources: &[Source],
     ) -> Result<(HashMap<Source, Tenure>, Vec<(Source, Unsettled)>), StoreError> {
         let stores = &self.flusher.stores;
-        let tenures = stores.home.take_over(sources).await?;
+        let home = &stores.home.identity().zone;
+        let tenures = self.told(home, stores.home.take_over(sources).await)?;
         let all: Vec<(Source, Tenure)> =
             tenures.iter().map(|(source, tenure)| (source.clone(), *tenure)).collect();
         let of_stages: Vec<_> = self
@@ -157,12 +169,24 @@ impl Intake<'_> {
             .filter(|(.., mine)| !mine.is_empty())
             .collect();
         let tables = of_stages.iter().flat_map(|(table, columns, mine)| {
-            stores.zones.values().map(move |store| store.fence(table, columns, mine))
+            stores.zones.iter().map(move |(zone, store)| async move {
+                self.told(zone, store.fence(table, columns, mine).await)
+            })
         });
-        let (tables, quarantine) =
-            futures::try_join!(try_join_all(tables), stores.home.fence_quarantine(&all))?;
+        let quarantine = async { self.told(home, stores.home.fence_quarantine(&all).await) };
+        let (tables, quarantine) = futures::try_join!(try_join_all(tables), quarantine)?;
         let unsettled = tables.into_iter().chain([quarantine]).flatten().collect();
         Ok((tenures, unsettled))
+    }
+
+    /// Notes whether a zone's store took what it was told: each take-over writes to every table.
+    fn told<T>(&self, zone: &ZoneId, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        match &result {
+            Ok(_) => self.flusher.note_writable(zone, true),
+            Err(error) if error.advice == Advice::Retry => self.flusher.note_writable(zone, false),
+            Err(_) => {}
+        }
+        result
     }
 
     /// Of what is unfinished, that which today's texts must not finish.

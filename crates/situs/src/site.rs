@@ -62,7 +62,7 @@ pub struct KafkaSettings {
     pub properties: BTreeMap<String, String>,
 }
 
-/// Properties that Situs sets itself, since exactly-once rests on them.
+/// Properties that Situs sets itself, since exactly-once or the intake itself rests on them.
 const FIXED_PROPERTIES: &[&str] = &[
     "bootstrap.servers",
     "metadata.broker.list",
@@ -71,6 +71,7 @@ const FIXED_PROPERTIES: &[&str] = &[
     "enable.auto.commit",
     "enable.auto.offset.store",
     "auto.offset.reset",
+    "statistics.interval.ms",
 ];
 
 /// What a worker needs at least to make files that are worth their name.

@@ -12,6 +12,9 @@ use situs_store::{DeltaStore, Maintenance, Optimize, Renewal, Vacuum};
 
 /// How often leases are renewed; far less than the time after which one is revoked.
 const RENEWAL: Duration = Duration::from_secs(10);
+/// How long it takes until a lease that could not be taken or renewed is tried again: without one nothing is
+/// committed, so this is how long a process that began with a broken store lags behind its repair.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How often it is looked whether a table is due for a checkpoint.
 const CHECKPOINTS: Duration = Duration::from_secs(30);
 /// After how many commits a table gets a checkpoint.
@@ -50,8 +53,11 @@ impl Default for MaintenanceSettings {
 
 /// Keeps the leases of the stores renewed, until it is dropped.
 pub async fn keep_leases(stores: &[Arc<DeltaStore>]) {
+    let mut pause = RENEWAL;
+    let mut warned: Option<Instant> = None;
     loop {
-        tokio::time::sleep(RENEWAL).await;
+        tokio::time::sleep(pause).await;
+        pause = RENEWAL;
         for store in stores {
             match store.renew_lease().await {
                 Ok(Renewal::Renewed) => {}
@@ -61,7 +67,13 @@ pub async fn keep_leases(stores: &[Arc<DeltaStore>]) {
                         "the lease on a store was lost; this is a new one"
                     );
                 }
-                Err(error) => tracing::warn!(event = "lease-not-renewed", "{error}"),
+                Err(error) => {
+                    pause = AGAIN;
+                    if warned.is_none_or(|last| last.elapsed() >= RENEWAL) {
+                        warned = Some(Instant::now());
+                        tracing::warn!(event = "lease-not-renewed", "{error}");
+                    }
+                }
             }
         }
     }
