@@ -13,6 +13,7 @@ const GRAPH: &[(&str, &[&str])] = &[
     ("situs-policy", &["situs-model"]),
     ("situs-store", &["situs-model", "situs-observe"]),
     ("situs-ingest", &["situs-decode", "situs-policy", "situs-model", "situs-observe"]),
+    ("situs-sim", &["situs-decode", "situs-ingest", "situs-model", "situs-observe", "situs-policy"]),
     ("situs-query", &["situs-store", "situs-policy", "situs-model", "situs-observe"]),
     (
         "situs",

@@ -1,17 +1,15 @@
 //! What happens when the group gives partitions and takes them away.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{Consumer as _, RebalanceProtocol};
-use rdkafka::{Offset, TopicPartitionList};
 use situs_model::Source;
 use situs_model::store::{Advice, Tenure};
 
+use crate::client::{Begin, Client, ClientError, Rebalance, Start};
 use crate::intake::{IngestError, Intake, Partition};
-use crate::kafka::Rebalance;
 use crate::partition;
 use crate::takeover::{DISPUTE_PAUSE, PATIENCE, STORE_PAUSE};
 use crate::worker::{Adopted, Position};
@@ -24,7 +22,7 @@ const ENDS_TIMEOUT: Duration = Duration::from_secs(3);
 /// The same if nothing can go on without.
 pub(crate) const END_TIMEOUT: Duration = Duration::from_secs(30);
 
-impl Intake<'_> {
+impl<C: Client> Intake<'_, C> {
     /// Starts partitions again at their settled offsets, dropping what is buffered of them (and of others
     /// of the same pipeline, which start again too).
     pub(crate) fn rewind(&mut self, sources: &[Source]) -> Result<(), IngestError> {
@@ -81,29 +79,25 @@ impl Intake<'_> {
     }
 
     fn pause(&self, sources: &[Source]) -> Result<(), IngestError> {
-        let mut list = TopicPartitionList::new();
-        for source in sources {
-            list.add_partition(&source.topic, source.partition);
-        }
-        if list.count() > 0 {
-            self.consumer.pause(&list)?;
+        if !sources.is_empty() {
+            self.client.pause(sources)?;
         }
         Ok(())
     }
 
     /// The settled offsets of partitions that are owned already; `None` if the store does not tell for long.
-    fn settled_again(&self, sources: &[Source]) -> Result<Option<HashMap<Source, Tenure>>, IngestError> {
-        let deadline = Instant::now() + PATIENCE;
+    fn settled_again(&self, sources: &[Source]) -> Result<Option<BTreeMap<Source, Tenure>>, IngestError> {
+        let deadline = self.host.now() + PATIENCE;
         let settled = loop {
-            match self.runtime.block_on(self.flusher.stores.home.settled(sources)) {
+            match self.host.block_on(self.flusher.stores.home.settled(sources)) {
                 Ok(settled) => break settled,
                 Err(error) if error.advice == Advice::Stop => return Err(error.into()),
                 Err(error) => tracing::warn!(event = "store-retry", "{error}"),
             }
-            if Instant::now() > deadline || self.control.is_stopping() {
+            if self.host.now() > deadline || self.control.is_stopping() {
                 return Ok(None);
             }
-            std::thread::sleep(Duration::from_millis(200));
+            self.host.pause(Duration::from_millis(200));
         };
         let tenure = |source: &Source| {
             let epoch = self.partitions[self.place(source)?].tenure.epoch;
@@ -113,22 +107,19 @@ impl Intake<'_> {
     }
 
     /// Moves partitions to where they begin.
-    pub(crate) fn start_at(&self, list: &TopicPartitionList) -> Result<(), IngestError> {
-        for element in list.elements() {
-            self.seek(element.topic(), element.partition(), element.offset())?;
-        }
-        Ok(())
+    pub(crate) fn start_at(&self, list: &[Begin]) -> Result<(), IngestError> {
+        list.iter().try_for_each(|(source, start)| self.seek(source, *start))
     }
 
     /// Moves a partition, which may have been assigned a moment ago: then the client says that it cannot
     /// yet.
-    fn seek(&self, topic: &str, partition: i32, offset: Offset) -> Result<(), IngestError> {
-        let deadline = Instant::now() + SEEK_TIMEOUT;
+    fn seek(&self, source: &Source, to: Start) -> Result<(), IngestError> {
+        let deadline = self.host.now() + SEEK_TIMEOUT;
         loop {
-            match self.consumer.seek(topic, partition, offset, SEEK_TIMEOUT) {
+            match self.client.seek(source, to, SEEK_TIMEOUT) {
                 Ok(()) => return Ok(()),
-                Err(error) if Instant::now() > deadline => return Err(error.into()),
-                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+                Err(error) if self.host.now() > deadline => return Err(error.into()),
+                Err(_) => self.host.pause(Duration::from_millis(50)),
             }
         }
     }
@@ -144,10 +135,10 @@ impl Intake<'_> {
             if but.iter().any(|(name, of)| **name == **topic && of == number) {
                 continue;
             }
-            let offset = partition.position.next().map_or(Offset::Beginning, Offset::Offset);
+            let to = partition.position.next().map_or(Start::Beginning, Start::At);
             if partition.position.begun.load(Ordering::Relaxed) {
-                self.seek(topic, *number, offset)?;
-            } else if let Err(error) = self.consumer.seek(topic, *number, offset, SEEK_TIMEOUT) {
+                self.seek(&partition.source, to)?;
+            } else if let Err(error) = self.client.seek(&partition.source, to, SEEK_TIMEOUT) {
                 // The client has not begun with it, and will at the offset that it was assigned with.
                 tracing::debug!(event = "seek-failed", topic = &**topic, partition = number, "{error}");
             }
@@ -156,7 +147,7 @@ impl Intake<'_> {
     }
 
     pub(crate) fn carry_out_rebalances(&mut self) -> Result<(), IngestError> {
-        while let Some(rebalance) = self.consumer.context().next_rebalance() {
+        while let Some(rebalance) = self.client.next_rebalance() {
             match rebalance {
                 Rebalance::Assign(list) => self.assign(&list)?,
                 Rebalance::Revoke(list) => self.revoke(&list)?,
@@ -167,18 +158,14 @@ impl Intake<'_> {
 
     fn assign(&mut self, list: &[(String, i32)]) -> Result<(), IngestError> {
         self.metrics.rebalances.with_label_values(&["assign"]).inc();
-        let cooperative = self.is_cooperative();
+        let cooperative = self.client.is_cooperative();
         // The group waits for an answer, whatever happens here; without one the consumer cannot even
         // be closed.
         let (assignment, result) = match self.prepare(list, cooperative) {
             Ok(assignment) => (assignment, Ok(())),
-            Err(error) => (TopicPartitionList::new(), Err(error)),
+            Err(error) => (Vec::new(), Err(error)),
         };
-        if cooperative {
-            self.consumer.incremental_assign(&assignment)?;
-        } else {
-            self.consumer.assign(&assignment)?;
-        }
+        self.client.assign(&assignment)?;
         result?;
         let waiting: Vec<Source> = self.waiting.iter().map(|waiting| waiting.source.clone()).collect();
         self.pause(&waiting)?;
@@ -192,11 +179,7 @@ impl Intake<'_> {
     }
 
     /// Makes everything ready for partitions that come; the list to assign.
-    fn prepare(
-        &mut self,
-        list: &[(String, i32)],
-        cooperative: bool,
-    ) -> Result<TopicPartitionList, IngestError> {
+    fn prepare(&mut self, list: &[(String, i32)], cooperative: bool) -> Result<Vec<Begin>, IngestError> {
         self.workers.hold()?;
         if !cooperative {
             let all: Vec<Source> = self.partitions.iter().map(|p| p.source.clone()).collect();
@@ -210,44 +193,37 @@ impl Intake<'_> {
         }
         // The group must not wait any longer. They are assigned, but nothing is read of them.
         self.let_wait(&sources, STORE_PAUSE);
-        let mut assignment = TopicPartitionList::new();
-        for source in &sources {
-            assignment.add_partition_offset(&source.topic, source.partition, Offset::End)?;
-        }
-        Ok(assignment)
+        Ok(sources.into_iter().map(|source| (source, Start::End)).collect())
     }
 
     /// The offset after the last one that a partition has now.
-    pub(crate) fn end_of(&self, source: &Source, deadline: Instant) -> Result<i64, IngestError> {
+    pub(crate) fn end_of(&self, source: &Source, deadline: Instant) -> Result<i64, ClientError> {
         loop {
-            let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(100));
-            match self.consumer.fetch_watermarks(&source.topic, source.partition, left) {
-                Ok((_, end)) => return Ok(end),
-                Err(error) if Instant::now() > deadline => return Err(error.into()),
-                Err(_) => std::thread::sleep(Duration::from_millis(100)),
+            let left = deadline.saturating_duration_since(self.host.now()).max(Duration::from_millis(100));
+            match self.client.end_of(source, left) {
+                Ok(end) => return Ok(end),
+                Err(error) if self.host.now() > deadline => return Err(error),
+                Err(_) => self.host.pause(Duration::from_millis(100)),
             }
         }
     }
 
     /// Takes partitions up at their settled offsets; the list to assign or to seek to.
-    pub(crate) fn adopt(
-        &mut self,
-        tenures: &HashMap<Source, Tenure>,
-    ) -> Result<TopicPartitionList, IngestError> {
-        let mut assignment = TopicPartitionList::new();
+    pub(crate) fn adopt(&mut self, tenures: &BTreeMap<Source, Tenure>) -> Result<Vec<Begin>, IngestError> {
+        let mut assignment = Vec::new();
         let mut adopted: BTreeMap<usize, Vec<Adopted>> = BTreeMap::new();
         let needed = self.config.until_caught_up;
-        let deadline = Instant::now() + if needed { END_TIMEOUT } else { ENDS_TIMEOUT };
+        let deadline = self.host.now() + if needed { END_TIMEOUT } else { ENDS_TIMEOUT };
         let mut away = false;
         for (source, tenure) in tenures {
             let (source, tenure) = (source.clone(), *tenure);
             let Some(stage) = self.stage_of_topic.get(&source.topic).copied() else { continue };
             let settled = tenure.settled;
-            let offset = settled.map_or(Offset::Beginning, |settled| Offset::Offset(settled.0));
-            assignment.add_partition_offset(&source.topic, source.partition, offset)?;
+            let start = settled.map_or(Start::Beginning, |settled| Start::At(settled.0));
+            assignment.push((source.clone(), start));
             let end = match (!away).then(|| self.end_of(&source, deadline)).transpose() {
                 Ok(end) => end,
-                Err(error) if needed => return Err(error),
+                Err(error) if needed => return Err(error.into()),
                 // The broker is away; it is read when it is back. A partition that became shorter is found
                 // then too: it goes back.
                 Err(error) => {
@@ -291,13 +267,9 @@ impl Intake<'_> {
         Ok(assignment)
     }
 
-    fn is_cooperative(&self) -> bool {
-        matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative)
-    }
-
     /// Flushes what is buffered of revoked partitions, within the drain time, and gives them up.
     fn revoke(&mut self, list: &[(String, i32)]) -> Result<(), IngestError> {
-        let lost = self.consumer.assignment_lost();
+        let lost = self.client.has_lost();
         let kind = if lost { "lost" } else { "revoke" };
         self.metrics.rebalances.with_label_values(&[kind]).inc();
         tracing::info!(event = "revoked", partitions = list.len(), lost, "partitions revoked");
@@ -309,15 +281,7 @@ impl Intake<'_> {
         let result = self.let_go(&sources, lost);
         let dropped = self.drop_partitions(&sources);
         self.wait_no_more(&sources);
-        let mut assignment = TopicPartitionList::new();
-        for (topic, partition) in list {
-            assignment.add_partition(topic, *partition);
-        }
-        if self.is_cooperative() {
-            self.consumer.incremental_unassign(&assignment)?;
-        } else {
-            self.consumer.unassign()?;
-        }
+        self.client.unassign(&sources)?;
         self.control.assigned.store(!self.partitions.is_empty(), Ordering::Relaxed);
         if self.partitions.is_empty() && self.waiting.is_empty() {
             // Nothing is left that would try again and find a store writable.
@@ -338,7 +302,7 @@ impl Intake<'_> {
     /// the next owner then finds it committed and stores nothing twice (`model::decide`).
     fn let_go(&mut self, leaving: &[Source], lost: bool) -> Result<(), IngestError> {
         if !lost {
-            let deadline = Instant::now() + self.config.drain_timeout;
+            let deadline = self.host.now() + self.config.drain_timeout;
             if !self.flush_all(deadline)? {
                 tracing::warn!(event = "drain-timeout", "not everything was flushed before the revocation");
             }
@@ -347,8 +311,7 @@ impl Intake<'_> {
             leaving.iter().filter_map(|source| self.stage_of_topic.get(&source.topic).copied()).collect();
         for stage in &stages {
             if let Some((task, _)) = self.tasks.get_mut(stage) {
-                task.abort();
-                self.runtime.block_on(task).ok();
+                task.end();
             }
         }
         // Those that ended before they were told to are in the channel.

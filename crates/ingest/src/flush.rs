@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use futures::future::join_all;
 use situs_model::invariant::{self, Invariant};
@@ -19,6 +19,7 @@ use situs_model::{
 use situs_observe::Metrics;
 
 use crate::config::Stores;
+use crate::host::Host;
 use crate::intake::IngestError;
 
 /// A buffer taken for flushing.
@@ -59,6 +60,7 @@ pub(crate) struct Ended {
 /// Shared by all flushes of a process.
 #[derive(Debug)]
 pub(crate) struct Flusher {
+    pub(crate) host: Arc<dyn Host>,
     pub(crate) stores: Stores,
     pub(crate) metrics: Arc<Metrics>,
     /// Set when retrying must end: the drain time is over.
@@ -71,7 +73,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 impl Flusher {
     /// Carries out a flush to its end.
     pub(crate) async fn run(&self, stage: usize, job: Job) -> Ended {
-        let started = Instant::now();
+        let started = self.host.now();
         let shares: Vec<Share> = job.shares.iter().map(|(share, ..)| share.clone()).collect();
         let mut counts = Counts::default();
         job.shares.iter().for_each(|(_, share, _)| counts.add(share));
@@ -81,12 +83,12 @@ impl Flusher {
                 self.metrics
                     .flush_seconds
                     .with_label_values(&["total"])
-                    .observe(started.elapsed().as_secs_f64());
+                    .observe(self.host.since(started).as_secs_f64());
                 Outcome::Settled
             }
             Err(outcome) => outcome,
         };
-        Ended { stage, shares, counts, bytes, took: started.elapsed(), outcome }
+        Ended { stage, shares, counts, bytes, took: self.host.since(started), outcome }
     }
 
     async fn settle(&self, job: Job) -> Result<(), Outcome> {
@@ -125,7 +127,7 @@ impl Flusher {
             receipt_of(self.stores.home.identity(), appended)
         });
 
-        let created_us = now_us();
+        let created_us = self.host.now_us();
         let receipts: Vec<Receipt> = shares
             .iter()
             .map(|(share, counts, _)| Receipt {
@@ -144,9 +146,12 @@ impl Flusher {
             })
             .collect();
         let home: &dyn HomeStore = &*self.stores.home;
-        let started = Instant::now();
+        let started = self.host.now();
         self.persist(home.identity(), || home.settle(&receipts)).await?;
-        self.metrics.flush_seconds.with_label_values(&["receipt"]).observe(started.elapsed().as_secs_f64());
+        self.metrics
+            .flush_seconds
+            .with_label_values(&["receipt"])
+            .observe(self.host.since(started).as_secs_f64());
         for (share, counts, notes) in &shares {
             self.count_settled(&facts, share, counts, notes);
         }
@@ -154,7 +159,7 @@ impl Flusher {
         if let Some(newest) = newest_broker_ms {
             let gauge = self.metrics.valid_through.with_label_values(&[facts.pipeline.as_str()]);
             // A producer's clock may be wrong; nothing is valid through the future.
-            let newest = newest.min(now_us() / 1000) as f64 / 1000.0;
+            let newest = newest.min(self.host.now_us() / 1000) as f64 / 1000.0;
             gauge.set(gauge.get().max(newest));
         }
         Ok(())
@@ -170,10 +175,13 @@ impl Flusher {
         facts: &FlushFacts,
     ) -> Result<(StoreIdentity, Appended), Outcome> {
         let store = self.store(&zone).map_err(|error| Outcome::Stopped(error.to_string()))?.clone();
-        let started = Instant::now();
+        let started = self.host.now();
         let finished = {
             let (store, facts) = (store.clone(), facts.clone());
-            tokio::task::spawn_blocking(move || store.finish(encoders, &facts)).await
+            let (done, finished) = futures::channel::oneshot::channel();
+            // Whoever waits may have been ended.
+            self.host.compute(Box::new(move || drop(done.send(store.finish(encoders, &facts))))).await;
+            finished.await
         };
         let rows = match finished {
             Ok(Ok(rows)) => rows,
@@ -181,7 +189,10 @@ impl Flusher {
             // A panic's text could hold anything, so it is not repeated.
             Err(_) => return Err(Outcome::Stopped("encoding the rows panicked".to_owned())),
         };
-        self.metrics.flush_seconds.with_label_values(&["encode"]).observe(started.elapsed().as_secs_f64());
+        self.metrics
+            .flush_seconds
+            .with_label_values(&["encode"])
+            .observe(self.host.since(started).as_secs_f64());
         let append = Append { table: table.clone(), shares: shares.to_vec(), rows, facts: facts.clone() };
         let appended = self.persist(store.identity(), || store.append(&append)).await?;
         Ok((store.identity().clone(), appended))
@@ -242,12 +253,12 @@ impl Flusher {
             self.note_writable(&store.zone, false);
             self.metrics.flush_retries.with_label_values(&[zone]).inc();
             tracing::warn!(event = "store-retry", zone, pause_ms = pause.as_millis() as u64, "{error}");
-            let until = Instant::now() + pause;
-            while Instant::now() < until {
+            let until = self.host.now() + pause;
+            while self.host.now() < until {
                 if self.give_up.load(Ordering::Relaxed) {
                     return Err(Outcome::Stopped(format!("gave up at the end of the drain time: {error}")));
                 }
-                tokio::time::sleep(Duration::from_millis(50).min(pause)).await;
+                self.host.sleep(Duration::from_millis(50).min(pause)).await;
             }
             pause = (pause * 2).min(BACKOFF.1);
         }
@@ -304,11 +315,4 @@ impl Flusher {
 
 fn receipt_of(store: &StoreIdentity, appended: Appended) -> StoreReceipt {
     StoreReceipt { store: store.clone(), version: appended.version, files: appended.files }
-}
-
-/// Now, in µs since the epoch.
-pub(crate) fn now_us() -> i64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |elapsed| i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
 }

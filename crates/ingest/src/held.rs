@@ -1,9 +1,11 @@
 //! How much is held in memory, and by whom: written by workers, read by all.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::buffer::Buffer;
+use crate::host::Host;
 
 /// A drain or an assignment takes a minute at most; `max.poll.interval.ms` is five unless set.
 const ABANDONED_MS: u64 = 180_000;
@@ -26,6 +28,7 @@ struct Gauge {
 /// What is held for messages that are not settled.
 #[derive(Debug)]
 pub(crate) struct Held {
+    host: Arc<dyn Host>,
     started: Instant,
     /// Bound on the bytes of all.
     bound: u64,
@@ -42,10 +45,11 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    pub(crate) fn new(bound: u64, workers: usize, pipelines: usize) -> Self {
+    pub(crate) fn new(host: Arc<dyn Host>, bound: u64, workers: usize, pipelines: usize) -> Self {
         let gauges = || (0..pipelines).map(|_| Gauge::default()).collect();
         Self {
-            started: Instant::now(),
+            started: host.now(),
+            host,
             bound,
             full: AtomicBool::new(false),
             beat: AtomicU64::new(0),
@@ -75,14 +79,14 @@ impl Held {
 
     /// The intake goes round.
     pub(crate) fn beat(&self) {
-        self.beat.store(self.millis(Instant::now()), Ordering::Relaxed);
+        self.beat.store(self.millis(self.host.now()), Ordering::Relaxed);
     }
 
     /// Whether the intake hangs. Workers stop to read then, so that the client notices that nobody polls
     /// and gives the partitions to another process; their reading would count as polling.
     pub(crate) fn is_abandoned(&self) -> bool {
         let beat = self.beat.load(Ordering::Relaxed);
-        self.millis(Instant::now()).saturating_sub(beat) > ABANDONED_MS
+        self.millis(self.host.now()).saturating_sub(beat) > ABANDONED_MS
     }
 
     /// Bytes were read (or given up, if negative).
@@ -118,7 +122,7 @@ impl Held {
                 oldest = Some(oldest.map_or(since, |oldest| oldest.min(since)));
             }
         }
-        let now = self.millis(Instant::now());
+        let now = self.millis(self.host.now());
         sum.age = oldest.map(|oldest| Duration::from_millis(now.saturating_sub(oldest)));
         sum
     }

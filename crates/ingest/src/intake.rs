@@ -1,30 +1,29 @@
 //! The loop that owns the consumer: it follows the group's assignments, starts flushes and keeps count
 //! of what is settled. Messages go to the workers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use arrow_schema::SchemaRef;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::error::KafkaError;
-use rdkafka::message::Message as _;
-use rdkafka::{Offset, TopicPartitionList};
 use situs_model::invariant::Invariant;
 use situs_model::store::{FlushFacts, Share, StoreError, Tenure, Versions};
 use situs_model::{ContentVersion, Counts, NextOffset, Pipeline, Refused, Source, ZoneId};
 use situs_observe::Metrics;
 use tokio::runtime::Handle;
+use uuid::Uuid;
 
 use crate::buffer::Buffer;
+use crate::client::{Client, ClientError, Polled};
 use crate::config::{Config, Stores};
 use crate::flush::{Ended, Flusher, Job, Outcome};
 use crate::held::Held;
-use crate::kafka::{self, Context};
+use crate::host::{Host, Process, Task};
+use crate::kafka::Kafka;
 use crate::pace::Pace;
-use crate::partition::{Index, client_position};
+use crate::partition::Index;
 use crate::stage::{Stage, StageError};
 use crate::takeover::Waiting;
 use crate::worker::Position;
@@ -89,7 +88,7 @@ pub struct Summary {
 pub enum IngestError {
     /// The Kafka client refused something.
     #[error("kafka: {0}")]
-    Kafka(#[from] KafkaError),
+    Kafka(#[from] ClientError),
     /// The Kafka client can do nothing more.
     #[error("kafka: fatal: {0}")]
     KafkaFatal(String),
@@ -197,8 +196,8 @@ impl Definition {
         }
     }
 
-    /// A flush of what there is, each partition's share by its owner.
-    pub(crate) fn job(&self, buffer: Buffer, tenure: impl Fn(&Source) -> Tenure) -> Job {
+    /// A flush with this id of what there is, each partition's share by its owner.
+    pub(crate) fn job(&self, buffer: Buffer, id: Uuid, tenure: impl Fn(&Source) -> Tenure) -> Job {
         let bytes = buffer.bytes();
         let shares = buffer.shares.into_iter().map(|(source, share)| {
             let Tenure { epoch, settled } = tenure(&source);
@@ -206,7 +205,7 @@ impl Definition {
         });
         Job {
             facts: FlushFacts {
-                flush_id: uuid::Uuid::now_v7().to_string(),
+                flush_id: id.to_string(),
                 pipeline: self.pipeline.name.clone(),
                 policy: self.policy.clone(),
                 schema: self.schema.clone(),
@@ -232,11 +231,12 @@ impl Definition {
 }
 
 /// The intake's state; one thread owns it.
-pub(crate) struct Intake<'a> {
+pub(crate) struct Intake<'a, C: Client> {
+    pub(crate) host: Arc<dyn Host>,
     pub(crate) config: &'a Config,
     pub(crate) definitions: Vec<Definition>,
     pub(crate) stage_of_topic: HashMap<Arc<str>, usize>,
-    pub(crate) workers: Workers,
+    pub(crate) workers: Workers<C::Queue>,
     pub(crate) held: Arc<Held>,
     pub(crate) flushing: Vec<bool>,
     pub(crate) pace: Vec<Pace>,
@@ -246,11 +246,10 @@ pub(crate) struct Intake<'a> {
     /// How long partitions that waited lately wait the next time.
     pub(crate) pauses: HashMap<Source, Duration>,
     pub(crate) flusher: Arc<Flusher>,
-    pub(crate) consumer: Arc<BaseConsumer<Context>>,
-    pub(crate) runtime: Handle,
+    pub(crate) client: Arc<C>,
     pub(crate) ended_sender: Sender<Ended>,
     pub(crate) ended: Receiver<Ended>,
-    pub(crate) tasks: HashMap<usize, (tokio::task::JoinHandle<()>, u64)>,
+    pub(crate) tasks: BTreeMap<usize, (Box<dyn Task>, u64)>,
     pub(crate) lag_at: Instant,
     pub(crate) summary: Summary,
     pub(crate) control: &'a Control,
@@ -277,13 +276,33 @@ pub fn run(
     control: &Control,
     runtime: &Handle,
 ) -> Result<Summary, IngestError> {
+    let client = Kafka::new(config, workers.len(), metrics.clone())?;
+    run_with(Arc::new(Process::new(runtime.clone())), client, config, workers, stores, metrics, control)
+}
+
+/// [`run`] with a client, on a host. The client has the place for so many workers.
+///
+/// # Errors
+/// As there.
+///
+/// # Panics
+/// Without workers.
+pub fn run_with<C: Client>(
+    host: Arc<dyn Host>,
+    client: C,
+    config: &Config,
+    workers: Vec<Vec<Stage>>,
+    stores: Stores,
+    metrics: Arc<Metrics>,
+    control: &Control,
+) -> Result<Summary, IngestError> {
     assert!(!workers.is_empty(), "an intake needs a worker");
     let definitions: Vec<Definition> = workers[0].iter().map(Definition::of).collect();
-    let consumer = Arc::new(kafka::consumer(config, workers.len(), Context::new(metrics.clone()))?);
+    let client = Arc::new(client);
     let topics: Vec<Arc<str>> =
         definitions.iter().flat_map(|definition| definition.pipeline.topics.iter().cloned()).collect();
     let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
-    consumer.subscribe(&names)?;
+    client.subscribe(&names)?;
     tracing::info!(
         event = "subscribed",
         group = config.group,
@@ -307,11 +326,18 @@ pub fn run(
         })
         .collect();
     let (ended_sender, ended) = channel();
-    let held = Arc::new(Held::new(config.memory_bytes, workers.len(), definitions.len()));
-    let flusher = Arc::new(Flusher { stores, metrics: metrics.clone(), give_up: AtomicBool::new(false) });
+    let held = Arc::new(Held::new(host.clone(), config.memory_bytes, workers.len(), definitions.len()));
+    let flusher = Arc::new(Flusher {
+        host: host.clone(),
+        stores,
+        metrics: metrics.clone(),
+        give_up: AtomicBool::new(false),
+    });
+    let lag_at = host.now();
     let mut intake = Intake {
+        host,
         config,
-        workers: Workers::start(workers, &consumer, &flusher, &held)?,
+        workers: Workers::start(workers, &client, &flusher, &held)?,
         held,
         stage_of_topic,
         flushing: vec![false; definitions.len()],
@@ -322,12 +348,11 @@ pub fn run(
         waiting: Vec::new(),
         pauses: HashMap::new(),
         flusher,
-        consumer,
-        runtime: runtime.clone(),
+        client,
         ended_sender,
         ended,
-        tasks: HashMap::new(),
-        lag_at: Instant::now(),
+        tasks: BTreeMap::new(),
+        lag_at,
         summary: Summary::default(),
         control,
         metrics,
@@ -338,19 +363,20 @@ pub fn run(
         Err(error) => {
             // Flushes under way may finish; nothing new begins.
             intake.flusher.give_up.store(true, Ordering::Relaxed);
-            intake.wait_for_flushes(Instant::now() + config.drain_timeout).ok();
+            let deadline = intake.host.now() + config.drain_timeout;
+            intake.wait_for_flushes(deadline).ok();
             Err(error)
         }
     };
-    let Intake { workers, consumer, summary, .. } = intake;
+    let Intake { workers, client, summary, .. } = intake;
     workers.stop();
-    // Dropping the consumer, of which this is the last reference now, leaves the group.
-    consumer.context().close();
-    drop(consumer);
+    // Dropping the client, of which this is the last reference now, leaves the group.
+    client.close();
+    drop(client);
     drained.map(|()| summary)
 }
 
-impl Intake<'_> {
+impl<C: Client> Intake<'_, C> {
     fn main_loop(&mut self) -> Result<(), IngestError> {
         loop {
             if self.control.is_stopping() {
@@ -364,7 +390,7 @@ impl Intake<'_> {
             self.look_at_flushes()?;
             self.start_due_flushes()?;
             self.update_lag();
-            if let Some(reason) = self.consumer.context().fatal() {
+            if let Some(reason) = self.client.fatal() {
                 return Err(IngestError::KafkaFatal(reason));
             }
             if self.config.until_caught_up && self.caught_up() {
@@ -375,19 +401,11 @@ impl Intake<'_> {
 
     /// Waits a moment for news of the group; statistics and errors come by the context.
     fn poll(&mut self) -> Result<(), IngestError> {
-        match self.consumer.poll(TICK) {
-            None => Ok(()),
-            // Another process came with the same static id, say. rdkafka tells it by no other way.
-            Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
-                Err(IngestError::KafkaFatal(format!("{code:?}: {code}")))
-            }
-            // The context has counted and logged it.
-            Some(Err(error)) => {
-                tracing::debug!(event = "poll-error", "{error}");
-                Ok(())
-            }
-            Some(Ok(message)) => {
-                let source = self.source(message.topic(), message.partition());
+        match self.client.poll(TICK) {
+            Polled::Nothing => Ok(()),
+            Polled::Fatal(reason) => Err(IngestError::KafkaFatal(reason)),
+            Polled::Message(topic, partition) => {
+                let source = self.source(&topic, partition);
                 // One of a partition that was given up is another's now.
                 if self.place(&source).is_some() { Err(IngestError::Misdelivered(source)) } else { Ok(()) }
             }
@@ -446,7 +464,7 @@ impl Intake<'_> {
         if buffer.is_empty() {
             return Ok(());
         }
-        let job = self.definitions[stage].job(buffer, |source| {
+        let job = self.definitions[stage].job(buffer, self.host.id(), |source| {
             // What is buffered of a partition is dropped when the partition is given up.
             self.place(source).map_or_else(Tenure::default, |place| self.partitions[place].tenure)
         });
@@ -454,11 +472,11 @@ impl Intake<'_> {
         self.flushing[stage] = true;
         self.held.flushing.fetch_add(bytes, Ordering::Relaxed);
         let (flusher, sender) = (self.flusher.clone(), self.ended_sender.clone());
-        let task = self.runtime.spawn(async move {
+        let task = self.host.spawn(Box::pin(async move {
             let ended = flusher.run(stage, job).await;
             // The receiver is gone only when the intake itself has ended.
             sender.send(ended).ok();
-        });
+        }));
         self.tasks.insert(stage, (task, bytes));
         Ok(())
     }
@@ -498,7 +516,7 @@ impl Intake<'_> {
             self.pauses.remove(&share.source);
             settled.push((share.source.clone(), share.range.end));
         }
-        self.tell_group(&settled, CommitMode::Async);
+        self.tell_group(&settled, false);
     }
 
     /// Commits offsets to the Kafka group, for lag tools only: a failure is no loss.
@@ -506,16 +524,14 @@ impl Intake<'_> {
     /// Not while the coordinator is away or the group is rebalanced, unless this is the end: the client keeps
     /// what it cannot send, and sends it under a member id that a static member has no more once it has
     /// joined again. The broker takes that for a second process of its name and fences it for good.
-    pub(crate) fn tell_group(&self, settled: &[(Source, NextOffset)], mode: CommitMode) {
-        if matches!(mode, CommitMode::Async) && !self.consumer.context().is_steady() {
+    pub(crate) fn tell_group(&self, settled: &[(Source, NextOffset)], at_end: bool) {
+        if !at_end && !self.client.is_steady() {
             return;
         }
-        let mut list = TopicPartitionList::new();
-        for (source, next) in settled {
-            list.add_partition_offset(&source.topic, source.partition, Offset::Offset(next.0)).ok();
-        }
-        if list.count() > 0
-            && let Err(error) = self.consumer.commit(&list, mode)
+        let offsets: Vec<(Source, i64)> =
+            settled.iter().map(|(source, next)| (source.clone(), next.0)).collect();
+        if !offsets.is_empty()
+            && let Err(error) = self.client.tell_group(&offsets, at_end)
         {
             tracing::debug!(event = "group-commit-failed", "{error}");
         }
@@ -539,8 +555,8 @@ impl Intake<'_> {
             if !self.flushing.contains(&true) {
                 return Ok(true);
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.ended.recv_timeout(left) {
+            let left = deadline.saturating_duration_since(self.host.now());
+            match self.host.receive(&self.ended, left) {
                 Ok(ended) => self.on_ended(ended)?,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Ok(false),
             }
@@ -551,8 +567,8 @@ impl Intake<'_> {
     fn wait_for_flushes(&mut self, deadline: Instant) -> Result<(), IngestError> {
         let mut first = Ok(());
         while self.flushing.contains(&true) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.ended.recv_timeout(left) {
+            let left = deadline.saturating_duration_since(self.host.now());
+            match self.host.receive(&self.ended, left) {
                 Ok(ended) => {
                     let result = self.on_ended(ended);
                     first = first.and(result);
@@ -568,10 +584,10 @@ impl Intake<'_> {
         tracing::info!(event = "draining", "stopping: flushing what is buffered");
         // What is read from here on would only be dropped.
         self.workers.hold()?;
-        if !self.flush_all(Instant::now() + self.config.drain_timeout)? {
+        if !self.flush_all(self.host.now() + self.config.drain_timeout)? {
             self.flusher.give_up.store(true, Ordering::Relaxed);
             // Retries notice within moments that they must end; their outcome says what was wrong.
-            self.wait_for_flushes(Instant::now() + Duration::from_secs(5))?;
+            self.wait_for_flushes(self.host.now() + Duration::from_secs(5))?;
         }
         let left = |stage: &usize| self.flushing[*stage] || self.held.of_stage(*stage).age.is_some();
         if let Some(stage) = (0..self.definitions.len()).find(left) {
@@ -589,23 +605,21 @@ impl Intake<'_> {
             .filter_map(|partition| Some((partition.source.clone(), partition.tenure.settled?)))
             .collect();
         self.summary.settled.sort();
-        self.tell_group(&self.summary.settled, CommitMode::Sync);
+        self.tell_group(&self.summary.settled, true);
         self.metrics.buffered_bytes.set(0);
         Ok(())
     }
 
     fn update_lag(&mut self) {
-        if self.lag_at.elapsed() < Duration::from_millis(500) {
+        if self.host.since(self.lag_at) < Duration::from_millis(500) {
             return;
         }
-        self.lag_at = Instant::now();
-        let ends = self.consumer.context().ends();
-        let positions = self.consumer.position().ok();
+        self.lag_at = self.host.now();
+        let positions = self.client_positions();
         let mut sum = Some(0_u64);
         self.pace.iter_mut().for_each(|pace| pace.unread = 0);
-        for partition in &self.partitions {
-            let (topic, number) = (&partition.source.topic, partition.source.partition);
-            let Some((start, end)) = ends.get(&(topic.to_string(), number)).copied() else {
+        for (partition, read) in self.partitions.iter().zip(positions) {
+            let Some((start, end)) = self.client.bounds(&partition.source) else {
                 sum = None;
                 continue;
             };
@@ -613,7 +627,6 @@ impl Intake<'_> {
             // Offsets at the end may hold no message (transaction markers): all is settled that the
             // client has gone past, if nothing waits. (A message that is on its way from the client to its
             // worker's note is left out for a moment.)
-            let read = client_position(positions.as_ref(), &partition.source);
             let next = partition.position.next();
             self.pace[partition.stage].unread += u64::try_from(end - next.unwrap_or(start)).unwrap_or(0);
             let idle = next.is_none_or(|next| partition.tenure.settled == Some(NextOffset(next)));
@@ -629,6 +642,12 @@ impl Intake<'_> {
         *self.control.lag.write().unwrap_or_else(PoisonError::into_inner) = sum;
     }
 
+    /// Where the client itself stands in each partition.
+    fn client_positions(&self) -> Vec<Option<i64>> {
+        let sources: Vec<Source> = self.partitions.iter().map(|partition| partition.source.clone()).collect();
+        self.client.positions(&sources)
+    }
+
     /// Whether everything that was there at the assignment has been read.
     fn caught_up(&self) -> bool {
         if !self.control.is_assigned() || !self.waiting.is_empty() {
@@ -636,10 +655,9 @@ impl Intake<'_> {
         }
         // The last offsets may hold no message (transaction markers), so the client's own position
         // counts, not only the messages that came.
-        let positions = self.consumer.position().ok();
-        self.partitions.iter().all(|partition| {
+        self.partitions.iter().zip(self.client_positions()).all(|(partition, client)| {
             let sure = !partition.position.unsure.load(Ordering::Relaxed);
-            let client = client_position(positions.as_ref(), &partition.source).filter(|_| sure);
+            let client = client.filter(|_| sure);
             let read = partition.position.next().max(client).unwrap_or(0);
             partition.target.is_some_and(|target| read >= target)
         })

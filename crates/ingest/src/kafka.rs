@@ -1,4 +1,5 @@
-//! The consumer: its settings, and a context that turns callbacks into events for the intake loop.
+//! librdkafka as the intake's client: its settings, and a context that turns callbacks into events for the
+//! intake loop.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,21 +9,18 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+use rdkafka::{Message as _, Offset};
+use situs_model::Source;
 use situs_observe::Metrics;
 
+use crate::client::{Begin, Client, ClientError, Polled, Rebalance, Start};
 use crate::config::Config;
-
-/// A change of the assignment that the group asks for.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Rebalance {
-    Assign(Vec<(String, i32)>),
-    Revoke(Vec<(String, i32)>),
-}
+use crate::queue::DeliveryQueue;
 
 /// Receives librdkafka's callbacks.
 ///
@@ -31,7 +29,8 @@ pub(crate) enum Rebalance {
 #[derive(Debug)]
 pub(crate) struct Context {
     rebalances: Mutex<VecDeque<Rebalance>>,
-    ends: Mutex<HashMap<(String, i32), (i64, i64)>>,
+    /// First offset and end of each partition as the broker last told, by topic and number.
+    ends: Mutex<HashMap<String, HashMap<i32, (i64, i64)>>>,
     fatal: Mutex<Option<String>>,
     steady: AtomicBool,
     closing: AtomicBool,
@@ -86,30 +85,9 @@ impl Context {
         }
     }
 
-    /// From now on nobody looks at the noted rebalances any more: revocations are answered at once.
-    /// Closing the consumer waits for that answer.
-    pub(crate) fn close(&self) {
-        self.closing.store(true, Ordering::Relaxed);
-    }
-
-    /// The next rebalance to carry out.
-    pub(crate) fn next_rebalance(&self) -> Option<Rebalance> {
-        lock(&self.rebalances).pop_front()
-    }
-
-    /// First offset and end of each partition as the broker last told, by (topic, partition).
-    pub(crate) fn ends(&self) -> HashMap<(String, i32), (i64, i64)> {
-        lock(&self.ends).clone()
-    }
-
     /// Whether the group's coordinator is there and no rebalance is under way, as far as is known.
     pub(crate) fn is_steady(&self) -> bool {
         self.steady.load(Ordering::Relaxed)
-    }
-
-    /// An error after which the client can do nothing more.
-    pub(crate) fn fatal(&self) -> Option<String> {
-        lock(&self.fatal).clone()
     }
 }
 
@@ -134,11 +112,12 @@ impl ClientContext for Context {
         }
         let mut ends = lock(&self.ends);
         for (topic, facts) in statistics.topics {
+            let ends = ends.entry(topic).or_default();
             for (partition, facts) in facts.partitions {
                 // -1 is librdkafka's own "any"; ls_offset is what a read_committed consumer can reach.
                 let end = if facts.ls_offset >= 0 { facts.ls_offset } else { facts.hi_offset };
                 if partition >= 0 && end >= 0 {
-                    ends.insert((topic.clone(), partition), (facts.lo_offset.max(0), end));
+                    ends.insert(partition, (facts.lo_offset.max(0), end));
                 }
             }
         }
@@ -194,15 +173,190 @@ impl ConsumerContext for Context {
     }
 }
 
-/// Makes the consumer, whose messages so many workers will read.
+/// librdkafka's consumer.
+pub(crate) struct Kafka {
+    consumer: BaseConsumer<Context>,
+    /// For readers of the same cluster.
+    config: Config,
+    metrics: Arc<Metrics>,
+}
+
+impl std::fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kafka").finish_non_exhaustive()
+    }
+}
+
+impl Kafka {
+    /// Makes the client, whose messages so many workers will read.
+    ///
+    /// # Errors
+    /// If librdkafka refuses a property.
+    pub(crate) fn new(config: &Config, workers: usize, metrics: Arc<Metrics>) -> Result<Self, ClientError> {
+        let consumer = consumer(config, workers, Context::new(metrics.clone()))?;
+        Ok(Self { consumer, config: config.clone(), metrics })
+    }
+
+    /// The consumer itself.
+    pub(crate) fn consumer(&self) -> &BaseConsumer<Context> {
+        &self.consumer
+    }
+}
+
+impl From<KafkaError> for ClientError {
+    fn from(error: KafkaError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<Start> for Offset {
+    fn from(start: Start) -> Self {
+        match start {
+            Start::Beginning => Self::Beginning,
+            Start::At(offset) => Self::Offset(offset),
+            Start::End => Self::End,
+        }
+    }
+}
+
+/// Partitions without offsets, as librdkafka takes them.
+fn list_of(partitions: &[Source]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for Source { topic, partition, .. } in partitions {
+        list.add_partition(topic, *partition);
+    }
+    list
+}
+
+impl Client for Kafka {
+    type Queue = DeliveryQueue;
+
+    fn subscribe(&self, topics: &[&str]) -> Result<(), ClientError> {
+        Ok(self.consumer.subscribe(topics)?)
+    }
+
+    fn poll(&self, limit: Duration) -> Polled {
+        match self.consumer.poll(limit) {
+            None => Polled::Nothing,
+            // Another process came with the same static id, say. rdkafka tells it by no other way.
+            Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                Polled::Fatal(format!("{code:?}: {code}"))
+            }
+            // The context has counted and logged it.
+            Some(Err(error)) => {
+                tracing::debug!(event = "poll-error", "{error}");
+                Polled::Nothing
+            }
+            Some(Ok(message)) => Polled::Message(message.topic().to_owned(), message.partition()),
+        }
+    }
+
+    fn next_rebalance(&self) -> Option<Rebalance> {
+        lock(&self.consumer.context().rebalances).pop_front()
+    }
+
+    fn is_cooperative(&self) -> bool {
+        matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative)
+    }
+
+    fn has_lost(&self) -> bool {
+        self.consumer.assignment_lost()
+    }
+
+    fn assign(&self, partitions: &[Begin]) -> Result<(), ClientError> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for (Source { topic, partition, .. }, start) in partitions {
+            list.add_partition_offset(topic, *partition, (*start).into())?;
+        }
+        if self.is_cooperative() {
+            self.consumer.incremental_assign(&list)?;
+        } else {
+            self.consumer.assign(&list)?;
+        }
+        Ok(())
+    }
+
+    fn unassign(&self, partitions: &[Source]) -> Result<(), ClientError> {
+        if self.is_cooperative() {
+            self.consumer.incremental_unassign(&list_of(partitions))?;
+        } else {
+            self.consumer.unassign()?;
+        }
+        Ok(())
+    }
+
+    fn pause(&self, partitions: &[Source]) -> Result<(), ClientError> {
+        Ok(self.consumer.pause(&list_of(partitions))?)
+    }
+
+    fn resume(&self, partitions: &[Source]) -> Result<(), ClientError> {
+        Ok(self.consumer.resume(&list_of(partitions))?)
+    }
+
+    fn seek(&self, partition: &Source, to: Start, limit: Duration) -> Result<(), ClientError> {
+        Ok(self.consumer.seek(&partition.topic, partition.partition, to.into(), limit)?)
+    }
+
+    fn end_of(&self, partition: &Source, limit: Duration) -> Result<i64, ClientError> {
+        let (_, end) = self.consumer.fetch_watermarks(&partition.topic, partition.partition, limit)?;
+        Ok(end)
+    }
+
+    fn bounds(&self, partition: &Source) -> Option<(i64, i64)> {
+        let ends = lock(&self.consumer.context().ends);
+        ends.get(&*partition.topic)?.get(&partition.partition).copied()
+    }
+
+    fn positions(&self, partitions: &[Source]) -> Vec<Option<i64>> {
+        let positions = self.consumer.position().ok();
+        let position = |Source { topic, partition, .. }: &Source| match positions
+            .as_ref()?
+            .find_partition(topic, *partition)?
+            .offset()
+        {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        partitions.iter().map(position).collect()
+    }
+
+    fn tell_group(&self, offsets: &[(Source, i64)], now: bool) -> Result<(), ClientError> {
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for (Source { topic, partition, .. }, next) in offsets {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*next))?;
+        }
+        Ok(self.consumer.commit(&list, if now { CommitMode::Sync } else { CommitMode::Async })?)
+    }
+
+    fn fatal(&self) -> Option<String> {
+        lock(&self.consumer.context().fatal).clone()
+    }
+
+    fn is_steady(&self) -> bool {
+        self.consumer.context().is_steady()
+    }
+
+    fn queue(self: &Arc<Self>) -> Option<DeliveryQueue> {
+        DeliveryQueue::new(self.clone())
+    }
+
+    fn reader(&self) -> Result<Arc<Self>, ClientError> {
+        let reader = Self::new(&self.config, 1, self.metrics.clone())?;
+        // It is in no group that could ask anything.
+        reader.close();
+        Ok(Arc::new(reader))
+    }
+
+    fn close(&self) {
+        self.consumer.context().closing.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The consumer with its settings.
 ///
 /// # Errors
 /// If librdkafka refuses a property.
-pub(crate) fn consumer(
-    config: &Config,
-    workers: usize,
-    context: Context,
-) -> Result<BaseConsumer<Context>, KafkaError> {
+fn consumer(config: &Config, workers: usize, context: Context) -> Result<BaseConsumer<Context>, KafkaError> {
     let mut client = ClientConfig::new();
     // The client's own queues, one per worker, hold payloads too, and about 300 bytes more per message.
     // 16 MiB hide the broker's latency; more was no faster and took more memory (benches/README.md).

@@ -9,9 +9,11 @@
 
 mod assignment;
 mod buffer;
+pub mod client;
 mod config;
 mod flush;
 mod held;
+pub mod host;
 mod intake;
 mod kafka;
 mod pace;
@@ -25,5 +27,5 @@ mod worker;
 mod workers;
 
 pub use config::{Config, FlushLimits, Past, Stores};
-pub use intake::{Control, IngestError, Summary, run};
+pub use intake::{Control, IngestError, Summary, run, run_with};
 pub use stage::{Fault, Stage, StageError, Step};

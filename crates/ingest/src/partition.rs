@@ -1,13 +1,12 @@
-//! Looking partitions up, and what the client knows of them.
+//! Looking partitions up, and what happened to them at the broker.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rdkafka::{Offset, TopicPartitionList};
 use situs_model::{NextOffset, Source};
 use situs_observe::Metrics;
 
-use crate::queue::Queue;
+use crate::client::Queue;
 
 /// Places in a list of partitions, by topic and number.
 pub(crate) type Index = HashMap<(Arc<str>, i32), usize>;
@@ -17,20 +16,11 @@ pub(crate) fn index<'a>(sources: impl Iterator<Item = &'a Source>) -> Index {
     sources.enumerate().map(|(place, source)| ((source.topic.clone(), source.partition), place)).collect()
 }
 
-/// Where the client itself stands in a partition.
-pub(crate) fn client_position(positions: Option<&TopicPartitionList>, source: &Source) -> Option<i64> {
-    let element = positions?.find_partition(&source.topic, source.partition)?;
-    match element.offset() {
-        Offset::Offset(offset) => Some(offset),
-        _ => None,
-    }
-}
-
 /// Alarms if the broker deleted records between the settled offset and the first message that came:
 /// retention was shorter than the time that nobody read. Holes that compaction or transactions left
 /// are no loss.
 pub(crate) fn look_for_deleted(
-    queue: &Queue,
+    queue: &impl Queue,
     metrics: &Metrics,
     source: &Source,
     settled: NextOffset,
@@ -39,7 +29,7 @@ pub(crate) fn look_for_deleted(
     if first <= settled.0 {
         return;
     }
-    let Some(start) = queue.start_of(&source.topic, source.partition) else { return };
+    let Some(start) = queue.start_of(source) else { return };
     let deleted = u64::try_from(start.min(first) - settled.0).unwrap_or(0);
     if deleted > 0 {
         metrics.deleted_offsets.with_label_values(&[&*source.topic]).inc_by(deleted);

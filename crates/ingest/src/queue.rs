@@ -12,54 +12,53 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::bindings as c;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
+use situs_model::Source;
 
-use crate::kafka::Context;
+use crate::client::{Message, Queue, Reader};
+use crate::kafka::Kafka;
 
 /// Messages that one read gives at most.
 const MESSAGES: usize = 4096;
 
 /// A queue that partitions can be told to deliver into.
-pub(crate) struct Queue {
+pub(crate) struct DeliveryQueue {
     queue: NonNull<c::rd_kafka_queue_t>,
     /// Lives as long as the queue.
-    consumer: Arc<BaseConsumer<Context>>,
+    client: Arc<Kafka>,
 }
 
 // SAFETY: a queue of librdkafka's has a lock of its own, and every function called on it here may be
 // called from any thread (librdkafka's INTRODUCTION.md, "Threads and callbacks": its API is thread-safe).
-unsafe impl Send for Queue {}
+unsafe impl Send for DeliveryQueue {}
 // SAFETY: as above.
-unsafe impl Sync for Queue {}
+unsafe impl Sync for DeliveryQueue {}
 
-impl std::fmt::Debug for Queue {
+impl std::fmt::Debug for DeliveryQueue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queue").finish_non_exhaustive()
+        f.debug_struct("DeliveryQueue").finish_non_exhaustive()
     }
 }
 
-impl Queue {
-    /// A queue of this consumer, into which nothing is delivered yet. `None` if there is no memory.
-    pub(crate) fn new(consumer: Arc<BaseConsumer<Context>>) -> Option<Self> {
-        // SAFETY: the pointer is that of a client which `consumer` keeps alive.
-        let queue = unsafe { c::rd_kafka_queue_new(consumer.client().native_ptr()) };
-        Some(Self { queue: NonNull::new(queue)?, consumer })
+impl DeliveryQueue {
+    /// A queue of this client, into which nothing is delivered yet. `None` if there is no memory.
+    pub(crate) fn new(client: Arc<Kafka>) -> Option<Self> {
+        // SAFETY: the pointer is that of a client which `client` keeps alive.
+        let queue = unsafe { c::rd_kafka_queue_new(client.consumer().client().native_ptr()) };
+        Some(Self { queue: NonNull::new(queue)?, client })
     }
+}
 
-    /// The consumer.
-    pub(crate) fn consumer(&self) -> &BaseConsumer<Context> {
-        &self.consumer
-    }
+impl Queue for DeliveryQueue {
+    type Reader = QueueReader;
 
-    /// Makes a partition deliver here and nowhere else, now and whenever it is assigned again. Whether it
-    /// could be done.
-    pub(crate) fn take_over(&self, topic: &str, partition: i32) -> bool {
-        let Ok(topic) = CString::new(topic) else { return false };
+    fn take_over(&self, partition: &Source) -> bool {
+        let Ok(topic) = CString::new(&*partition.topic) else { return false };
         // SAFETY: client and topic are alive; the new reference to the partition's queue is given back
         // below. Forwarding takes references of its own to both queues.
         unsafe {
-            let client = self.consumer.client().native_ptr();
-            let from = c::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition);
+            let client = self.client.consumer().client().native_ptr();
+            let from = c::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition.partition);
             if from.is_null() {
                 return false;
             }
@@ -69,27 +68,34 @@ impl Queue {
         true
     }
 
-    /// The first offset that a partition has at the broker, as the answer to the last fetch said.
-    pub(crate) fn start_of(&self, topic: &str, partition: i32) -> Option<i64> {
-        let topic = CString::new(topic).ok()?;
+    fn start_of(&self, partition: &Source) -> Option<i64> {
+        let topic = CString::new(&*partition.topic).ok()?;
         let (mut start, mut end) = (-1, -1);
         // SAFETY: client and topic are alive; both offsets are written to places of their type. This asks
         // nobody: it reads what the client remembers.
         let error = unsafe {
-            let client = self.consumer.client().native_ptr();
-            c::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), partition, &raw mut start, &raw mut end)
+            let client = self.client.consumer().client().native_ptr();
+            let (start, end) = (&raw mut start, &raw mut end);
+            c::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), partition.partition, start, end)
         };
         (error == c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && start >= 0).then_some(start)
     }
 
-    /// Makes a read that waits return.
-    pub(crate) fn wake(&self) {
+    fn wake(&self) {
         // SAFETY: the queue is alive.
         unsafe { c::rd_kafka_queue_yield(self.queue.as_ptr()) }
     }
+
+    fn note_error(&self, code: i32, topic: &str, partition: i32) {
+        self.client.consumer().context().fetch_error(code, topic, partition);
+    }
+
+    fn reader(self: &Arc<Self>) -> QueueReader {
+        QueueReader { messages: Vec::new(), queue: self.clone() }
+    }
 }
 
-impl Drop for Queue {
+impl Drop for DeliveryQueue {
     fn drop(&mut self) {
         // SAFETY: the queue is alive, nobody uses it after this, and the client outlives it.
         unsafe { c::rd_kafka_queue_destroy(self.queue.as_ptr()) }
@@ -98,24 +104,20 @@ impl Drop for Queue {
 
 /// Reads a queue, with room for messages that is used again.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub(crate) struct QueueReader {
     /// Before the queue, so that none outlives the client.
-    messages: Vec<Message>,
-    queue: Arc<Queue>,
+    messages: Vec<Delivered>,
+    queue: Arc<DeliveryQueue>,
 }
 
-impl Reader {
-    pub(crate) fn new(queue: Arc<Queue>) -> Self {
-        Self { messages: Vec::new(), queue }
-    }
+impl Reader for QueueReader {
+    type Message = Delivered;
 
-    /// Reads what is there, [`MESSAGES`] at most; if that is less, waits up to `timeout` for more. The
-    /// messages before are given back.
-    pub(crate) fn read(&mut self, timeout: Duration) -> &[Message] {
+    fn read(&mut self, limit: Duration) -> &[Delivered] {
         self.messages.clear();
         self.messages.reserve(MESSAGES);
-        let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: there is room for `MESSAGES` pointers, and `Message` is a pointer that may not be null.
+        let milliseconds = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: there is room for `MESSAGES` pointers, and `Delivered` is a pointer that may not be null.
         // librdkafka writes as many as it says, none of them null, and hands over what they point to.
         unsafe {
             let room: *mut *mut c::rd_kafka_message_t = self.messages.as_mut_ptr().cast();
@@ -126,8 +128,8 @@ impl Reader {
         &self.messages
     }
 
-    /// Gives the messages back. Each keeps the whole response in memory that it came with.
-    pub(crate) fn clear(&mut self) {
+    // Each message keeps the whole response in memory that it came with.
+    fn clear(&mut self) {
         self.messages.clear();
     }
 }
@@ -135,39 +137,37 @@ impl Reader {
 /// A message, or an error that took a message's place.
 #[derive(Debug)]
 #[repr(transparent)]
-pub(crate) struct Message {
+pub(crate) struct Delivered {
     message: NonNull<c::rd_kafka_message_t>,
 }
 
-impl Drop for Message {
+impl Drop for Delivered {
     fn drop(&mut self) {
         // SAFETY: the message is ours, and this is the only time that it is given back.
         unsafe { c::rd_kafka_message_destroy(self.message.as_ptr()) }
     }
 }
 
-impl Message {
+impl Delivered {
     fn get(&self) -> &c::rd_kafka_message_t {
         // SAFETY: the message is ours until it is dropped, and nobody writes to the fields read here.
         unsafe { self.message.as_ref() }
     }
+}
 
-    /// The code of an error, as librdkafka numbers them; `None` if this is a message.
-    pub(crate) fn error(&self) -> Option<i32> {
+impl Message for Delivered {
+    fn error(&self) -> Option<i32> {
         // SAFETY: the message is alive. The code is read as the number that it is in C: a broker may send
         // one that the enumeration does not have, which no Rust value may hold.
         let code: i32 = unsafe { (&raw const (*self.message.as_ptr()).err).cast::<i32>().read() };
         (code != 0).then_some(code)
     }
 
-    /// What tells topics apart while messages of them are held: two messages with the same handle are of
-    /// the same topic.
-    pub(crate) fn topic_handle(&self) -> usize {
+    fn topic_handle(&self) -> usize {
         self.get().rkt as usize
     }
 
-    /// The topic's name; empty if an error names none.
-    pub(crate) fn topic(&self) -> &str {
+    fn topic(&self) -> &str {
         let topic = self.get().rkt;
         if topic.is_null() {
             return "";
@@ -178,43 +178,37 @@ impl Message {
         name.to_str().unwrap_or("")
     }
 
-    /// The partition.
-    pub(crate) fn partition(&self) -> i32 {
+    fn partition(&self) -> i32 {
         self.get().partition
     }
 
-    /// The offset.
-    pub(crate) fn offset(&self) -> i64 {
+    fn offset(&self) -> i64 {
         self.get().offset
     }
 
-    /// The key; `None` if it is null.
-    pub(crate) fn key(&self) -> Option<&[u8]> {
+    fn key(&self) -> Option<&[u8]> {
         let message = self.get();
         // SAFETY: librdkafka gives address and length of the key, which lives as long as the message.
         unsafe { bytes(message.key, message.key_len) }
     }
 
-    /// The payload; `None` if it is null.
-    pub(crate) fn payload(&self) -> Option<&[u8]> {
+    fn payload(&self) -> Option<&[u8]> {
         let message = self.get();
         // SAFETY: as for the key. (For errors this is the error's text, which nobody asks for.)
         unsafe { bytes(message.payload, message.len) }
     }
 
-    /// The timestamp, ms since the epoch.
-    pub(crate) fn timestamp_ms(&self) -> Option<i64> {
+    fn timestamp_ms(&self) -> Option<i64> {
         let mut kind = c::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: the message is alive; the kind is written to a place of its type.
         let time = unsafe { c::rd_kafka_message_timestamp(self.message.as_ptr(), &raw mut kind) };
         (time >= 0 && kind != c::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE).then_some(time)
     }
 
-    /// The headers in order. A name ends at its first NUL byte, as librdkafka gives it.
-    pub(crate) fn headers(&self) -> Headers<'_> {
+    fn headers(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         let mut headers = ptr::null_mut();
         // SAFETY: the message is alive. librdkafka parses the headers once and keeps them with the message;
-        // it does so only here, and `Message` is used by one thread at a time (it is not `Sync`).
+        // it does so only here, and a message is used by one thread at a time (it is not `Sync`).
         let error = unsafe { c::rd_kafka_message_headers(self.message.as_ptr(), &raw mut headers) };
         if error != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             headers = ptr::null_mut();
@@ -228,7 +222,7 @@ impl Message {
 pub(crate) struct Headers<'a> {
     headers: Option<NonNull<c::rd_kafka_headers_t>>,
     next: usize,
-    message: std::marker::PhantomData<&'a Message>,
+    message: std::marker::PhantomData<&'a Delivered>,
 }
 
 impl<'a> Iterator for Headers<'a> {

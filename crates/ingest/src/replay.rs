@@ -8,22 +8,18 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{CommitMode, Consumer as _};
-use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{Offset, TopicPartitionList};
 use situs_model::store::{Tenure, Versions};
 use situs_model::{NextOffset, RawBatch, Source, ZoneId};
-use situs_observe::Metrics;
 
 use crate::assignment::END_TIMEOUT;
 use crate::buffer::Buffer;
-use crate::flush::{Ended, Flusher, Job, Outcome, now_us};
+use crate::client::{BAD_MESSAGE, Client, Message, Polled, Queue, Reader as _, Start};
+use crate::flush::{Ended, Flusher, Job, Outcome};
 use crate::intake::{Definition, IngestError, Intake};
-use crate::kafka::{self, Context};
-use crate::partition::{client_position, look_for_deleted};
-use crate::queue::{Message, Queue, Reader};
+use crate::partition::look_for_deleted;
 use crate::stage::Stage;
 use crate::turn::{Coming, turn};
 
@@ -72,7 +68,7 @@ pub(crate) enum Replayed {
     NotNow(String),
 }
 
-impl Intake<'_> {
+impl<C: Client> Intake<'_, C> {
     /// Reads ranges of a pipeline again, and settles them by texts of these versions.
     ///
     /// # Panics
@@ -106,7 +102,8 @@ impl Intake<'_> {
             return Ok(Replayed::But(without));
         }
         let tenures: HashMap<&Source, Tenure> = ranges.iter().map(|r| (&r.source, r.tenure)).collect();
-        let job = definition.job(buffer, |source| tenures.get(source).copied().unwrap_or_default());
+        let job =
+            definition.job(buffer, self.host.id(), |source| tenures.get(source).copied().unwrap_or_default());
         let Some(ended) = self.flush_now(pipeline, job) else {
             return Ok(Replayed::NotNow("a store does not take what was replayed".to_owned()));
         };
@@ -116,7 +113,7 @@ impl Intake<'_> {
                 self.metrics.replayed_offsets.with_label_values(&[name.as_str()]).inc_by(offsets);
                 let settled: Vec<_> =
                     ended.shares.iter().map(|share| (share.source.clone(), share.range.end)).collect();
-                self.tell_group(&settled, CommitMode::Async);
+                self.tell_group(&settled, false);
                 Ok(Replayed::But(without))
             }
             // Another owner came, and finished it or will.
@@ -129,86 +126,85 @@ impl Intake<'_> {
     /// for, or the process is to stop.
     fn flush_now(&self, pipeline: usize, job: Job) -> Option<Ended> {
         let flusher = self.flusher.clone();
-        let deadline = Instant::now() + PATIENCE;
-        let task = self.runtime.spawn(async move { flusher.run(pipeline, job).await });
+        let deadline = self.host.now() + PATIENCE;
+        let (sender, ended) = channel();
+        let run = async move { drop(sender.send(flusher.run(pipeline, job).await)) };
+        let mut task = self.host.spawn(Box::pin(run));
         while !task.is_finished() {
-            if Instant::now() > deadline || self.control.is_stopping() {
+            if self.host.now() > deadline || self.control.is_stopping() {
                 // What has reached the disk by then is found by whoever takes over next.
-                task.abort();
+                task.end();
                 break;
             }
-            std::thread::sleep(Duration::from_millis(5));
+            self.host.pause(Duration::from_millis(5));
         }
-        self.runtime.block_on(task).ok()
+        ended.try_recv().ok()
     }
 
     /// Reads and encodes ranges, with a client of its own that is in no group; `None` if the broker does not
     /// give them for long, or the process is to stop.
     fn read_again(&self, stage: &mut Stage, ranges: &[Range]) -> Result<Option<Buffer>, IngestError> {
-        let consumer = Arc::new(kafka::consumer(self.config, 1, Context::new(self.metrics.clone()))?);
-        // It is in no group that could ask anything.
-        consumer.context().close();
-        let queue = Arc::new(Queue::new(consumer.clone()).ok_or(IngestError::Worker("has no queue"))?);
-        let mut list = TopicPartitionList::new();
+        let client = self.client.reader()?;
+        let queue = Arc::new(client.queue().ok_or(IngestError::Worker("has no queue"))?);
+        let mut list = Vec::with_capacity(ranges.len());
         let mut readings = Vec::with_capacity(ranges.len());
         for range in ranges {
             let Range { source, tenure, until } = range;
-            let Ok(end) = self.end_of(source, Instant::now() + END_TIMEOUT) else { return Ok(None) };
+            let Ok(end) = self.end_of(source, self.host.now() + END_TIMEOUT) else { return Ok(None) };
             if end < until.0 {
                 return Err(IngestError::Shrunk { partition: source.clone(), end, settled: *until });
             }
-            let offset = tenure.settled.map_or(Offset::Beginning, |settled| Offset::Offset(settled.0));
-            list.add_partition_offset(&source.topic, source.partition, offset)?;
-            if !queue.take_over(&source.topic, source.partition) {
+            let start = tenure.settled.map_or(Start::Beginning, |settled| Start::At(settled.0));
+            list.push((source.clone(), start));
+            if !queue.take_over(source) {
                 return Err(IngestError::Worker("cannot take a partition over"));
             }
             readings.push(Reading {
                 range,
                 next: tenure.settled,
                 raw: None,
-                since: Instant::now(),
+                since: self.host.now(),
                 newest_broker_ms: None,
                 unsure: false,
                 done: false,
             });
         }
-        consumer.assign(&list)?;
+        client.assign(&list)?;
+        let sources: Vec<Source> = list.into_iter().map(|(source, _)| source).collect();
         let zones = self.flusher.stores.zone_ids();
         let mut buffer = Buffer::default();
-        let mut reader = Reader::new(queue.clone());
-        let mut heard = Instant::now();
+        let mut reader = queue.reader();
+        let mut heard = self.host.now();
         while readings.iter().any(|reading| !reading.done) {
             // Errors and statistics come this way; messages come by the queue.
-            if let Some(Ok(_)) = consumer.poll(Duration::ZERO) {
+            if let Polled::Message(..) = client.poll(Duration::ZERO) {
                 return Err(IngestError::Misdelivered(ranges[0].source.clone()));
             }
-            if let Some(reason) = consumer.context().fatal() {
+            if let Some(reason) = client.fatal() {
                 return Err(IngestError::KafkaFatal(reason));
             }
             for message in reader.read(READ_WAIT) {
                 let place = readings.iter().position(|reading| reading.is_of(message));
                 let Some(place) = place else { continue };
                 if message.error().is_none() && !readings[place].done {
-                    heard = Instant::now();
+                    heard = self.host.now();
                 }
-                if readings[place].take(message, &queue, &self.metrics)? {
+                if readings[place].take(message, &*queue, &self.flusher)? {
                     readings[place].turn(stage, &self.flusher, &zones, &mut buffer)?;
                 }
             }
             reader.clear();
             // The last offsets may hold no message, so the client's own position counts too.
-            let positions = consumer.position().ok();
-            for reading in &mut readings {
-                let position = client_position(positions.as_ref(), &reading.range.source);
+            for (reading, position) in readings.iter_mut().zip(client.positions(&sources)) {
                 let sure = position.filter(|_| !reading.unsure);
                 reading.done |= sure.is_some_and(|position| position >= reading.range.until.0);
             }
-            if heard.elapsed() > PATIENCE || self.control.is_stopping() {
+            if self.host.since(heard) > PATIENCE || self.control.is_stopping() {
                 return Ok(None);
             }
         }
         for reading in &mut readings {
-            reading.finish();
+            reading.finish(self.host.now_us());
             reading.turn(stage, &self.flusher, &zones, &mut buffer)?;
         }
         Ok(Some(buffer))
@@ -216,18 +212,24 @@ impl Intake<'_> {
 }
 
 impl Reading<'_> {
-    fn is_of(&self, message: &Message) -> bool {
+    fn is_of(&self, message: &impl Message) -> bool {
         let Source { topic, partition, .. } = &self.range.source;
         message.partition() == *partition && message.topic() == &**topic
     }
 
     /// Takes a message in; whether the raw batch is full.
-    fn take(&mut self, message: &Message, queue: &Queue, metrics: &Metrics) -> Result<bool, IngestError> {
+    fn take(
+        &mut self,
+        message: &impl Message,
+        queue: &impl Queue,
+        flusher: &Flusher,
+    ) -> Result<bool, IngestError> {
+        let (metrics, host) = (&flusher.metrics, &flusher.host);
         let Range { source, until, .. } = self.range;
         if let Some(code) = message.error() {
-            queue.consumer().context().fetch_error(code, message.topic(), message.partition());
+            queue.note_error(code, message.topic(), message.partition());
             self.unsure = true;
-            if code == RDKafkaErrorCode::BadMessage as i32 {
+            if code == BAD_MESSAGE {
                 return Err(IngestError::Corrupt(source.clone()));
             }
             return Ok(false);
@@ -244,9 +246,9 @@ impl Reading<'_> {
             return Err(IngestError::OffsetRegression { partition: source.clone(), offset, next });
         }
         let raw = self.raw.get_or_insert_with(|| {
-            self.since = Instant::now();
+            self.since = host.now();
             look_for_deleted(queue, metrics, source, next, offset);
-            RawBatch::new(source.clone(), next, now_us())
+            RawBatch::new(source.clone(), next, host.now_us())
         });
         let time = message.timestamp_ms();
         raw.push(offset, time, message.key(), message.payload(), message.headers());
@@ -256,10 +258,10 @@ impl Reading<'_> {
     }
 
     /// What is left of the range holds no message.
-    fn finish(&mut self) {
+    fn finish(&mut self, now_us: i64) {
         let Range { source, until, .. } = self.range;
         if let Some(next) = self.next.filter(|next| next < until) {
-            let new = || RawBatch::new(source.clone(), next, now_us());
+            let new = || RawBatch::new(source.clone(), next, now_us);
             self.raw.get_or_insert_with(new).extend_to(*until);
         } else if let Some(raw) = &mut self.raw {
             raw.extend_to(*until);

@@ -1,14 +1,14 @@
 //! How a process becomes the owner of partitions: the tables are told, and what an owner before left
 //! unfinished is found.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
-use rdkafka::consumer::Consumer as _;
 use situs_model::store::{Advice, StoreError, Tenure, Unsettled, Versions};
 use situs_model::{NextOffset, Source, ZoneId};
 
+use crate::client::Client;
 use crate::intake::{IngestError, Intake};
 use crate::replay::{Range, Replayed};
 
@@ -37,9 +37,9 @@ pub(crate) struct Waiting {
 }
 
 /// What is to be finished before a partition goes on, by pipeline and by the texts that began it.
-type Unfinished = HashMap<(usize, Versions), Vec<Range>>;
+type Unfinished = Vec<((usize, Versions), Vec<Range>)>;
 
-impl Intake<'_> {
+impl<C: Client> Intake<'_, C> {
     /// Becomes the owner of partitions. Afterwards no table takes anything more from the owners before, and
     /// nothing that they began is left that today's texts could continue otherwise. `None` if it cannot be
     /// done within `patience`.
@@ -47,17 +47,17 @@ impl Intake<'_> {
         &mut self,
         sources: &[Source],
         patience: Duration,
-    ) -> Result<Option<HashMap<Source, Tenure>>, IngestError> {
+    ) -> Result<Option<BTreeMap<Source, Tenure>>, IngestError> {
         if sources.is_empty() {
-            return Ok(Some(HashMap::new()));
+            return Ok(Some(BTreeMap::new()));
         }
-        let deadline = Instant::now() + patience;
+        let deadline = self.host.now() + patience;
         // The broker has nothing of them any more that could come to lie elsewhere.
-        let mut over: HashSet<Source> = HashSet::new();
+        let mut over: BTreeSet<Source> = BTreeSet::new();
         loop {
-            let told = async { tokio::time::timeout(TIMEOUT, self.tell_tables(sources)).await };
-            let reason = match self.runtime.block_on(told) {
-                Ok(Ok((tenures, mut unsettled))) => {
+            let told = self.host.timeout(TIMEOUT, self.tell_tables(sources));
+            let reason = match self.host.block_on(told) {
+                Some(Ok((tenures, mut unsettled))) => {
                     unsettled.retain(|(source, _)| !over.contains(source));
                     let unfinished = self.by_other_texts(&tenures, unsettled)?;
                     if unfinished.is_empty() {
@@ -72,15 +72,15 @@ impl Intake<'_> {
                         Replayed::NotNow(reason) => reason,
                     }
                 }
-                Ok(Err(error)) if error.advice == Advice::Stop => return Err(error.into()),
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "the stores do not answer".to_owned(),
+                Some(Err(error)) if error.advice == Advice::Stop => return Err(error.into()),
+                Some(Err(error)) => error.to_string(),
+                None => "the stores do not answer".to_owned(),
             };
             tracing::warn!(event = "take-over-failed", partitions = sources.len(), "{reason}");
-            if Instant::now() > deadline || self.control.is_stopping() {
+            if self.host.now() > deadline || self.control.is_stopping() {
                 return Ok(None);
             }
-            std::thread::sleep(Duration::from_millis(200));
+            self.host.pause(Duration::from_millis(200));
         }
     }
 
@@ -100,8 +100,8 @@ impl Intake<'_> {
         for source in sources {
             let pause = self.pauses.entry(source.clone()).or_insert(FIRST_PAUSE);
             // Two that dispute a partition must not try at the same time again and again.
-            let random = f64::from(uuid::Uuid::now_v7().as_u128() as u8) / 256.0;
-            let again_at = Instant::now() + (*pause).min(longest).mul_f64(1.0 + random);
+            let random = self.host.random();
+            let again_at = self.host.now() + (*pause).min(longest).mul_f64(1.0 + random);
             *pause = (*pause * 2).min(longest.max(*pause));
             self.waiting.retain(|waiting| waiting.source != *source);
             self.waiting.push(Waiting { source: source.clone(), again_at });
@@ -120,10 +120,10 @@ impl Intake<'_> {
     /// Not while the broker is away or the group is rebalanced: nothing could be read of them, and the group
     /// would wait for an answer.
     pub(crate) fn take_over_waiting(&mut self) -> Result<(), IngestError> {
-        if !self.consumer.context().is_steady() {
+        if !self.client.is_steady() {
             return Ok(());
         }
-        let now = Instant::now();
+        let now = self.host.now();
         let due = self.waiting.iter().filter(|waiting| waiting.again_at <= now);
         let sources: Vec<Source> = due.map(|waiting| waiting.source.clone()).collect();
         if sources.is_empty() {
@@ -137,7 +137,7 @@ impl Intake<'_> {
         self.workers.hold()?;
         let list = self.adopt(&tenures)?;
         self.start_at(&list)?;
-        self.consumer.resume(&list)?;
+        self.client.resume(&sources)?;
         self.workers.go();
         tracing::info!(
             event = "taken-over",
@@ -152,10 +152,11 @@ impl Intake<'_> {
     async fn tell_tables(
         &self,
         sources: &[Source],
-    ) -> Result<(HashMap<Source, Tenure>, Vec<(Source, Unsettled)>), StoreError> {
+    ) -> Result<(BTreeMap<Source, Tenure>, Vec<(Source, Unsettled)>), StoreError> {
         let stores = &self.flusher.stores;
         let home = &stores.home.identity().zone;
-        let tenures = self.told(home, stores.home.take_over(sources).await)?;
+        let tenures: BTreeMap<Source, Tenure> =
+            self.told(home, stores.home.take_over(sources).await)?.into_iter().collect();
         let all: Vec<(Source, Tenure)> =
             tenures.iter().map(|(source, tenure)| (source.clone(), *tenure)).collect();
         let of_stages: Vec<_> = self
@@ -192,10 +193,10 @@ impl Intake<'_> {
     /// Of what is unfinished, that which today's texts must not finish.
     fn by_other_texts(
         &self,
-        tenures: &HashMap<Source, Tenure>,
+        tenures: &BTreeMap<Source, Tenure>,
         unsettled: Vec<(Source, Unsettled)>,
     ) -> Result<Unfinished, IngestError> {
-        let mut of_source: HashMap<Source, (NextOffset, Vec<Versions>)> = HashMap::new();
+        let mut of_source: BTreeMap<Source, (NextOffset, Vec<Versions>)> = BTreeMap::new();
         for (source, Unsettled { until, versions }) in unsettled {
             let (furthest, all) = of_source.entry(source).or_insert_with(|| (until, Vec::new()));
             *furthest = until.max(*furthest);
@@ -218,7 +219,12 @@ impl Intake<'_> {
             if self.definitions[stage].is_of(&of) {
                 continue;
             }
-            unfinished.entry((stage, of)).or_default().push(Range { source, tenure, until });
+            let range = Range { source, tenure, until };
+            let key = (stage, of);
+            match unfinished.iter_mut().find(|(other, _)| *other == key) {
+                Some((_, ranges)) => ranges.push(range),
+                None => unfinished.push((key, vec![range])),
+            }
         }
         Ok(unfinished)
     }

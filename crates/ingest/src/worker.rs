@@ -10,16 +10,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::Consumer as _;
-use rdkafka::types::RDKafkaErrorCode;
 use situs_model::{NextOffset, RawBatch, Source, ZoneId};
 
 use crate::buffer::Buffer;
-use crate::flush::{Flusher, now_us};
+use crate::client::{BAD_MESSAGE, Message, Queue, Reader as _};
+use crate::flush::Flusher;
 use crate::held::Held;
 use crate::intake::IngestError;
 use crate::partition::{self, Index, look_for_deleted};
-use crate::queue::{Message, Queue, Reader};
 use crate::stage::Stage;
 use crate::turn::{Coming, turn};
 
@@ -102,11 +100,11 @@ struct Partition {
 
 /// The state of a worker; its thread owns it.
 #[derive(Debug)]
-pub(crate) struct Worker {
+pub(crate) struct Worker<Q> {
     number: usize,
     stages: Vec<Stage>,
     zones: BTreeSet<ZoneId>,
-    queue: Arc<Queue>,
+    queue: Arc<Q>,
     flusher: Arc<Flusher>,
     held: Arc<Held>,
     commands: Receiver<Command>,
@@ -119,11 +117,11 @@ pub(crate) struct Worker {
     batch_bytes: usize,
 }
 
-impl Worker {
+impl<Q: Queue> Worker<Q> {
     pub(crate) fn new(
         number: usize,
         stages: Vec<Stage>,
-        queue: Arc<Queue>,
+        queue: Arc<Q>,
         flusher: Arc<Flusher>,
         held: Arc<Held>,
         commands: Receiver<Command>,
@@ -157,7 +155,8 @@ impl Worker {
     /// # Errors
     /// The first thing that went wrong. What was not flushed is read again after the next start.
     pub(crate) fn run(mut self) -> Result<(), IngestError> {
-        let mut reader = Reader::new(self.queue.clone());
+        let mut reader = self.queue.reader();
+        let host = self.flusher.host.clone();
         loop {
             loop {
                 match self.commands.try_recv() {
@@ -169,7 +168,7 @@ impl Worker {
             if self.holding || self.held.is_full() || self.held.is_abandoned() {
                 // What waits to be decoded must not wait for room.
                 self.turn_those(|_| true)?;
-                match self.commands.recv_timeout(FULL_WAIT) {
+                match host.receive(&self.commands, FULL_WAIT) {
                     Ok(command) => self.obey(command)?,
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -178,7 +177,7 @@ impl Worker {
             }
             self.take(reader.read(READ_WAIT))?;
             reader.clear();
-            self.turn_those(|partition| partition.raw_since.elapsed() >= BATCH_AGE)?;
+            self.turn_those(|partition| host.since(partition.raw_since) >= BATCH_AGE)?;
         }
     }
 
@@ -214,7 +213,7 @@ impl Worker {
                 source,
                 stage,
                 raw: None,
-                raw_since: Instant::now(),
+                raw_since: self.flusher.host.now(),
                 newest_broker_ms: None,
                 position,
             });
@@ -245,7 +244,7 @@ impl Worker {
     }
 
     /// Copies messages into their partitions' raw batches, and decodes those that are full.
-    fn take(&mut self, messages: &[Message]) -> Result<(), IngestError> {
+    fn take(&mut self, messages: &[impl Message]) -> Result<(), IngestError> {
         // Messages come in runs of a partition.
         let mut run: Option<(usize, i32, Option<usize>)> = None;
         for message in messages {
@@ -273,13 +272,13 @@ impl Worker {
 
     /// The client goes on by itself after most errors; what it cannot get over comes as a fatal error of
     /// its own.
-    fn note_error(&mut self, code: i32, message: &Message) -> Result<(), IngestError> {
+    fn note_error(&mut self, code: i32, message: &impl Message) -> Result<(), IngestError> {
         let (topic, number) = (message.topic(), message.partition());
-        self.queue.consumer().context().fetch_error(code, topic, number);
+        self.queue.note_error(code, topic, number);
         let Some(place) = self.index.get(&(topic.into(), number)) else { return Ok(()) };
         let partition = &self.partitions[*place];
         partition.position.unsure.store(true, Ordering::Relaxed);
-        if code == RDKafkaErrorCode::BadMessage as i32 {
+        if code == BAD_MESSAGE {
             // The client goes on behind the batch: its records would be lost without a trace.
             return Err(IngestError::Corrupt(partition.source.clone()));
         }
@@ -287,23 +286,23 @@ impl Worker {
     }
 
     /// Copies a message into its partition's raw batch; whether that is full.
-    fn take_one(&mut self, place: usize, message: &Message) -> Result<bool, IngestError> {
+    fn take_one(&mut self, place: usize, message: &impl Message) -> Result<bool, IngestError> {
         let partition = &mut self.partitions[place];
         let offset = message.offset();
         let position = &partition.position;
         let next = NextOffset(position.next().unwrap_or(offset));
         if !position.begun.load(Ordering::Relaxed) {
             position.begun.store(true, Ordering::Relaxed);
-            look_for_deleted(&self.queue, &self.flusher.metrics, &partition.source, next, offset);
+            look_for_deleted(&*self.queue, &self.flusher.metrics, &partition.source, next, offset);
         }
         if offset < next.0 {
             return Err(IngestError::OffsetRegression { partition: partition.source.clone(), offset, next });
         }
-        let spare = &mut self.spare;
+        let (spare, host) = (&mut self.spare, &self.flusher.host);
         let raw = partition.raw.get_or_insert_with(|| {
-            partition.raw_since = Instant::now();
+            partition.raw_since = host.now();
             let mut raw = spare.pop().unwrap_or_else(|| RawBatch::new(partition.source.clone(), next, 0));
-            raw.restart(partition.source.clone(), next, now_us());
+            raw.restart(partition.source.clone(), next, host.now_us());
             raw
         });
         let before = raw.payload_bytes();

@@ -1,19 +1,17 @@
 //! The workers as the intake sees them.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::consumer::BaseConsumer;
 use situs_model::Source;
 
 use crate::buffer::Buffer;
+use crate::client::{Client, Queue};
 use crate::flush::Flusher;
 use crate::held::Held;
+use crate::host::{Host, Thread};
 use crate::intake::IngestError;
-use crate::kafka::Context;
-use crate::queue::Queue;
 use crate::stage::Stage;
 use crate::worker::{Adopted, Command, Worker};
 
@@ -22,41 +20,50 @@ const ANSWER: Duration = Duration::from_secs(60);
 
 /// All workers of a process.
 #[derive(Debug)]
-pub(crate) struct Workers {
-    workers: Vec<Handle>,
+pub(crate) struct Workers<Q> {
+    host: Arc<dyn Host>,
+    workers: Vec<Handle<Q>>,
     held: bool,
 }
 
 #[derive(Debug)]
-struct Handle {
-    queue: Arc<Queue>,
+struct Handle<Q> {
+    queue: Arc<Q>,
     commands: Sender<Command>,
     /// `None` once it has been joined.
-    thread: Option<JoinHandle<Result<(), IngestError>>>,
+    thread: Option<Box<dyn Thread>>,
+    /// How its work ended, once it has.
+    result: Arc<Mutex<Option<Result<(), IngestError>>>>,
     /// Partitions that it owns.
     partitions: usize,
 }
 
-impl Workers {
+impl<Q: Queue> Workers<Q> {
     /// Starts a worker for each set of stages.
     pub(crate) fn start(
         stages: Vec<Vec<Stage>>,
-        consumer: &Arc<BaseConsumer<Context>>,
+        client: &Arc<impl Client<Queue = Q>>,
         flusher: &Arc<Flusher>,
         held: &Arc<Held>,
     ) -> Result<Self, IngestError> {
         let mut workers = Vec::with_capacity(stages.len());
         for (number, stages) in stages.into_iter().enumerate() {
-            let queue = Arc::new(Queue::new(consumer.clone()).ok_or(IngestError::Worker("has no queue"))?);
+            let queue = Arc::new(client.queue().ok_or(IngestError::Worker("has no queue"))?);
             let (commands, receiver) = channel();
             let worker = Worker::new(number, stages, queue.clone(), flusher.clone(), held.clone(), receiver);
-            let thread = std::thread::Builder::new()
-                .name(format!("worker-{number}"))
-                .spawn(move || worker.run())
+            let result = Arc::new(Mutex::new(None));
+            let ended = result.clone();
+            let work = move || {
+                let result = worker.run();
+                *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            };
+            let thread = flusher
+                .host
+                .start(format!("worker-{number}"), Box::new(work))
                 .map_err(|_| IngestError::Worker("could not be started"))?;
-            workers.push(Handle { queue, commands, thread: Some(thread), partitions: 0 });
+            workers.push(Handle { queue, commands, thread: Some(thread), result, partitions: 0 });
         }
-        Ok(Self { workers, held: false })
+        Ok(Self { host: flusher.host.clone(), workers, held: false })
     }
 
     /// The worker that shall own one more partition.
@@ -76,8 +83,7 @@ impl Workers {
     /// Hands partitions over to a worker, which reads what they deliver from now on.
     pub(crate) fn adopt(&mut self, number: usize, partitions: Vec<Adopted>) -> Result<(), IngestError> {
         for partition in &partitions {
-            let Source { topic, partition, .. } = &partition.source;
-            if !self.workers[number].queue.take_over(topic, *partition) {
+            if !self.workers[number].queue.take_over(&partition.source) {
                 return Err(IngestError::Worker("cannot take a partition over"));
             }
         }
@@ -122,7 +128,7 @@ impl Workers {
 
     /// The error of a worker that has ended.
     pub(crate) fn check(&mut self) -> Result<(), IngestError> {
-        let over = |worker: &Handle| worker.thread.as_ref().is_some_and(JoinHandle::is_finished);
+        let over = |worker: &Handle<Q>| worker.thread.as_ref().is_some_and(|thread| thread.is_finished());
         match self.workers.iter().position(over) {
             None => Ok(()),
             Some(number) => Err(self.failure(number)),
@@ -142,7 +148,7 @@ impl Workers {
             })
             .collect();
         for thread in told.into_iter().flatten() {
-            thread.join().ok();
+            thread.join();
         }
     }
 
@@ -161,7 +167,7 @@ impl Workers {
     }
 
     fn wait<T>(&mut self, number: usize, answer: &Receiver<T>) -> Result<T, IngestError> {
-        answer.recv_timeout(ANSWER).map_err(|_| self.failure(number))
+        self.host.receive(answer, ANSWER).map_err(|_| self.failure(number))
     }
 
     /// Asks all at once, and then waits for each.
@@ -173,19 +179,21 @@ impl Workers {
 
     /// Why a worker does not answer.
     fn failure(&mut self, number: usize) -> IngestError {
-        let thread = &mut self.workers[number].thread;
+        let Handle { thread, result, .. } = &mut self.workers[number];
         // A worker that fails drops its end of the channel a moment before its thread ends.
         for _ in 0..100 {
-            if thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            if thread.as_ref().is_none_or(|thread| thread.is_finished()) {
                 break;
             }
-            std::thread::sleep(Duration::from_millis(10));
+            self.host.pause(Duration::from_millis(10));
         }
-        match thread.take_if(|thread| thread.is_finished()).map(JoinHandle::join) {
-            Some(Ok(Err(error))) => error,
+        match thread.take_if(|thread| thread.is_finished()).map(Thread::join) {
             // A panic's text could hold anything, so it is not repeated.
-            Some(Err(_)) => IngestError::Worker("panicked"),
-            Some(Ok(Ok(()))) => IngestError::Worker("ended by itself"),
+            Some(false) => IngestError::Worker("panicked"),
+            Some(true) => match result.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                Some(Err(error)) => error,
+                _ => IngestError::Worker("ended by itself"),
+            },
             None => IngestError::Worker("does not answer"),
         }
     }
