@@ -44,11 +44,13 @@ class Expected:
     reason: str
 
 
+# What a process says whose `group.instance.id` the broker gave to another.
+FENCED = r"fatal.*(fenced|[Ii]nstance)"
 # Every other end with an error fails the run.
 EXPECTED = [
     Expected("stop", True, r"drain time", "it was told to stop while a store could not be written: it gives up at the "
              "end of the drain time, and what was not settled is read again"),
-    Expected("replaced", None, r"fatal.*(fenced|[Ii]nstance)", "another process joined with its group.instance.id: the "
+    Expected("replaced", None, FENCED, "another process joined with its group.instance.id: the "
              "broker fences the older one for good, and only a new process can come back"),
 ]
 
@@ -77,6 +79,8 @@ class Run:
         self.counts = collections.Counter()
         self.violations = []
         self.active = []
+        # When the broker was last taken away or came back.
+        self.broker_fault_at = float("-inf")
         self.producer = None
         self.sampler = None
         self.replicas = []
@@ -261,10 +265,22 @@ class Run:
                 self.count("expected ends")
                 self.note(f"{life.name} ended with {code}, as expected: {expected.reason}")
                 return
+        if life.told is None and life.static and code == 1 and re.search(FENCED, last) and self.may_be_fenced(life):
+            self.count("static members fenced")
+            self.note(f"{life.name} ended with {code}: the broker fenced the newer one of two of its name, or it had "
+                      "forgotten who is which when it came back; whoever looks after processes starts it again")
+            return
         under_way = ", ".join(f"{fault.kind} ({fault.text})" for fault in self.active) or "no fault"
         told = {None: "by itself", "stop": "after SIGTERM", "die": "before kill -9", "replaced": "after it was replaced"}
         self.violation(f"{life.name} ended with {code} {told[life.told]} during {under_way}; "
                        f"last line of {life.log}: {last}")
+
+    def may_be_fenced(self, life):
+        """Whether the broker had a reason to fence a static member: two of its name, or its own restart."""
+        name = life.name.rpartition(".")[0]
+        replaced = any(fault.kind == "replace" and name in fault.claims for fault in self.active)
+        broker = time.monotonic() - self.broker_fault_at < 30
+        return (replaced or broker) and self.counts["static members fenced"] < 3
 
     # Calm
 
@@ -383,7 +399,7 @@ class Run:
             f"{self.total('situs_flush_retries_total')} retries", f"at least {max(0, read_again)} messages read again",
             *(f"{name} {self.total(name)}" for name in replays),
             f"{counts['ended by themselves'] + counts['ended with an error']} ends with an error "
-            f"({counts['expected ends']} expected)",
+            f"({counts['expected ends']} expected, {counts['static members fenced']} fenced by the broker)",
             "lag 0 " + ("never" if lag_seconds is None else f"{lag_seconds:.1f} s") + " after the last fault",
             f"peak RSS {max((life.peak_kib for life in self.lives()), default=0) // 1024} MiB "
             f"of {self.arguments.memory + RSS_MARGIN_MIB}",

@@ -293,11 +293,13 @@ class Faults:
 
         def steps():
             broker.call(verb)
+            self.run.broker_fault_at = time.monotonic()
             yield Wait("the broker ends", broker.is_done, 40)
             self.run.count("broker restarts")
             yield away
             broker.start()
             yield Wait("the broker answers", broker.is_done, 120)
+            self.run.broker_fault_at = time.monotonic()
 
         return Fault(f"{verb}_broker", f"away {away} s", ["broker"], steps())
 
