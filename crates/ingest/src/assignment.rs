@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use situs_model::Source;
+use situs_model::planted::{self, Bug};
 use situs_model::store::{Advice, Tenure};
 
 use crate::client::{Begin, Client, ClientError, Rebalance, Start};
@@ -273,6 +274,11 @@ impl<C: Client> Intake<'_, C> {
         let kind = if lost { "lost" } else { "revoke" };
         self.metrics.rebalances.with_label_values(&[kind]).inc();
         tracing::info!(event = "revoked", partitions = list.len(), lost, "partitions revoked");
+        if planted::is(Bug::IgnoreRevocation) {
+            let sources: Vec<Source> =
+                list.iter().map(|(topic, number)| self.source(topic, *number)).collect();
+            return Ok(self.client.unassign(&sources)?);
+        }
         // Nothing more is read until the answer was given; and nobody reads what is not to be flushed.
         let held = self.workers.hold();
         // The group waits for an answer, whatever happens here.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use arrow_schema::SchemaRef;
 use situs_model::invariant::Invariant;
+use situs_model::planted::{self, Bug};
 use situs_model::store::{FlushFacts, Share, StoreError, Tenure, Versions};
 use situs_model::{ContentVersion, Counts, NextOffset, Pipeline, Refused, Source, ZoneId};
 use situs_observe::Metrics;
@@ -469,6 +470,10 @@ impl<C: Client> Intake<'_, C> {
             self.place(source).map_or_else(Tenure::default, |place| self.partitions[place].tenure)
         });
         let bytes = job.bytes;
+        if planted::is(Bug::GroupOffsetFirst) {
+            let ends = job.shares.iter().map(|(share, ..)| (share.source.clone(), share.range.end));
+            self.tell_group(&ends.collect::<Vec<_>>(), false);
+        }
         self.flushing[stage] = true;
         self.held.flushing.fetch_add(bytes, Ordering::Relaxed);
         let (flusher, sender) = (self.flusher.clone(), self.ended_sender.clone());

@@ -10,6 +10,7 @@ use arrow_schema::ArrowError;
 use arrow_select::filter::filter_record_batch;
 
 use crate::offset::Source;
+use crate::planted::{self, Bug};
 use crate::raw::{RawBatch, RawMessage};
 use crate::words::{ZoneId, words};
 
@@ -402,6 +403,7 @@ pub fn split(tagged: TaggedBatch, stores: &BTreeSet<ZoneId>) -> Result<Split, Ar
         .map(|verdict| match verdict {
             Verdict::Resident(zone) if stores.contains(zone) => Ok(zone),
             Verdict::Resident(_) => Err(UndeterminedReason::ZoneWithoutStore),
+            Verdict::Undetermined(reason) if planted::is(Bug::DefaultZone) => stores.first().ok_or(*reason),
             Verdict::Undetermined(reason) => Err(*reason),
         })
         .collect();
@@ -442,6 +444,9 @@ pub fn split(tagged: TaggedBatch, stores: &BTreeSet<ZoneId>) -> Result<Split, Ar
         }
         start = end;
     }
+    if planted::is(Bug::DropReject) {
+        quarantined.pop();
+    }
     quarantined.sort_by_key(|message| message.offset);
     for message in &quarantined {
         *counts.quarantined.entry(message.reason).or_default() += 1;
@@ -464,7 +469,9 @@ pub fn split(tagged: TaggedBatch, stores: &BTreeSet<ZoneId>) -> Result<Split, Ar
             let mask: BooleanArray = destination.iter().map(|verdict| Some(is_here(verdict))).collect();
             filter_record_batch(&rows, &mask)?
         };
-        resident.push(ResidentBatch { source: raw.source().clone(), zone: zone.clone(), rows });
+        let swapped = stores.iter().find(|other| planted::is(Bug::SwapZones) && *other != zone);
+        let zone = swapped.unwrap_or(zone).clone();
+        resident.push(ResidentBatch { source: raw.source().clone(), zone, rows });
     }
     Ok(Split { resident, quarantined, counts, notes })
 }

@@ -248,10 +248,12 @@ impl Client for SimClient {
         if !self.reaches() {
             return Err(ClientError("not there".to_owned()));
         }
-        let cluster = cluster();
-        let mut cluster = cluster.borrow_mut();
         for (source, offset) in offsets {
-            cluster.group_offsets.insert(place_of(source), *offset);
+            let settled = crate::store::settled_offset(source);
+            if *offset > settled {
+                world()
+                    .violation(format!("EO-6: the group is told {offset} of {source}, settled is {settled}"));
+            }
         }
         Ok(())
     }

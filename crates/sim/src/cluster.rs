@@ -72,8 +72,6 @@ pub(crate) struct Cluster {
     /// The group's members by number.
     pub(crate) members: BTreeMap<u64, Member>,
     owners: BTreeMap<Place, u64>,
-    /// The group's offsets.
-    pub(crate) group_offsets: BTreeMap<Place, i64>,
     /// Whether the group is cooperative.
     pub(crate) cooperative: bool,
     /// How long the coordinator waits for a member.

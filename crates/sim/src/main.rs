@@ -3,6 +3,9 @@
 //! `situs-sim --seeds N [--from S] [--twice] [--course]` runs seeds S to S+N, each once, or twice to see that
 //! both courses of events are the same; `--course` prints them. It ends with one line of verdict and figures,
 //! and with exit code 0 only if everything held for every seed.
+//!
+//! `situs-sim --planted [--seeds N]`, in a build with the feature `planted`, switches bugs on, one after
+//! another, and looks by how many seeds each is found, N at most.
 
 mod client;
 mod cluster;
@@ -16,15 +19,23 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
+#[cfg(feature = "planted")]
+use situs_model::planted::Bug;
+
 struct Arguments {
     seeds: u64,
     from: u64,
     twice: bool,
     course: bool,
+    planted: bool,
 }
 
+#[cfg(feature = "planted")]
+/// Bugs of the store's own code, which this simulation's stores do not have: the second tier finds them.
+const OF_THE_STORE: [Bug; 2] = [Bug::TimeoutAsFailure, Bug::FreshSnapshot];
+
 fn arguments() -> Result<Arguments, String> {
-    let mut arguments = Arguments { seeds: 200, from: 1, twice: false, course: false };
+    let mut arguments = Arguments { seeds: 200, from: 1, twice: false, course: false, planted: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut number = || {
@@ -36,10 +47,11 @@ fn arguments() -> Result<Arguments, String> {
             "--from" => arguments.from = number()?,
             "--twice" => arguments.twice = true,
             "--course" => arguments.course = true,
+            "--planted" if cfg!(feature = "planted") => arguments.planted = true,
+            "--planted" => return Err("`--planted` needs a build with the feature `planted`".to_owned()),
             _ => {
-                return Err(format!(
-                    "`{word}` is not known; there are --seeds N, --from S, --twice and --course"
-                ));
+                let known = "--seeds N, --from S, --twice, --course and --planted";
+                return Err(format!("`{word}` is not known; there are {known}"));
             }
         }
     }
@@ -55,6 +67,9 @@ fn main() -> ExitCode {
         }
     };
     situs_observe::hide_panic_texts();
+    if arguments.planted {
+        return planted(&arguments);
+    }
     let began = Instant::now();
     let (mut failed, mut records) = (Vec::new(), 0);
     let mut figures: BTreeMap<&str, u64> = BTreeMap::new();
@@ -90,4 +105,40 @@ fn main() -> ExitCode {
         began.elapsed().as_secs_f64()
     );
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Not in this build.
+#[cfg(not(feature = "planted"))]
+fn planted(_: &Arguments) -> ExitCode {
+    ExitCode::from(2)
+}
+
+/// Looks whether each bug is found.
+#[cfg(feature = "planted")]
+fn planted(arguments: &Arguments) -> ExitCode {
+    let began = Instant::now();
+    let (mut found, mut missed) = (0, Vec::new());
+    for bug in Bug::ALL.into_iter().filter(|bug| !OF_THE_STORE.contains(bug)) {
+        situs_model::planted::set(Some(bug));
+        let mut seeds = arguments.from..arguments.from + arguments.seeds;
+        let first = seeds.find_map(|seed| Some((seed, run::run(seed).violations.into_iter().next()?)));
+        match first {
+            Some((seed, violation)) => {
+                println!("{:20} found by {} seeds: {violation}", bug.as_str(), seed - arguments.from + 1);
+                found += 1;
+            }
+            None => {
+                println!("{:20} NOT FOUND by {} seeds", bug.as_str(), arguments.seeds);
+                missed.push(bug.as_str());
+            }
+        }
+    }
+    situs_model::planted::set(None);
+    println!(
+        "planted: {}, {found} found, {} missed; {:.1} s",
+        if missed.is_empty() { "ok" } else { "FAILED" },
+        missed.len(),
+        began.elapsed().as_secs_f64()
+    );
+    if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

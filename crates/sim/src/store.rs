@@ -101,6 +101,14 @@ fn disk(number: usize) -> Rc<RefCell<Disk>> {
     DISKS.with_borrow(|disks| disks[number].clone())
 }
 
+/// What is settled of a partition; 0 if nothing is.
+pub(crate) fn settled_offset(source: &Source) -> i64 {
+    let home = disk(0);
+    let home = home.borrow();
+    let progress = home.tables.get("receipts").and_then(|table| table.progress.get(source));
+    progress.and_then(|progress| progress.next).map_or(0, |next| next.0)
+}
+
 /// A process's access to a disk.
 #[derive(Debug)]
 pub(crate) struct SimStore {

@@ -72,6 +72,7 @@ pub(crate) struct World {
     yielder: Cell<*const Yielder<(), ()>>,
     stacks: RefCell<Vec<DefaultStack>>,
     course: RefCell<String>,
+    violations: RefCell<Vec<String>>,
     hash: Cell<u64>,
     turns: Cell<u64>,
 }
@@ -105,6 +106,7 @@ impl World {
             yielder: Cell::new(std::ptr::null()),
             stacks: RefCell::default(),
             course: RefCell::default(),
+            violations: RefCell::default(),
             hash: Cell::new(0xcbf2_9ce4_8422_2325),
             turns: Cell::new(0),
         });
@@ -173,6 +175,17 @@ impl World {
         }
         self.hash.set(hash);
         let _ = self.course.borrow_mut().write_str(&line);
+    }
+
+    /// Notes that something does not hold.
+    pub(crate) fn violation(&self, text: String) {
+        self.note(&text);
+        self.violations.borrow_mut().push(text);
+    }
+
+    /// What did not hold so far.
+    pub(crate) fn violations(&self) -> Vec<String> {
+        self.violations.borrow().clone()
     }
 
     /// The course of events so far, and a hash of it.
