@@ -12,6 +12,7 @@ mod iso3166;
 pub mod offset;
 pub mod permit;
 pub mod pipeline;
+pub mod planted;
 pub mod raw;
 pub mod receipt;
 pub mod release;
