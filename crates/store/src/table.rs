@@ -12,10 +12,8 @@ use situs_model::store::{Appended, EncodedRows, Tenure, Unsettled, Versions};
 use situs_model::{Decision, Epoch, FileFact, NextOffset, Source, StoreIdentity, TableName};
 use situs_observe::Metrics;
 use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
 
 use crate::chain::{self, Hash, Head};
-use crate::durable;
 use crate::encode::files::{self, Written};
 use crate::encode::{self, Encoded, Encoder};
 use crate::entry;
@@ -26,6 +24,7 @@ use crate::names;
 use crate::root;
 use crate::schema;
 use crate::work::{Claim, Keep, Layout, Rows, Work, refusal, superseded};
+use crate::{disk, durable};
 
 /// How often a commit is tried when others come between before the caller is told to wait.
 const TRIES: u64 = 10;
@@ -167,7 +166,7 @@ impl Table {
         let mut commit = progress.commit.clone();
         if commit.is_none() {
             let (folder, version, id) = (self.folder.clone(), state.version, source.app_id());
-            commit = spawn_blocking(move || log::commit_of(&folder, version, &id)).await??;
+            commit = disk::blocking(move || log::commit_of(&folder, version, &id)).await??;
         }
         let versions = commit.and_then(|commit| commit.versions);
         versions.map(|versions| versions.as_ref().clone()).ok_or_else(|| {
@@ -204,7 +203,7 @@ impl Table {
         for conflicts in 0..TRIES {
             if conflicts > 0 {
                 self.metrics.commit_conflicts.with_label_values(&[self.identity.zone.as_str()]).inc();
-                tokio::time::sleep(pause(conflicts)).await;
+                disk::pause(pause(conflicts)).await;
             }
             self.freshen(state).await?;
             if state.is_none() {
@@ -335,7 +334,7 @@ impl Table {
                         self.discard(placed);
                         return Err(self.crowded());
                     }
-                    tokio::time::sleep(pause(conflicts)).await;
+                    disk::pause(pause(conflicts)).await;
                 }
             }
         }
@@ -423,7 +422,7 @@ impl Table {
         }
         if !unknown.is_empty() {
             let folder = self.folder.clone();
-            state.heads.extend(spawn_blocking(move || chain::heads(&folder, &unknown)).await??);
+            state.heads.extend(disk::blocking(move || chain::heads(&folder, &unknown)).await??);
         }
         let previous = |claim: &Claim| {
             let next = state.partitions.progress(&claim.app_id)?.next;
@@ -463,7 +462,7 @@ impl Table {
         // Taken out, so that nothing half refreshed stays if this fails or is dropped.
         if let Some(mut current) = state.take() {
             let folder = self.folder.clone();
-            let (current, freshness) = spawn_blocking(move || {
+            let (current, freshness) = disk::blocking(move || {
                 let freshness = current.refresh(&folder);
                 (current, freshness)
             })
@@ -483,7 +482,7 @@ impl Table {
 
     async fn expect_store(&self) -> Result<(), Fault> {
         let (root, identity) = (self.root.clone(), self.identity.clone());
-        spawn_blocking(move || root::expect_store(&root, &identity)).await?
+        disk::blocking(move || root::expect_store(&root, &identity)).await?
     }
 
     fn decide(&self, state: Option<&TableState>, work: &Work) -> Result<Vec<(Source, Decision)>, Fault> {
@@ -514,7 +513,7 @@ impl Table {
         }
         let bytes = entry::create(&self.name, &schema::table_schema(columns)?, layout)?;
         let (root, folder, identity) = (self.root.clone(), self.folder.clone(), self.identity.clone());
-        spawn_blocking(move || {
+        disk::blocking(move || {
             root::expect_store(&root, &identity)?;
             durable::ensure_folder(&folder)?;
             durable::ensure_folder(&names::log(&folder))?;
@@ -528,7 +527,7 @@ impl Table {
     async fn encode(&self, work: &Work, batches: Vec<(Source, RecordBatch)>) -> Result<EncodedRows, Fault> {
         let (identity, layout) = (self.identity.clone(), work.layout);
         let facts = entry::file_facts(&self.identity, &work.facts);
-        spawn_blocking(move || {
+        disk::blocking(move || {
             let mut encoder = Encoder::new(identity.clone(), layout);
             for (source, rows) in &batches {
                 encoder.add(source, rows)?;
@@ -546,7 +545,7 @@ impl Table {
         let facts = entry::file_facts(&self.identity, &work.facts);
         let (identity, layout, folder) = (self.identity.clone(), work.layout, self.folder.clone());
         let (rows, flush_id) = (rows.clone(), work.facts.flush_id.clone());
-        spawn_blocking(move || {
+        disk::blocking(move || {
             let rows = rows.inner::<Encoded>().ok_or_else(other_kind)?;
             rows.kept(keep_of, layout, &identity, &facts)?.write(&folder, layout.day, &flush_id)
         })
@@ -583,7 +582,7 @@ impl Table {
         let bytes: Arc<[u8]> = bytes.into();
         let entry = bytes.clone();
         // The staging goes along: it lasts until the commit is decided, whoever still waits for it.
-        let created = spawn_blocking(move || durable::create_if(&target, &entry, || staging.check())).await;
+        let created = disk::blocking(move || durable::create_if(&target, &entry, || staging.check())).await;
         #[cfg(test)]
         let created = match mishap {
             Some(mishap) => {
@@ -621,7 +620,7 @@ impl Table {
     /// What became of an entry, provided that the log is still this store's.
     async fn fate(&self, version: u64, bytes: Arc<[u8]>) -> Result<Fate, Fault> {
         let (root, folder, identity) = (self.root.clone(), self.folder.clone(), self.identity.clone());
-        spawn_blocking(move || {
+        disk::blocking(move || {
             let fate = log::fate(&folder, version, &bytes)?;
             root::expect_store(&root, &identity)?;
             Ok(fate)
