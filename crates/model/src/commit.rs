@@ -1,6 +1,7 @@
 //! The one decision about a commit, as a pure function over the facts read from a store.
 
 use crate::offset::{Epoch, NextOffset, OffsetRange};
+use crate::planted::{self, Bug};
 
 /// What to do with a range of a partition at one store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,9 @@ pub fn decide(standing: Standing, epoch: Epoch, settled: Option<NextOffset>, ran
     if standing.epoch > epoch {
         return Decision::Superseded { by: standing.epoch };
     }
+    if planted::is(Bug::SkipOffsetCheck) {
+        return Decision::Append;
+    }
     match settled {
         Some(settled) if settled > range.start => return Decision::Fenced { settled },
         Some(settled) if settled < range.start => {
@@ -68,7 +72,10 @@ pub fn decide(standing: Standing, epoch: Epoch, settled: Option<NextOffset>, ran
     }
     match standing.committed {
         Some(committed) if committed >= range.end => Decision::AlreadyCommitted,
-        Some(committed) if committed > range.start => Decision::Overlap { keep_from: committed },
+        Some(committed) if committed > range.start => {
+            let dropped_too_many = i64::from(planted::is(Bug::OffByOne));
+            Decision::Overlap { keep_from: NextOffset(committed.0 + dropped_too_many) }
+        }
         _ => Decision::Append,
     }
 }

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,7 +20,7 @@ use crate::durable::FileError;
 use crate::error::Fault;
 use crate::history::{self, History};
 use crate::log::Progress;
-use crate::scan;
+use crate::{disk, scan};
 
 /// The column with the hash of the partition's receipt before.
 pub(crate) const PREVIOUS: &str = "previous";
@@ -238,7 +237,7 @@ impl Search<'_> {
 /// The ends of the receipts in a file; none if the file is gone.
 fn ends(path: &Path) -> Result<Vec<End>, Fault> {
     let bad = || Fault::retry(format!("{} cannot be read as receipts", path.display()));
-    let file = match File::open(path) {
+    let file = match disk::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(FileError::new("open", path)(error).into()),

@@ -1,12 +1,11 @@
 //! Files that survive a power cut once a function has returned. `object_store`'s local files are
 //! never synced, so nothing that a store writes goes through it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::names;
+use crate::{disk, names};
 
 /// What could not be done to which path. Its text carries paths and codes of the system only.
 #[derive(Debug, thiserror::Error)]
@@ -26,13 +25,13 @@ impl FileError {
 
 /// Syncs a folder, so that the names in it survive.
 pub(crate) fn sync_folder(path: &Path) -> Result<(), FileError> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(FileError::new("sync", path))
+    disk::sync_folder(path).map_err(FileError::new("sync", path))
 }
 
 /// Makes sure that `path` is a real folder (0700), not a symlink to one elsewhere (RES-2), and that
 /// its name survives. The parent must exist.
 pub(crate) fn ensure_folder(path: &Path) -> Result<(), FileError> {
-    match fs::symlink_metadata(path) {
+    match disk::look(path) {
         Ok(found) if found.is_dir() => return Ok(()),
         Ok(_) => {
             return Err(FileError::new("use", path)(io::Error::other("a store's folder must be a folder")));
@@ -40,7 +39,7 @@ pub(crate) fn ensure_folder(path: &Path) -> Result<(), FileError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(FileError::new("look at", path)(error)),
     }
-    match DirBuilder::new().mode(0o700).create(path) {
+    match disk::create_folder(path) {
         Ok(()) => path.parent().map_or(Ok(()), sync_folder),
         // Somebody else was faster; look at what they made.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => ensure_folder(path),
@@ -51,20 +50,15 @@ pub(crate) fn ensure_folder(path: &Path) -> Result<(), FileError> {
 /// Opens a fresh file (0600) for writing.
 pub(crate) fn open_temporary(folder: &Path) -> Result<(File, Temporary), FileError> {
     let path = names::temporary(folder);
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(FileError::new("create", &path))?;
+    let file = disk::create_new(&path).map_err(FileError::new("create", &path))?;
     Ok((file, Temporary { path }))
 }
 
 /// Writes these bytes into a fresh file (0600) and syncs them.
 pub(crate) fn write_temporary(folder: &Path, bytes: &[u8]) -> Result<Temporary, FileError> {
     let (mut file, temporary) = open_temporary(folder)?;
-    file.write_all(bytes).map_err(FileError::new("write", &temporary.path))?;
-    file.sync_all().map_err(FileError::new("sync", &temporary.path))?;
+    disk::write_all(&mut file, &temporary.path, bytes).map_err(FileError::new("write", &temporary.path))?;
+    disk::sync(&file, &temporary.path).map_err(FileError::new("sync", &temporary.path))?;
     Ok(temporary)
 }
 
@@ -83,7 +77,7 @@ impl Temporary {
     /// Gives a synced file its final name unless that is taken, in which case `false` is returned.
     /// The name does not survive before its folder was synced.
     pub(crate) fn link(&self, target: &Path) -> Result<bool, FileError> {
-        match fs::hard_link(&self.path, target) {
+        match disk::link(&self.path, target) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(FileError::new("create", target)(error)),
@@ -94,7 +88,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         // Best effort: what stays behind is skipped by every reader and removed by `maintain`.
-        let _ = fs::remove_file(&self.path);
+        let _ = disk::remove(&self.path);
     }
 }
 
@@ -129,14 +123,14 @@ pub(crate) fn create_if(
 pub(crate) fn replace(target: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let folder = target.parent().unwrap_or(target);
     let temporary = write_temporary(folder, bytes)?;
-    fs::rename(temporary.path(), target).map_err(FileError::new("replace", target))?;
+    disk::rename(temporary.path(), target).map_err(FileError::new("replace", target))?;
     sync_folder(folder)
 }
 
 /// Removes a file; that it is gone already is no error. Its bytes, or `None` if it was gone.
 pub(crate) fn remove(path: &Path) -> Result<Option<u64>, FileError> {
-    let size = path.symlink_metadata().map_or(0, |found| found.len());
-    match fs::remove_file(path) {
+    let size = disk::look(path).map_or(0, |found| found.len());
+    match disk::remove(path) {
         Ok(()) => Ok(Some(size)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FileError::new("remove", path)(error)),
@@ -145,7 +139,7 @@ pub(crate) fn remove(path: &Path) -> Result<Option<u64>, FileError> {
 
 /// Reads a whole file; `None` if there is none.
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
-    match fs::read(path) {
+    match disk::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FileError::new("read", path)(error)),
@@ -155,16 +149,13 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
 /// The names in a folder, in order; none if there is no such folder. Names that are not UTF-8 are
 /// nobody's.
 pub(crate) fn list(folder: &Path) -> Result<Vec<String>, FileError> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
+    let paths = match disk::list(folder) {
+        Ok(paths) => paths,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(FileError::new("list", folder)(error)),
     };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(FileError::new("list", folder))?;
-        found.extend(entry.file_name().into_string());
-    }
+    let name = |path: PathBuf| path.file_name()?.to_str().map(str::to_owned);
+    let mut found: Vec<String> = paths.into_iter().filter_map(name).collect();
     found.sort_unstable();
     Ok(found)
 }

@@ -21,9 +21,7 @@
 //! file, and what it tells in its text are ages. Clocks of hosts are compared with nothing.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -31,7 +29,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::durable::{self, FileError};
-use crate::names;
+use crate::{disk, names};
 
 /// Bytes of a lease file: it is written in place, always as long.
 const LENGTH: usize = 256;
@@ -122,11 +120,8 @@ impl Leases {
             let text = state.text(held);
             // In place and never anew: a lease that was revoked must not come back, since files that
             // were staged under it may be gone.
-            match OpenOptions::new().write(true).open(&held.path) {
-                Ok(file) => {
-                    file.write_all_at(&text, 0).map_err(FileError::new("renew", &held.path))?;
-                    return Ok(Renewal::Renewed);
-                }
+            match disk::overwrite(&held.path, &text) {
+                Ok(()) => return Ok(Renewal::Renewed),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => state.held = None,
                 Err(error) => return Err(FileError::new("renew", &held.path)(error)),
             }
@@ -191,7 +186,7 @@ impl Staging {
         match &self.lease {
             Lease::NotWanted => Ok(()),
             Lease::Missing => missing(&names::leases(&self.leases.root)),
-            Lease::At(path) => match path.symlink_metadata() {
+            Lease::At(path) => match disk::look(path) {
                 Ok(_) => Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => missing(path),
                 Err(error) => Err(FileError::new("look at", path)(error)),
@@ -272,7 +267,7 @@ impl WriterLease {
 
 /// When a file was last written; `None` if there is none.
 fn time_of(path: &Path) -> Result<Option<SystemTime>, FileError> {
-    match path.symlink_metadata().and_then(|found| found.modified()) {
+    match disk::look(path).and_then(|found| found.modified()) {
         Ok(time) => Ok(Some(time)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FileError::new("look at", path)(error)),
@@ -321,13 +316,12 @@ impl Maintainer {
         if newest_maintainer(&self.root)? != Some(self.number) {
             return Ok(false);
         }
-        match OpenOptions::new().write(true).open(&self.path) {
-            // The first byte of the text: only the file's time matters.
-            Ok(file) => file.write_all_at(b"{", 0).map_err(FileError::new("renew", &self.path))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(FileError::new("renew", &self.path)(error)),
+        // The first byte of the text: only the file's time matters.
+        match disk::overwrite(&self.path, b"{") {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(FileError::new("renew", &self.path)(error)),
         }
-        Ok(true)
     }
 
     /// Now, by the clock of the store's file system.
@@ -356,7 +350,7 @@ fn newest_maintainer(root: &Path) -> Result<Option<u64>, FileError> {
 fn now_of(folder: &Path) -> Result<SystemTime, FileError> {
     let temporary = durable::write_temporary(folder, b"now")?;
     let path = temporary.path();
-    path.metadata().and_then(|found| found.modified()).map_err(FileError::new("look at", path))
+    disk::look(path).and_then(|found| found.modified()).map_err(FileError::new("look at", path))
 }
 
 #[cfg(test)]

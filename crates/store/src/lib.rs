@@ -6,6 +6,7 @@
 
 mod chain;
 mod columns;
+mod disk;
 mod durable;
 mod encode;
 mod entry;
@@ -23,6 +24,9 @@ mod releases;
 mod root;
 mod scan;
 mod schema;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 mod stats;
 mod store;
 mod table;

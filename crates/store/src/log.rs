@@ -2,7 +2,6 @@
 //! come. The list of files is not kept, so a commit costs the same however many files there are.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,7 +20,7 @@ use crate::chain::Head;
 use crate::durable::{self, FileError};
 use crate::error::{Fault, delta};
 use crate::names::{self, LogFile};
-use crate::tables;
+use crate::{disk, tables};
 
 /// The reader and writer versions of the Delta protocol that every engine knows.
 pub(crate) const READER_VERSION: i32 = 1;
@@ -124,9 +123,10 @@ pub(crate) async fn load(folder: &Path) -> Result<Option<TableState>, Fault> {
     if !tables::exists(folder)? {
         return Ok(None);
     }
-    let log_store = tables::log_store(folder)?;
-    let snapshot =
-        Snapshot::try_new(log_store.as_ref(), None).await.map_err(delta("read the table's log"))?;
+    let log_store = disk::log_store(folder)?;
+    let snapshot = disk::elsewhere(Snapshot::try_new(log_store.as_ref(), None))
+        .await
+        .map_err(delta("read the table's log"))?;
     let protocol = snapshot.protocol();
     if protocol.min_reader_version() > READER_VERSION || protocol.min_writer_version() > WRITER_VERSION {
         return Err(Fault::stop(format!(
@@ -139,7 +139,7 @@ pub(crate) async fn load(folder: &Path) -> Result<Option<TableState>, Fault> {
     let version = snapshot.version();
     let (schema, metadata) = (snapshot.schema(), snapshot.metadata().clone());
     let folder = folder.to_owned();
-    let partitions = tokio::task::spawn_blocking(move || {
+    let partitions = disk::blocking(move || {
         // What others wrote is built upon from here on, so it must not vanish in a power cut.
         // The log folder, the table's, and the root.
         for folder in names::log(&folder).ancestors().take(3) {
@@ -165,7 +165,7 @@ impl TableState {
         }
         if self.version > before {
             durable::sync_folder(&names::log(folder))?;
-        } else if !names::log_entry(folder, self.version).exists() {
+        } else if disk::look(&names::log_entry(folder, self.version)).is_err() {
             // Log clean-up took the version that we stand on, and may have taken newer ones too. To
             // create our next version now could bury a commit in the past.
             return Ok(Freshness::Stale);
@@ -275,7 +275,7 @@ pub(crate) fn checkpoint(
     path: &Path,
     columns: &[&str],
 ) -> Result<impl Iterator<Item = Result<RecordBatch, Fault>>, Fault> {
-    let file = File::open(path).map_err(FileError::new("open", path))?;
+    let file = disk::open(path).map_err(FileError::new("open", path))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|_| not_a_checkpoint(path))?;
     let mask = ProjectionMask::columns(reader.parquet_schema(), columns.iter().copied());
     let batches = reader.with_projection(mask).build().map_err(|_| not_a_checkpoint(path))?;

@@ -16,7 +16,6 @@ mod source;
 mod vacuum;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,12 +24,12 @@ use std::time::Duration;
 use situs_model::store::StoreError;
 use situs_model::{StoreIdentity, TableName};
 use situs_observe::Metrics;
-use tokio::task::spawn_blocking;
 
 pub use checkpoint::Checkpointed;
 pub use clean::Cleaned;
 pub use vacuum::{Tally, Vacuumed};
 
+use crate::disk;
 use crate::durable;
 use crate::error::Fault;
 use crate::lease::{Leases, Maintainer};
@@ -161,7 +160,7 @@ impl Place {
 pub(crate) async fn maintain(root: &Path, identity: &StoreIdentity, every: u64) -> Result<u64, Fault> {
     let (root, identity) = (root.to_owned(), identity.clone());
     // delta-rs makes checkpoints with calls that block, so all of it runs where blocking is allowed.
-    spawn_blocking(move || {
+    disk::blocking(move || {
         root::expect_store(&root, &identity)?;
         remove_abandoned(&root)?;
         remove_abandoned(&names::leases(&root))?;
@@ -179,7 +178,7 @@ fn checkpoint_if_due(place: &Place, every: u64) -> Result<Option<Checkpointed>, 
     // The log folder and those of the days.
     for name in durable::list(&place.folder)? {
         let folder = place.folder.join(&name);
-        if folder.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+        if disk::look(&folder).is_ok_and(|found| found.is_dir()) {
             remove_abandoned(&folder)?;
         }
     }
@@ -190,9 +189,9 @@ fn checkpoint_if_due(place: &Place, every: u64) -> Result<Option<Checkpointed>, 
 fn remove_abandoned(folder: &Path) -> Result<(), Fault> {
     for name in durable::list(folder)?.iter().filter(|name| names::is_temporary(name)) {
         let path = folder.join(name);
-        let age = path.symlink_metadata().and_then(|found| found.modified()).map(|time| time.elapsed());
+        let age = disk::look(&path).and_then(|found| found.modified()).map(|time| time.elapsed());
         if matches!(age, Ok(Ok(age)) if age > ABANDONED) {
-            let _ = fs::remove_file(&path);
+            let _ = disk::remove(&path);
         }
     }
     Ok(())
@@ -246,7 +245,7 @@ impl Maintenance {
         metrics: Arc<Metrics>,
     ) -> Result<Option<Self>, Fault> {
         let (root, identity) = (root.to_owned(), identity.clone());
-        spawn_blocking(move || {
+        disk::blocking(move || {
             root::expect_store(&root, &identity)?;
             let right = Maintainer::acquire(&root)?;
             Ok(right.map(|right| Self { root, identity, leases, metrics, right: Arc::new(right) }))
@@ -344,7 +343,7 @@ impl Maintenance {
         let right = self.right.clone();
         let stop = StopOnDrop(Arc::default());
         let stopped = stop.0.clone();
-        let done = spawn_blocking(move || {
+        let done = disk::blocking(move || {
             if !right.renew()? {
                 return Err(Fault::retry("another process has taken the maintenance over"));
             }
@@ -354,10 +353,7 @@ impl Maintenance {
             }
             work(&place, &right, &stopped)
         });
-        let result = match done.await {
-            Ok(result) => result,
-            Err(error) => Err(error.into()),
-        };
+        let result = done.await.flatten();
         drop(stop);
         let labels = [self.identity.zone.as_str(), step.as_str()];
         match &result {

@@ -12,7 +12,7 @@ use situs_model::{StoreIdentity, TableName};
 
 use crate::error::{Fault, delta};
 use crate::root::{self, RootError};
-use crate::{names, tables};
+use crate::{disk, names, tables};
 
 /// Reads a store. It has no write path.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl StoreReader {
         if !tables::exists(&folder)? {
             return Err(Fault::stop(format!("there is no table `{table}`")));
         }
-        let log_store = tables::log_store(&folder)?;
+        let log_store = disk::log_store(&folder)?;
         let snapshot =
             Snapshot::try_new(log_store.as_ref(), None).await.map_err(delta("read the table's log"))?;
         let schema: Schema = snapshot

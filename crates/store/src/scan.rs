@@ -14,6 +14,7 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::errors::ParquetError;
 
+use crate::disk;
 use crate::durable::FileError;
 use crate::error::Fault;
 
@@ -40,7 +41,7 @@ const ROWS: usize = 256;
 
 /// Opens a data file to read these columns of it, as far as it has them.
 pub(crate) fn open(path: &Path, columns: &[&str]) -> Result<ParquetRecordBatchReader, Fault> {
-    let file = File::open(path).map_err(FileError::new("open", path))?;
+    let file = disk::open(path).map_err(FileError::new("open", path))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|_| unreadable(path))?;
     let fields = reader.parquet_schema().root_schema().get_fields();
     let wanted = fields.iter().enumerate().filter(|(_, field)| columns.contains(&field.name()));

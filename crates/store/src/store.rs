@@ -14,7 +14,6 @@ use situs_model::store::{
 use situs_model::{ContentVersion, NextOffset, Receipt, Source, StoreIdentity, TableName, ZoneId};
 use situs_observe::Metrics;
 use tokio::sync::OnceCell;
-use tokio::task::spawn_blocking;
 
 use crate::encode::{self, Encoded, Encoder};
 use crate::error::Fault;
@@ -24,7 +23,7 @@ use crate::maintain::Maintenance;
 use crate::root::{self, RootError};
 use crate::table::Table;
 use crate::work::{Claim, Layout, Rows, Work};
-use crate::{durable, entry, maintain, names, quarantine, receipts};
+use crate::{disk, durable, entry, maintain, names, quarantine, receipts};
 
 /// Where the tables of pipelines keep offset and day.
 pub(crate) const LAYOUT: Layout =
@@ -95,15 +94,11 @@ impl DeltaStore {
     pub async fn renew_lease(&self) -> Result<Renewal, StoreError> {
         let (root, identity, leases) = (self.root.clone(), self.identity.clone(), self.leases.clone());
         leases.require();
-        let renewed = spawn_blocking(move || {
+        let renewed = disk::blocking(move || {
             root::expect_store(&root, &identity)?;
             Ok::<_, Fault>(leases.renew()?)
         });
-        match renewed.await {
-            Ok(renewed) => renewed,
-            Err(error) => Err(error.into()),
-        }
-        .map_err(|fault| fault.at(&self.identity))
+        renewed.await.flatten().map_err(|fault| fault.at(&self.identity))
     }
 
     /// Gives the lease up, when nothing more will be written.
@@ -112,8 +107,8 @@ impl DeltaStore {
     /// See [`Advice`](situs_model::store::Advice). The lease expires then.
     pub async fn release_lease(&self) -> Result<(), StoreError> {
         let leases = self.leases.clone();
-        let released = spawn_blocking(move || leases.release()).await;
-        let released = released.map_err(Fault::from).and_then(|released| Ok(released?));
+        let released = disk::blocking(move || leases.release()).await;
+        let released = released.and_then(|released| Ok(released?));
         released.map_err(|fault| fault.at(&self.identity))
     }
 
@@ -181,7 +176,7 @@ impl DeltaStore {
     /// Keeps a text under a name that belongs to it.
     async fn keep_text(&self, path: PathBuf, text: String) -> Result<(), Fault> {
         let (root, identity) = (self.root.clone(), self.identity.clone());
-        spawn_blocking(move || {
+        disk::blocking(move || {
             root::expect_store(&root, &identity)?;
             let folder = path.parent().unwrap_or(&root);
             // A store that is full or read-only has nothing to be written that is there.
@@ -204,7 +199,7 @@ impl DeltaStore {
     async fn kept_text(&self, kind: Text, version: &ContentVersion) -> Result<Option<String>, Fault> {
         let (root, version) = (self.root.clone(), version.clone());
         let identity = self.identity.clone();
-        spawn_blocking(move || {
+        disk::blocking(move || {
             let path = names::archived(&root, kind, &version);
             let text = durable::read(&path)?;
             // Afterwards, since that it is missing counts only if this store was there.

@@ -16,11 +16,11 @@ use situs_model::store::EncodedRows;
 use situs_model::{FileFact, Source, StoreIdentity};
 
 use super::{Encoded, Encoder};
-use crate::durable;
 use crate::error::Fault;
 use crate::names;
 use crate::stats::{date_text, delta_statistics};
 use crate::work::{Keep, Layout};
+use crate::{disk, durable};
 
 /// The bytes of a file of one day, not written yet.
 #[derive(Debug, Clone)]
@@ -207,7 +207,7 @@ pub(super) fn link_free(
 /// next vacuum.
 pub(crate) fn discard(folder: &Path, files: &[Written]) {
     for file in files {
-        let _ = std::fs::remove_file(folder.join(&file.fact.path));
+        let _ = disk::remove(&folder.join(&file.fact.path));
     }
 }
 

@@ -14,6 +14,7 @@ use situs_model::FileFact;
 
 use super::files::{Written, link_free};
 use super::{Form, Group};
+use crate::disk;
 use crate::durable::{self, FileError, Temporary};
 use crate::error::Fault;
 use crate::stats::delta_statistics;
@@ -96,7 +97,8 @@ impl Streamed {
         }
         let metadata = self.writer.finish().map_err(|error| failed(&self.temporary, error))?;
         let sink = self.writer.inner_mut();
-        sink.file.sync_all().map_err(FileError::new("sync", self.temporary.path()))?;
+        disk::sync(&sink.file, self.temporary.path())
+            .map_err(FileError::new("sync", self.temporary.path()))?;
         let (bytes, sha256) = (sink.bytes, format!("{:x}", sink.hash.finalize_reset()));
         let of_day = table.join(in_table);
         let name = link_free(&self.temporary, &of_day, id)?;

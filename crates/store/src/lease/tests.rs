@@ -1,4 +1,5 @@
 use super::*;
+use std::fs::OpenOptions;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -17,11 +17,11 @@ use serde_json::json;
 use url::Url;
 
 use super::live::Live;
+use crate::disk;
 use crate::durable::{self, FileError};
 use crate::error::Fault;
 use crate::log::{self, Partitions};
 use crate::names::{self, LogFile};
-use crate::tables;
 
 /// Rows of a row group: what the writer holds at once.
 const ACTIONS_OF_A_GROUP: usize = 10_000;
@@ -65,7 +65,7 @@ pub(super) fn write(folder: &Path, day: &str, version: u64) -> Result<Checkpoint
     let expected = Expected::of(folder, day, version)?;
     let (file, temporary) = durable::open_temporary(&log_folder)?;
     let actions = write_actions(folder, version, &file)?;
-    file.sync_all().map_err(FileError::new("sync", temporary.path()))?;
+    disk::sync(&file, temporary.path()).map_err(FileError::new("sync", temporary.path()))?;
     let bytes = file.metadata().map_err(FileError::new("look at", temporary.path()))?.len();
     expected.check(temporary.path(), day)?;
     // That it is there already is no error: somebody was faster.
@@ -90,7 +90,7 @@ fn write_actions(folder: &Path, version: u64, file: &File) -> Result<u64, Fault>
     let unwritable = |_| Fault::retry(format!("{}: a checkpoint cannot be written", folder.display()));
     let url = Url::from_directory_path(folder)
         .map_err(|()| Fault::stop(format!("{} is not an absolute path", folder.display())))?;
-    let engine = tables::log_store(folder)?.engine(None);
+    let engine = disk::log_store(folder)?.engine(None);
     let snapshot = Snapshot::builder_for(url).at_version(version).build(engine.as_ref()).map_err(failed)?;
     let writer = snapshot.create_checkpoint_writer(engine.as_ref()).map_err(failed)?;
     let mut parquet: Option<ArrowWriter<&File>> = None;

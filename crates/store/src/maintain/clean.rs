@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::checkpoint::Expected;
+use crate::disk;
 use crate::durable;
 use crate::error::Fault;
 use crate::log::newest_checkpoint;
@@ -40,7 +41,7 @@ pub(super) fn clean(
     let log = names::log(folder);
     let found = durable::list(&log)?;
     let is_old = |name: &str| {
-        let modified = log.join(name).symlink_metadata().and_then(|found| found.modified());
+        let modified = disk::look(&log.join(name)).and_then(|found| found.modified());
         modified.is_ok_and(|time| now.duration_since(time).is_ok_and(|age| age >= retention))
     };
     let entries: BTreeSet<u64> = found

@@ -9,7 +9,7 @@ use crate::encode::files;
 use crate::error::Fault;
 use crate::lease::Staging;
 use crate::log::{self, Fate};
-use crate::{durable, entry, names, root};
+use crate::{disk, durable, entry, names, root};
 
 /// How often the commit is tried when others come between. Appends come all the time, and each look costs
 /// little; the work that would be lost is large.
@@ -60,7 +60,7 @@ pub(crate) fn replace(
         match fate(place, version, &bytes) {
             Ok(Fate::Landed) => return Ok(Replaced::Committed(version)),
             Ok(Fate::Taken) => {
-                std::thread::sleep(Duration::from_millis(u64::from(tries.min(20))));
+                disk::rest(Duration::from_millis(u64::from(tries.min(20))));
             }
             Ok(Fate::Absent) => {
                 discard();

@@ -1,7 +1,6 @@
 //! What rows there are, by partition: what a compaction must leave as it was.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 
 use arrow_array::cast::AsArray as _;
@@ -12,6 +11,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::Shape;
+use crate::disk;
 use crate::durable::FileError;
 use crate::error::Fault;
 
@@ -92,7 +92,7 @@ impl Census {
     /// Counts the rows of a file as it lies there.
     pub(crate) fn of_file(path: &Path, shape: &Shape) -> Result<Self, Fault> {
         let bad = |_| Fault::stop(format!("{} cannot be read back", path.display()));
-        let file = File::open(path).map_err(FileError::new("open", path))?;
+        let file = disk::open(path).map_err(FileError::new("open", path))?;
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(bad)?;
         let columns = [shape.topic, shape.partition, shape.layout.offset];
         let mask = ProjectionMask::columns(reader.parquet_schema(), columns);

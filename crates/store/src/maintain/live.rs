@@ -13,6 +13,7 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Array, StructArray};
 use serde::Deserialize;
 
+use crate::disk;
 use crate::durable;
 use crate::error::Fault;
 use crate::log::{self, newest_checkpoint};
@@ -91,7 +92,7 @@ impl Live {
         for name in durable::list(&names::log(folder))? {
             let Some(LogFile::Entry(version)) = names::log_file(&name) else { continue };
             let path = names::log_entry(folder, version);
-            let modified = path.symlink_metadata().and_then(|found| found.modified());
+            let modified = disk::look(&path).and_then(|found| found.modified());
             if version > self.version || modified.is_ok_and(|time| time < since) {
                 continue;
             }
@@ -146,7 +147,7 @@ impl Live {
             self.apply(&bytes, day).map_err(|()| unreadable(folder, self.version + 1))?;
             self.version += 1;
         }
-        if !names::log_entry(folder, self.version).exists() {
+        if disk::look(&names::log_entry(folder, self.version)).is_err() {
             // Log clean-up was here, so what is there may be newer than it looks.
             return Err(Fault::retry(format!("{}: the log was cleaned up meanwhile", folder.display())));
         }

@@ -19,6 +19,7 @@ use parquet::arrow::arrow_reader::{
 use situs_model::columns::dictionary_type;
 use situs_model::columns::names::ZONE;
 
+use crate::disk;
 use crate::durable::FileError;
 use crate::error::Fault;
 
@@ -66,7 +67,7 @@ struct Survey {
 
 impl Opened {
     fn open(path: &Path) -> Result<Self, Fault> {
-        let file = File::open(path).map_err(FileError::new("open", path))?;
+        let file = disk::open(path).map_err(FileError::new("open", path))?;
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
             .map_err(|_| Fault::stop(format!("{} is no Parquet file that can be read", path.display())))?;
         Ok(Self { file, metadata })

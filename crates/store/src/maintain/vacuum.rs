@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::live::Live;
 use super::{Place, Vacuum};
+use crate::disk;
 use crate::durable::{self, FileError};
 use crate::error::Fault;
 use crate::lease::WriterLease;
@@ -152,7 +153,7 @@ fn list(place: &Place) -> Result<Vec<Found>, FileError> {
     for folder in durable::list(&place.folder)? {
         let of_day = place.folder.join(&folder);
         let is_day = names::day_of_folder(place.shape.layout.day, &folder).is_some();
-        if !is_day || !of_day.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+        if !is_day || !disk::look(&of_day).is_ok_and(|found| found.is_dir()) {
             continue;
         }
         for name in durable::list(&of_day)? {
@@ -160,7 +161,7 @@ fn list(place: &Place) -> Result<Vec<Found>, FileError> {
                 continue;
             }
             // A file that is gone is nobody's concern.
-            let Ok(metadata) = of_day.join(&name).symlink_metadata() else { continue };
+            let Ok(metadata) = disk::look(&of_day.join(&name)) else { continue };
             if let (true, Ok(modified)) = (metadata.is_file(), metadata.modified()) {
                 found.push(Found { path: format!("{folder}/{name}"), bytes: metadata.len(), modified });
             }

@@ -182,7 +182,7 @@ async fn the_replay_agrees_with_delta_rs() {
             let flush = format!("f{round}-{partition}");
             store.append(&append(store.identity(), &flush, partition, start, start + 5)).await.unwrap();
         }
-        let log_store = crate::tables::log_store(&table).unwrap();
+        let log_store = crate::disk::log_store(&table).unwrap();
         let theirs = deltalake::kernel::EagerSnapshot::try_new(log_store.as_ref(), None).await.unwrap();
         let ours = log::load(&table).await.unwrap().unwrap();
         assert_eq!(ours.version, theirs.version());
