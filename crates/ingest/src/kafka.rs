@@ -22,6 +22,9 @@ use crate::client::{Begin, Client, ClientError, Polled, Rebalance, Start};
 use crate::config::Config;
 use crate::queue::DeliveryQueue;
 
+/// First offset and end of each partition of a topic as the broker last told, by the partition's number.
+type PartitionEnds = HashMap<i32, (i64, i64)>;
+
 /// Receives librdkafka's callbacks.
 ///
 /// A rebalance is only noted here and carried out by the intake loop after the poll returns, where
@@ -29,8 +32,7 @@ use crate::queue::DeliveryQueue;
 #[derive(Debug)]
 pub(crate) struct Context {
     rebalances: Mutex<VecDeque<Rebalance>>,
-    /// First offset and end of each partition as the broker last told, by topic and number.
-    ends: Mutex<HashMap<String, HashMap<i32, (i64, i64)>>>,
+    ends: Mutex<HashMap<String, PartitionEnds>>,
     fatal: Mutex<Option<String>>,
     steady: AtomicBool,
     closing: AtomicBool,

@@ -192,7 +192,7 @@ impl Client for SimClient {
         let mut state = state.borrow_mut();
         if self.is_cooperative() {
             restart(&mut state);
-            gone.iter().for_each(|place| drop(state.partitions.remove(place)));
+            state.partitions.retain(|place, _| !gone.contains(place));
         } else {
             state.partitions.clear();
         }

@@ -6,6 +6,7 @@
 //!
 //! `situs-sim --planted [--seeds N]`, in a build with the feature `planted`, switches bugs on, one after
 //! another, and looks by how many seeds each is found, N at most.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it found")]
 
 mod client;
 mod cluster;

@@ -63,11 +63,58 @@ struct Plant {
     disks: Vec<Rc<RefCell<Disk>>>,
     replicas: Vec<Replica>,
     policy: usize,
-    fates: Rc<RefCell<BTreeMap<(Place, i64), Fate>>>,
+    fates: Fates,
     ended: Vec<Arc<Metrics>>,
     violations: Vec<String>,
     figures: BTreeMap<&'static str, u64>,
     next_process: usize,
+}
+
+/// Fates of all records, by place and offset.
+type Fates = Rc<RefCell<BTreeMap<(Place, i64), Fate>>>;
+
+/// Who produces.
+#[derive(Clone)]
+struct Producer {
+    world: Rc<World>,
+    cluster: Shared,
+    fates: Fates,
+}
+
+impl Producer {
+    /// Produces for a while, whatever else happens.
+    fn produce(self, until: Duration) {
+        let pause = self.world.between(Duration::from_millis(5), Duration::from_millis(120));
+        self.world.clone().after(pause, move || {
+            if self.world.now() > until {
+                return;
+            }
+            if self.cluster.borrow().up {
+                self.send();
+            }
+            self.produce(until);
+        });
+    }
+
+    /// Appends a few records to a partition; some offsets stay empty, as those of control records do.
+    fn send(&self) {
+        let world = &self.world;
+        let mut cluster = self.cluster.borrow_mut();
+        let places: Vec<Place> = cluster.logs.keys().cloned().collect();
+        let place = places[world.below(places.len() as u64) as usize].clone();
+        let topic = usize::from(place.0 == TOPICS[1]);
+        let time_ms = 1_772_323_200_000 + world.now().as_millis() as i64;
+        let Some(log) = cluster.logs.get_mut(&place) else { return };
+        for _ in 0..1 + world.below(12) {
+            if world.chance(4) {
+                log.records.push(None);
+                continue;
+            }
+            let (record, fate) = plant::record(world, topic, time_ms);
+            self.fates.borrow_mut().insert((place.clone(), log.end()), fate);
+            log.records.push(Some(record));
+        }
+    }
 }
 
 /// Runs a seed.
@@ -236,56 +283,15 @@ impl Plant {
         }
     }
 
-    /// Produces for a while, whatever else happens.
-    fn produce(&self, until: Duration) {
-        let (world, cluster, fates) = (self.world.clone(), self.cluster.clone(), self.fates.clone());
-        let pause = world.between(Duration::from_millis(5), Duration::from_millis(120));
-        let again = Plant {
-            world: world.clone(),
-            cluster: cluster.clone(),
-            disks: Vec::new(),
-            replicas: Vec::new(),
-            policy: 0,
-            fates: fates.clone(),
-            ended: Vec::new(),
-            violations: Vec::new(),
-            figures: BTreeMap::new(),
-            next_process: 0,
-        };
-        world.clone().after(pause, move || {
-            if world.now() > until {
-                return;
-            }
-            if cluster.borrow().up {
-                let mut cluster = cluster.borrow_mut();
-                let places: Vec<Place> = cluster.logs.keys().cloned().collect();
-                let place = places[world.below(places.len() as u64) as usize].clone();
-                let topic = usize::from(place.0 == TOPICS[1]);
-                let time_ms = 1_772_323_200_000 + world.now().as_millis() as i64;
-                if let Some(log) = cluster.logs.get_mut(&place) {
-                    for _ in 0..1 + world.below(12) {
-                        if world.chance(4) {
-                            log.records.push(None);
-                            continue;
-                        }
-                        let (record, fate) = plant::record(&world, topic, time_ms);
-                        fates.borrow_mut().insert((place.clone(), log.end()), fate);
-                        log.records.push(Some(record));
-                    }
-                }
-            }
-            again.produce(until);
-        });
-    }
-
     fn carry_out(&mut self) {
         coordinate(&self.cluster);
         let end = self.world.now() + CHAOS;
-        self.produce(end);
+        let (world, cluster, fates) = (self.world.clone(), self.cluster.clone(), self.fates.clone());
+        Producer { world, cluster, fates }.produce(end);
         for replica in 0..self.replicas.len() {
             self.start(replica);
         }
-        let always = self.world.chance(60).then(|| self.world.below(12)).unwrap_or_default();
+        let always = if self.world.chance(60) { self.world.below(12) } else { 0 };
         self.disks.iter().for_each(|disk| disk.borrow_mut().health.faulty = always);
         while self.world.now() < end {
             let pause = self.world.between(Duration::from_millis(100), Duration::from_millis(2500));
@@ -477,7 +483,9 @@ impl Plant {
 
     fn look_at(&self, place: &Place, offset: i64, fate: Fate) -> Option<String> {
         let table = TABLES[usize::from(place.0 == TOPICS[1])];
-        let mut rows: BTreeMap<i32, Vec<(&str, String, Option<String>)>> = BTreeMap::new();
+        // Zone, policy and tag of each copy of each row.
+        type Copies<'a> = Vec<(&'a str, String, Option<String>)>;
+        let mut rows: BTreeMap<i32, Copies<'_>> = BTreeMap::new();
         for (zone, disk) in ZONES.iter().zip(&self.disks) {
             let disk = disk.borrow();
             let Some(table) = disk.tables.get(table) else { continue };

@@ -216,7 +216,7 @@ impl Table {
                 return Outcome::Committed(version);
             }
             Ok(Err(error)) => error.into(),
-            Err(error) => error.into(),
+            Err(error) => error,
         };
         if planted::is(Bug::TimeoutAsFailure) {
             return Outcome::Failed(fault);
