@@ -227,7 +227,9 @@ MALFORMED = [
 def main():
     """Generates, sends, prints the totals."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--brokers", required=True)
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--brokers")
+    target.add_argument("--print", action="store_true", help="print good messages, one a line, and send nothing")
     parser.add_argument("--topic", default="cnc.state")
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--count", type=int, default=200_000)
@@ -243,6 +245,10 @@ def main():
 
     devices = registry.devices(arguments.policy, arguments.topic)
     generator = Generator(arguments.seed, devices)
+    if arguments.print:
+        for index in range(arguments.count):
+            print(generator.good(index, devices[index % len(devices)].id, None)[0])
+        return
     chance = generator.random.random
     expectations = Expectations(arguments.topic, arguments.partitions)
     if arguments.recreate:
