@@ -299,8 +299,9 @@ impl<Q: Queue> Worker<Q> {
         let offset = message.offset();
         let position = &partition.position;
         let next = NextOffset(position.next().unwrap_or(offset));
-        if !position.begun.load(Ordering::Relaxed) {
-            position.begun.store(true, Ordering::Relaxed);
+        position.begun.store(true, Ordering::Relaxed);
+        if offset > next.0 {
+            // The broker may delete records at any time, also while they are being read.
             look_for_deleted(&*self.queue, &self.flusher.metrics, &partition.source, next, offset);
         }
         if offset < next.0 {

@@ -599,6 +599,13 @@ impl Plant {
             Some(Some(id)) => *id == topic.id,
             _ => true,
         };
+        // What was deleted before the first receipt was never anybody's.
+        let mut firsts: BTreeMap<Place, i64> = BTreeMap::new();
+        if let Some(receipts) = self.disks[0].borrow().tables.get("receipts") {
+            for (source, range, _) in &receipts.receipts {
+                firsts.entry((source.topic.to_string(), source.partition)).or_insert(range.start.0);
+            }
+        }
         let mut missing: BTreeMap<String, u64> = BTreeMap::new();
         for ((place, topic, offset), fate) in &*self.fates.borrow() {
             if *offset >= settled.get(place).copied().unwrap_or(0) || !is_stored(place, topic) {
@@ -607,7 +614,8 @@ impl Plant {
             let Some(problem) = self.look_at(place, *offset, *fate) else { continue };
             let deleted = self.deleted.contains(&(place.clone(), *topic, *offset));
             if deleted && self.look_at(place, *offset, Fate::Nothing).is_none() {
-                *missing.entry(place.0.clone()).or_default() += 1;
+                let known = firsts.get(place).is_some_and(|first| first <= offset);
+                *missing.entry(place.0.clone()).or_default() += u64::from(known);
             } else {
                 found.push(format!("{}/{} {offset} {fate:?}: {problem}", place.0, place.1));
             }
