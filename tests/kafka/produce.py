@@ -120,15 +120,15 @@ class Sender:
             sys.exit(f"produce: {len(self.failures)} failures, the first: {self.failures[0]}")
 
 
-def create_topic(brokers, topic, partitions):
-    """Creates a topic, after deleting the one of that name if there is one."""
+def create_topic(brokers, topic, partitions, settings=None):
+    """Creates a topic with such settings, after deleting the one of that name if there is one."""
     admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": brokers})
     for _ in range(50):
         if topic not in admin.list_topics(timeout=10).topics:
             break
         admin.delete_topics([topic])[topic].result(10)
         time.sleep(0.1)
-    new = confluent_kafka.admin.NewTopic(topic, partitions, 1)
+    new = confluent_kafka.admin.NewTopic(topic, partitions, 1, config=settings or {})
     admin.create_topics([new])[topic].result(10)
     # Only when the metadata names a leader for each partition will clients find it.
     for _ in range(100):

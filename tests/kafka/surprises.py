@@ -4,6 +4,8 @@
   surprises.py transactions …   messages in transactions, of which some are aborted: offsets with holes
   surprises.py grow …           half of the messages, then more partitions, then the other half
   surprises.py truncate …       deletes the records below an offset, as retention does
+  surprises.py keyed …          fills a topic that may be compacted, and is not yet
+  surprises.py compact …        as many messages of the same keys again; then the broker compacts them
 
 Each writes (or corrects) the expectations that verify.py reads; `nowhere` is the place of an offset
 that holds no message for anybody.
@@ -98,6 +100,113 @@ def grow(arguments):
     print(json.dumps(expectations.summary()))
 
 
+# Segments of a mebibyte, which are compacted as soon as there is anything to compact in them.
+COMPACTED = {
+    "cleanup.policy": "compact",
+    "segment.bytes": str(1 << 20),
+    "min.cleanable.dirty.ratio": "0.001",
+}
+# Of which the first part is older than the last of its keys nearly everywhere.
+KEYS = 400
+
+
+def keyed_messages(arguments, sender, rounds):
+    """Sends the last of so many rounds; the messages of those before are made again."""
+    expectations = Expectations(arguments.topic, 1)
+    chance = random.Random(arguments.seed)
+    messages = good_messages(arguments)
+    for index in range(rounds * arguments.count):
+        _, payload, places = next(messages)
+        offset = expectations.add(0, places, payload)
+        key = f"key-{chance.randrange(KEYS)}"
+        if index >= (rounds - 1) * arguments.count:
+            sender.send(0, offset, key, payload)
+    sender.finish()
+    return expectations
+
+
+def keyed(arguments):
+    """Fills a topic of one partition. It is not compacted before it is told to be."""
+    create_topic(arguments.brokers, arguments.topic, 1, COMPACTED | {"cleanup.policy": "delete", "retention.ms": "-1"})
+    expectations = keyed_messages(arguments, Sender(arguments.brokers, arguments.topic), 1)
+    expectations.write(arguments.expectations)
+    print(json.dumps(expectations.summary()))
+
+
+def offsets_left(arguments):
+    """The offsets of the messages that a topic of one partition has."""
+    consumer = confluent_kafka.Consumer({
+        "bootstrap.servers": arguments.brokers, "group.id": "surprises", "enable.auto.commit": False,
+        "enable.partition.eof": True, "auto.offset.reset": "earliest",
+    })
+    consumer.assign([confluent_kafka.TopicPartition(arguments.topic, 0, 0)])
+    found = []
+    while True:
+        message = consumer.poll(30)
+        if message is None:
+            sys.exit("surprises: the broker does not give the messages")
+        if message.error() is None:
+            found.append(message.offset())
+        elif message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF:
+            consumer.close()
+            return found
+        else:
+            sys.exit(f"surprises: {message.error().code()}")
+
+
+def set_topic(arguments, settings):
+    """Changes settings of the topic."""
+    admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": arguments.brokers})
+    entries = [
+        confluent_kafka.admin.ConfigEntry(
+            name, value, incremental_operation=confluent_kafka.admin.AlterConfigOpType.SET
+        )
+        for name, value in settings.items()
+    ]
+    resource = confluent_kafka.admin.ConfigResource(
+        confluent_kafka.admin.ResourceType.TOPIC, arguments.topic, incremental_configs=entries
+    )
+    admin.incremental_alter_configs([resource])[resource].result(10)
+
+
+def compact(arguments):
+    """Sends the second round, and lets the broker compact what it has, until no more goes.
+
+    What was settled before is in the tables whatever the broker has left of it; of the second round each
+    message that is left must be there once, and no other.
+    """
+    expectations = keyed_messages(arguments, Sender(arguments.brokers, arguments.topic), 2)
+    count = 2 * arguments.count
+    set_topic(arguments, {"cleanup.policy": "compact"})
+    left, since = offsets_left(arguments), time.monotonic()
+    deadline = since + 120
+    while len(left) > count * 3 // 4 or time.monotonic() < since + 5:
+        if time.monotonic() > deadline:
+            sys.exit(f"surprises: {len(left)} of {count} messages are left, and the broker compacts no more")
+        time.sleep(0.5)
+        now = offsets_left(arguments)
+        if now != left:
+            left, since = now, time.monotonic()
+    # From here on nothing changes any more.
+    set_topic(arguments, {"cleanup.policy": "delete"})
+    left = offsets_left(arguments)
+    second = [offset for offset in left if offset >= arguments.count]
+    holes = [offset for offset in range(arguments.count, count) if offset not in set(second)]
+    if len(holes) < arguments.count // 4 or holes[0] != arguments.count:
+        sys.exit(f"surprises: {len(holes)} messages of the second round were compacted away, the first at {holes[:1]}")
+    expectations.write(arguments.expectations)
+    text = json.loads(arguments.expectations.read_text())
+    letters = list(text["topics"][arguments.topic]["0"])
+    for hole in holes:
+        letters[hole] = "-"
+    text["legend"]["-"] = list(NOWHERE)
+    text["topics"][arguments.topic]["0"] = "".join(letters)
+    # Each message counts parts as far as its own number.
+    text["serials"] = {"cnc_state": {"column": "part_count", "stride": 0, "rows": 1}}
+    arguments.expectations.write_text(json.dumps(text))
+    print(json.dumps({"messages": count, "left": len(left), "holes": len(holes)}))
+
+
 def truncate(arguments):
     """Deletes the records of partition 0 below an offset. What was not settled of them is lost."""
     receipts = deltalake.DeltaTable(str(arguments.receipts))
@@ -122,7 +231,7 @@ def truncate(arguments):
 def main():
     """Does what was asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["transactions", "grow", "truncate"])
+    parser.add_argument("what", choices=["transactions", "grow", "truncate", "keyed", "compact"])
     parser.add_argument("--brokers", required=True)
     parser.add_argument("--topic", default="cnc.state")
     parser.add_argument("--expectations", type=pathlib.Path, metavar="FILE", required=True)
@@ -133,7 +242,8 @@ def main():
     parser.add_argument("--below", type=int, help="the offset below which records are deleted")
     parser.add_argument("--receipts", type=pathlib.Path, help="the receipts table, which says what is settled")
     arguments = parser.parse_args()
-    {"transactions": transactions, "grow": grow, "truncate": truncate}[arguments.what](arguments)
+    doing = {"transactions": transactions, "grow": grow, "truncate": truncate, "keyed": keyed, "compact": compact}
+    doing[arguments.what](arguments)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ def reached(sums, conditions):
         and sums.get("situs_messages_read_total", 0) >= conditions.read
         and settled >= conditions.settled
         and (conditions.drained is None or settled == conditions.drained)
+        and sums.get("situs_refused_partitions", 0) == conditions.refused
         and (not conditions.idle or sums.get("situs_lag_messages") == 0)
     )
 
@@ -69,6 +70,7 @@ def main():
     parser.add_argument("--read", type=int, default=0, help="at least so many messages were read")
     parser.add_argument("--settled", type=int, default=0, help="settled offsets add up to at least so many")
     parser.add_argument("--drained", type=int, help="settled offsets add up to exactly so many, and the lag is 0")
+    parser.add_argument("--refused", type=int, default=0, help="exactly so many partitions are refused")
     parser.add_argument("--idle", action="store_true", help="the lag is 0")
     conditions = parser.parse_args()
     conditions.idle |= conditions.drained is not None
@@ -87,7 +89,7 @@ def main():
             print("wait: the process is gone")
             return 3
         time.sleep(0.1)
-    names = ["assigned_partitions", "messages_read_total", "settled_offset", "lag_messages"]
+    names = ["assigned_partitions", "refused_partitions", "messages_read_total", "settled_offset", "lag_messages"]
     seen = "nothing" if sums is None else ", ".join(f"{name} {sums.get(f'situs_{name}')}" for name in names)
     print(f"wait: not reached in {conditions.timeout:.0f} s; last seen: {seen}")
     return 1

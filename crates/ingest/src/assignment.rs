@@ -12,7 +12,7 @@ use situs_model::store::{Advice, Tenure};
 use crate::client::{Begin, Client, ClientError, Rebalance, Start};
 use crate::intake::{IngestError, Intake, Partition};
 use crate::partition;
-use crate::takeover::{DISPUTE_PAUSE, PATIENCE, STORE_PAUSE};
+use crate::takeover::{DISPUTE_PAUSE, PATIENCE};
 use crate::worker::{Adopted, Position};
 
 /// How long a partition may take to be moved.
@@ -46,6 +46,8 @@ impl<C: Client> Intake<'_, C> {
             Some(tenures) => {
                 let list = self.adopt(&tenures)?;
                 self.start_at(&list)?;
+                let refused = again.iter().filter(|source| self.refused.contains_key(*source));
+                self.pause(&Vec::from_iter(refused.cloned()))?;
             }
             None => self.stand_by(&again)?,
         }
@@ -101,8 +103,8 @@ impl<C: Client> Intake<'_, C> {
             self.host.pause(Duration::from_millis(200));
         };
         let tenure = |source: &Source| {
-            let epoch = self.partitions[self.place(source)?].tenure.epoch;
-            Some((source.clone(), Tenure { epoch, settled: settled.get(source).copied() }))
+            let tenure = self.partitions[self.place(source)?].tenure;
+            Some((source.clone(), Tenure { settled: settled.get(source).copied(), ..tenure }))
         };
         Ok(Some(sources.iter().filter_map(tenure).collect()))
     }
@@ -168,8 +170,8 @@ impl<C: Client> Intake<'_, C> {
         };
         self.client.assign(&assignment)?;
         result?;
-        let waiting: Vec<Source> = self.waiting.iter().map(|waiting| waiting.source.clone()).collect();
-        self.pause(&waiting)?;
+        let waiting = self.waiting.iter().map(|waiting| &waiting.source);
+        self.pause(&Vec::from_iter(waiting.chain(self.refused.keys()).cloned()))?;
         if cooperative {
             self.put_right(list)?;
         }
@@ -186,15 +188,16 @@ impl<C: Client> Intake<'_, C> {
             let all: Vec<Source> = self.partitions.iter().map(|p| p.source.clone()).collect();
             self.drop_partitions(&all)?;
             self.waiting.clear();
+            self.refuse_no_more(|_| true);
         }
         let sources: Vec<Source> =
             list.iter().map(|(topic, partition)| self.source(topic, *partition)).collect();
-        if let Some(tenures) = self.take_over(&sources, PATIENCE)? {
-            return self.adopt(&tenures);
-        }
-        // The group must not wait any longer. They are assigned, but nothing is read of them.
-        self.let_wait(&sources, STORE_PAUSE);
-        Ok(sources.into_iter().map(|source| (source, Start::End)).collect())
+        let tenures = self.take_over(&sources, PATIENCE)?;
+        let mut list = self.adopt(&tenures)?;
+        // The group must not wait any longer. The others are assigned too, but nothing is read of them.
+        let others = sources.into_iter().filter(|source| self.place(source).is_none());
+        list.extend(Vec::from_iter(others.map(|source| (source, Start::End))));
+        Ok(list)
     }
 
     /// The offset after the last one that a partition has now.
@@ -209,7 +212,8 @@ impl<C: Client> Intake<'_, C> {
         }
     }
 
-    /// Takes partitions up at their settled offsets; the list to assign or to seek to.
+    /// Takes partitions up at their settled offsets; the list to assign or to seek to. Those that are shorter
+    /// than that are refused, and not in it.
     pub(crate) fn adopt(&mut self, tenures: &BTreeMap<Source, Tenure>) -> Result<Vec<Begin>, IngestError> {
         let mut assignment = Vec::new();
         let mut adopted: BTreeMap<usize, Vec<Adopted>> = BTreeMap::new();
@@ -221,7 +225,6 @@ impl<C: Client> Intake<'_, C> {
             let Some(stage) = self.stage_of_topic.get(&source.topic).copied() else { continue };
             let settled = tenure.settled;
             let start = settled.map_or(Start::Beginning, |settled| Start::At(settled.0));
-            assignment.push((source.clone(), start));
             let end = match (!away).then(|| self.end_of(&source, deadline)).transpose() {
                 Ok(end) => end,
                 Err(error) if needed => return Err(error.into()),
@@ -241,7 +244,9 @@ impl<C: Client> Intake<'_, C> {
             let target = end.filter(|_| needed);
             if let Some(settled) = settled {
                 if let Some(end) = end.filter(|end| *end < settled.0) {
-                    return Err(IngestError::Shrunk { partition: source, end, settled });
+                    let reason = IngestError::Shrunk { partition: source.clone(), end, next: settled };
+                    self.refuse(source, reason);
+                    continue;
                 }
                 let partition = source.partition.to_string();
                 self.metrics
@@ -249,6 +254,7 @@ impl<C: Client> Intake<'_, C> {
                     .with_label_values(&[&*source.topic, partition.as_str()])
                     .set(settled.0);
             }
+            assignment.push((source.clone(), start));
             let position = Arc::new(Position::new(settled));
             self.control
                 .positions
@@ -287,6 +293,7 @@ impl<C: Client> Intake<'_, C> {
         let result = self.let_go(&sources, lost);
         let dropped = self.drop_partitions(&sources);
         self.wait_no_more(&sources);
+        self.refuse_no_more(|source| sources.contains(source));
         self.client.unassign(&sources)?;
         self.control.assigned.store(!self.partitions.is_empty(), Ordering::Relaxed);
         if self.partitions.is_empty() && self.waiting.is_empty() {

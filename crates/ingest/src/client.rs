@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use situs_model::Source;
+use situs_model::{Source, TopicId};
 
 /// Where a partition begins to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +48,28 @@ pub enum Polled {
     Fatal(String),
 }
 
-/// A member of a consumer group. Used by one thread, but for its queues.
-pub trait Client: Send + Sync + fmt::Debug + Sized + 'static {
+/// What a broker says of the topic that has a name now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// It is the one with this id.
+    Id(TopicId),
+    /// It is there, but this broker gives no ids (before Kafka 2.8), or may not give them to us.
+    NoId,
+    /// There is none.
+    NoTopic,
+}
+
+/// Asks the broker which topics have names now. Used by any thread.
+pub trait TopicIds: Send + Sync + fmt::Debug {
+    /// What the broker says of each of these topics, in their order; each may be named once.
+    ///
+    /// # Errors
+    /// If it does not answer within `limit`, or cannot tell at the moment.
+    fn topic_ids(&self, topics: &[Arc<str>], limit: Duration) -> Result<Vec<Told>, ClientError>;
+}
+
+/// A member of a consumer group. Used by one thread, but for its queues and what [`TopicIds`] asks.
+pub trait Client: TopicIds + Sized + 'static {
     /// Into which partitions deliver.
     type Queue: Queue;
 

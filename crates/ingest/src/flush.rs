@@ -1,23 +1,26 @@
 //! One turn of the crank: rows become files, one commit per store, then the receipt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::future::join_all;
 use situs_model::invariant::{self, Invariant};
+use situs_model::planted::{self, Bug};
 use situs_model::store::{
     Advice, Append, AppendQuarantine, Appended, FlushFacts, HomeStore, RowEncoder, Share, StoreError,
     ZoneStore,
 };
 use situs_model::{
-    Counts, DecodeNotes, Quarantined, Receipt, ResidentBatch, StoreIdentity, StoreReceipt, TableName, ZoneId,
-    permit,
+    Counts, DecodeNotes, Quarantined, Receipt, ResidentBatch, StoreIdentity, StoreReceipt, TableName,
+    TopicId, ZoneId, permit,
 };
 use situs_observe::Metrics;
 
+use crate::client::{ClientError, Told, TopicIds};
 use crate::config::Stores;
 use crate::host::Host;
 use crate::intake::IngestError;
@@ -41,6 +44,9 @@ pub(crate) enum Outcome {
     Settled,
     /// A partition belongs to another process now; nothing may be assumed of any share.
     Yielded(String),
+    /// These topics are not there any more, or others have their names, so nobody can say of which topic what
+    /// was read of them is. Nothing was stored.
+    OtherTopics(Vec<Arc<str>>),
     /// Going on would break a promise, or the process was told to stop while a store was not
     /// writable. What was not settled is read again after the next start.
     Stopped(String),
@@ -63,10 +69,17 @@ pub(crate) struct Flusher {
     pub(crate) host: Arc<dyn Host>,
     pub(crate) stores: Stores,
     pub(crate) metrics: Arc<Metrics>,
+    /// Whom to ask for the ids of topics; it is gone when the intake ends.
+    pub(crate) topics: Weak<dyn TopicIds>,
     /// Set when retrying must end: the drain time is over.
     pub(crate) give_up: AtomicBool,
 }
 
+/// How long the broker may take to tell the ids of topics, at a time.
+const IDS_TIMEOUT: Duration = Duration::from_secs(2);
+/// For how long a broker must say that a topic is not there before it is believed: one that comes back does
+/// not know all topics at once.
+const GONE_AFTER: Duration = Duration::from_secs(10);
 /// First and longest pause between two attempts.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
@@ -94,6 +107,7 @@ impl Flusher {
     async fn settle(&self, job: Job) -> Result<(), Outcome> {
         let Job { facts, table, shares, resident, quarantined, newest_broker_ms, .. } = job;
         let only_shares: Vec<Share> = shares.iter().map(|(share, ..)| share.clone()).collect();
+        self.confirm_topics(&only_shares).await?;
         for share in &only_shares {
             if !invariant::eo3(share.settled, share.range) {
                 self.broken(Invariant::Eo3);
@@ -133,6 +147,7 @@ impl Flusher {
             .map(|(share, counts, _)| Receipt {
                 flush_id: facts.flush_id.clone(),
                 source: share.source.clone(),
+                topic_id: share.topic_id,
                 epoch: share.epoch,
                 range: share.range,
                 pipeline: facts.pipeline.clone(),
@@ -163,6 +178,71 @@ impl Flusher {
             gauge.set(gauge.get().max(newest));
         }
         Ok(())
+    }
+
+    /// Makes sure that what was read is of the topics that it is taken for.
+    ///
+    /// The broker was asked for their ids before anything was read of the partitions. No two topics ever have
+    /// the same id, so if they are the same now, all that came between is of these topics. The client itself
+    /// does not notice a topic that was deleted and created again if the new one is longer: it reads on.
+    async fn confirm_topics(&self, shares: &[Share]) -> Result<(), Outcome> {
+        if planted::is(Bug::TrustTopicNames) {
+            return Ok(());
+        }
+        let mut expected: BTreeMap<Arc<str>, BTreeSet<TopicId>> = BTreeMap::new();
+        for share in shares {
+            if let Some(id) = share.topic_id {
+                expected.entry(share.source.topic.clone()).or_default().insert(id);
+            }
+        }
+        let names: Vec<Arc<str>> = expected.keys().cloned().collect();
+        let (started, mut pause) = (self.host.now(), BACKOFF.0);
+        while !names.is_empty() {
+            let problem = match self.ask_for_ids(names.clone()).await {
+                Ok(told) => {
+                    let told = || names.iter().zip(&told);
+                    let gone = told().any(|(_, told)| *told == Told::NoTopic);
+                    let sure = !gone || self.host.since(started) >= GONE_AFTER;
+                    let is_other = |(name, told): (&Arc<str>, &Told)| match told {
+                        Told::Id(id) => expected[name].iter().any(|expected| expected != id),
+                        Told::NoTopic => sure,
+                        // A broker that gives no ids cannot be asked.
+                        Told::NoId => false,
+                    };
+                    let others: Vec<Arc<str>> =
+                        told().filter(|told| is_other(*told)).map(|(name, _)| name.clone()).collect();
+                    if !others.is_empty() {
+                        return Err(Outcome::OtherTopics(others));
+                    }
+                    if !gone {
+                        return Ok(());
+                    }
+                    "a topic is not there".to_owned()
+                }
+                Err(error) => error.to_string(),
+            };
+            tracing::warn!(
+                event = "topics-not-confirmed",
+                topics = names.join(","),
+                pause_ms = pause.as_millis() as u64,
+                "{problem}"
+            );
+            self.pause(pause, &problem).await?;
+            pause = (pause * 2).min(IDS_TIMEOUT);
+        }
+        Ok(())
+    }
+
+    /// Asks the broker for the ids of topics, which blocks a thread.
+    async fn ask_for_ids(&self, names: Vec<Arc<str>>) -> Result<Vec<Told>, ClientError> {
+        let topics = self.topics.clone();
+        let (done, told) = futures::channel::oneshot::channel();
+        let ask = move || match topics.upgrade() {
+            Some(topics) => topics.topic_ids(&names, IDS_TIMEOUT),
+            None => Err(ClientError("the client is gone".to_owned())),
+        };
+        self.host.compute(Box::new(move || drop(done.send(ask())))).await;
+        told.await.unwrap_or_else(|_| Err(ClientError("the client does not answer".to_owned())))
     }
 
     /// Ends the encoding of a zone's rows and appends them.
@@ -253,15 +333,21 @@ impl Flusher {
             self.note_writable(&store.zone, false);
             self.metrics.flush_retries.with_label_values(&[zone]).inc();
             tracing::warn!(event = "store-retry", zone, pause_ms = pause.as_millis() as u64, "{error}");
-            let until = self.host.now() + pause;
-            while self.host.now() < until {
-                if self.give_up.load(Ordering::Relaxed) {
-                    return Err(Outcome::Stopped(format!("gave up at the end of the drain time: {error}")));
-                }
-                self.host.sleep(Duration::from_millis(50).min(pause)).await;
-            }
+            self.pause(pause, &error).await?;
             pause = (pause * 2).min(BACKOFF.1);
         }
+    }
+
+    /// Waits before the next attempt, unless there is to be none any more.
+    async fn pause(&self, time: Duration, problem: &(dyn Display + Sync)) -> Result<(), Outcome> {
+        let until = self.host.now() + time;
+        while self.host.now() < until {
+            if self.give_up.load(Ordering::Relaxed) {
+                return Err(Outcome::Stopped(format!("gave up at the end of the drain time: {problem}")));
+            }
+            self.host.sleep(Duration::from_millis(50).min(time)).await;
+        }
+        Ok(())
     }
 
     /// Notes whether a zone's store could be written at the last attempt.

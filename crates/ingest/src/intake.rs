@@ -1,23 +1,23 @@
 //! The loop that owns the consumer: it follows the group's assignments, starts flushes and keeps count
 //! of what is settled. Messages go to the workers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use arrow_schema::SchemaRef;
 use situs_model::invariant::Invariant;
 use situs_model::planted::{self, Bug};
 use situs_model::store::{FlushFacts, Share, StoreError, Tenure, Versions};
-use situs_model::{ContentVersion, Counts, NextOffset, Pipeline, Refused, Source, ZoneId};
+use situs_model::{ContentVersion, Counts, NextOffset, Pipeline, Refused, Source, TopicId, ZoneId};
 use situs_observe::Metrics;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::buffer::Buffer;
-use crate::client::{Client, ClientError, Polled};
+use crate::client::{Client, ClientError, Polled, TopicIds};
 use crate::config::{Config, Stores};
 use crate::flush::{Ended, Flusher, Job, Outcome};
 use crate::held::Held;
@@ -122,18 +122,31 @@ pub enum IngestError {
     /// A message came by another way than its worker's, so others may be missing there.
     #[error("{0}: a message came outside of its worker's queue")]
     Misdelivered(Source),
-    /// A partition is shorter than what is settled of it.
+    /// Another topic has the name of the one that was read before.
     #[error(
-        "{partition}: it ends at offset {end} at the broker, but {settled} is to come next: was the topic deleted and created again? \
-         Use a new topic name or a new cluster alias; nothing was mixed"
+        "{partition}: the topic was deleted and created again: what is stored is of the topic with id {before}, the one that the \
+         broker has now has id {now}. Use a new topic name or a new cluster alias; nothing was mixed"
+    )]
+    Recreated {
+        /// The partition.
+        partition: Source,
+        /// The topic of which rows or receipts are stored.
+        before: TopicId,
+        /// The topic that the broker has.
+        now: TopicId,
+    },
+    /// A partition is shorter than what is stored of it.
+    #[error(
+        "{partition}: it ends at offset {end} at the broker, but {next} is to come next: was the topic deleted and created again, \
+         or has the broker lost records? Use a new topic name or a new cluster alias; nothing was mixed"
     )]
     Shrunk {
         /// The partition.
         partition: Source,
         /// Its end at the broker.
         end: i64,
-        /// The settled offset.
-        settled: NextOffset,
+        /// The offset that is to come next: the settled one, or one after it of which rows are stored.
+        next: NextOffset,
     },
     /// A range that an earlier process left unfinished cannot be finished.
     #[error("{partition}: the range up to {until} was begun by other texts and cannot be finished: {reason}")]
@@ -201,8 +214,8 @@ impl Definition {
     pub(crate) fn job(&self, buffer: Buffer, id: Uuid, tenure: impl Fn(&Source) -> Tenure) -> Job {
         let bytes = buffer.bytes();
         let shares = buffer.shares.into_iter().map(|(source, share)| {
-            let Tenure { epoch, settled } = tenure(&source);
-            (Share { source, range: share.range, settled, epoch }, share.counts, share.notes)
+            let Tenure { epoch, settled, topic_id } = tenure(&source);
+            (Share { source, range: share.range, settled, epoch, topic_id }, share.counts, share.notes)
         });
         Job {
             facts: FlushFacts {
@@ -244,6 +257,10 @@ pub(crate) struct Intake<'a, C: Client> {
     pub(crate) partitions: Vec<Partition>,
     pub(crate) index: Index,
     pub(crate) waiting: Vec<Waiting>,
+    /// Partitions that are assigned and will not be read, and why.
+    pub(crate) refused: BTreeMap<Source, IngestError>,
+    /// Topics of which it has been told that the broker gives no ids.
+    pub(crate) without_ids: BTreeSet<Arc<str>>,
     /// How long partitions that waited lately wait the next time.
     pub(crate) pauses: HashMap<Source, Duration>,
     pub(crate) flusher: Arc<Flusher>,
@@ -332,6 +349,7 @@ pub fn run_with<C: Client>(
         host: host.clone(),
         stores,
         metrics: metrics.clone(),
+        topics: Arc::downgrade(&client) as Weak<dyn TopicIds>,
         give_up: AtomicBool::new(false),
     });
     let lag_at = host.now();
@@ -347,6 +365,8 @@ pub fn run_with<C: Client>(
         partitions: Vec::new(),
         index: Index::new(),
         waiting: Vec::new(),
+        refused: BTreeMap::new(),
+        without_ids: BTreeSet::new(),
         pauses: HashMap::new(),
         flusher,
         client,
@@ -387,6 +407,7 @@ impl<C: Client> Intake<'_, C> {
             self.poll()?;
             self.carry_out_rebalances()?;
             self.take_over_waiting()?;
+            self.look_for_regressions()?;
             self.workers.check()?;
             self.look_at_flushes()?;
             self.start_due_flushes()?;
@@ -504,6 +525,24 @@ impl<C: Client> Intake<'_, C> {
                 let sources: Vec<Source> = shares.into_iter().map(|share| share.source).collect();
                 self.give_up(&sources)
             }
+            Outcome::OtherTopics(topics) => {
+                tracing::warn!(
+                    event = "flush-dropped",
+                    pipeline,
+                    topics = topics.join(","),
+                    "the topics are not those any more that were read; what was read of them is not stored"
+                );
+                let (gone, rest): (Vec<Source>, Vec<Source>) = shares
+                    .into_iter()
+                    .map(|share| share.source)
+                    .partition(|source| topics.contains(&source.topic));
+                // All partitions of these topics, also those of which nothing was flushed.
+                let theirs = self.partitions.iter().map(|partition| partition.source.clone());
+                let theirs = theirs.filter(|source| topics.contains(&source.topic)).chain(gone);
+                let theirs: BTreeSet<Source> = theirs.collect();
+                self.give_up(&Vec::from_iter(theirs))?;
+                self.rewind(&rest)
+            }
             Outcome::Stopped(reason) => Err(IngestError::Flush { pipeline, reason }),
         }
     }
@@ -601,8 +640,14 @@ impl<C: Client> Intake<'_, C> {
                 reason: "the drain time is over; what is left is read again after the next start".to_owned(),
             });
         }
-        if self.config.until_caught_up && !self.control.is_stopping() && !self.caught_up() {
-            return Err(IngestError::Interrupted);
+        if self.config.until_caught_up && !self.control.is_stopping() {
+            if !self.caught_up() {
+                return Err(IngestError::Interrupted);
+            }
+            // All others are settled.
+            if let Some((_, refusal)) = self.refused.pop_first() {
+                return Err(refusal);
+            }
         }
         self.summary.settled = self
             .partitions

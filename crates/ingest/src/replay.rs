@@ -116,6 +116,10 @@ impl<C: Client> Intake<'_, C> {
                 self.tell_group(&settled, false);
                 Ok(Replayed::But(without))
             }
+            // What it is of is looked at again when the partitions are taken over.
+            Outcome::OtherTopics(topics) => {
+                Ok(Replayed::NotNow(format!("another topic has the name of {}", topics.join(", "))))
+            }
             // Another owner came, and finished it or will.
             Outcome::Yielded(reason) => Ok(Replayed::NotNow(reason)),
             Outcome::Stopped(reason) => Err(IngestError::Flush { pipeline: name.to_string(), reason }),
@@ -152,7 +156,7 @@ impl<C: Client> Intake<'_, C> {
             let Range { source, tenure, until } = range;
             let Ok(end) = self.end_of(source, self.host.now() + END_TIMEOUT) else { return Ok(None) };
             if end < until.0 {
-                return Err(IngestError::Shrunk { partition: source.clone(), end, settled: *until });
+                return Err(IngestError::Shrunk { partition: source.clone(), end, next: *until });
             }
             let start = tenure.settled.map_or(Start::Beginning, |settled| Start::At(settled.0));
             list.push((source.clone(), start));

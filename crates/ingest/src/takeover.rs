@@ -9,7 +9,7 @@ use situs_model::planted::{self, Bug};
 use situs_model::store::{Advice, StoreError, Tenure, Unsettled, Versions};
 use situs_model::{NextOffset, Source, ZoneId};
 
-use crate::client::Client;
+use crate::client::{Client, Told};
 use crate::intake::{IngestError, Intake};
 use crate::replay::{Range, Replayed};
 
@@ -23,7 +23,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// Longest pause if another process disputes them: each take-over makes it read again.
 pub(crate) const DISPUTE_PAUSE: Duration = Duration::from_secs(60);
 /// Longest pause if a store cannot be written, as in a flush.
-pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(10);
+const STORE_PAUSE: Duration = Duration::from_secs(10);
 
 /// A partition that the group has given to this process, and that it does not own: a table cannot be
 /// told now, or has been told of another owner. Nothing is read of it.
@@ -37,51 +37,94 @@ pub(crate) struct Waiting {
     again_at: Instant,
 }
 
+/// Partitions that are being taken over.
+struct Taking {
+    wanted: Vec<Source>,
+    /// Those of which the broker has nothing any more that could come to lie elsewhere.
+    over: BTreeSet<Source>,
+}
+
+/// What an attempt to take partitions over came to.
+enum Attempt {
+    /// They are owned.
+    Taken(BTreeMap<Source, Tenure>),
+    /// Something was done that changes what is to be done.
+    Again,
+    /// It cannot be done now.
+    NotNow(String),
+}
+
 /// What is to be finished before a partition goes on, by pipeline and by the texts that began it.
 type Unfinished = Vec<((usize, Versions), Vec<Range>)>;
 
 impl<C: Client> Intake<'_, C> {
     /// Becomes the owner of partitions. Afterwards no table takes anything more from the owners before, and
-    /// nothing that they began is left that today's texts could continue otherwise. `None` if it cannot be
-    /// done within `patience`.
+    /// nothing that they began is left that today's texts could continue otherwise. Those that cannot be
+    /// taken over within `patience` wait, and those that must not be read are refused; neither is in what
+    /// this gives.
     pub(crate) fn take_over(
         &mut self,
         sources: &[Source],
         patience: Duration,
-    ) -> Result<Option<BTreeMap<Source, Tenure>>, IngestError> {
-        if sources.is_empty() {
-            return Ok(Some(BTreeMap::new()));
-        }
+    ) -> Result<BTreeMap<Source, Tenure>, IngestError> {
         let deadline = self.host.now() + patience;
-        // The broker has nothing of them any more that could come to lie elsewhere.
-        let mut over: BTreeSet<Source> = BTreeSet::new();
-        loop {
-            let told = self.host.timeout(TIMEOUT, self.tell_tables(sources));
-            let reason = match self.host.block_on(told) {
-                Some(Ok((tenures, mut unsettled))) => {
-                    unsettled.retain(|(source, _)| !over.contains(source));
-                    let unfinished = self.by_other_texts(&tenures, unsettled)?;
-                    if unfinished.is_empty() {
-                        return Ok(Some(tenures));
-                    }
-                    match self.replay_all(unfinished)? {
-                        // Once more: what was replayed is settled now.
-                        Replayed::But(without) => {
-                            over.extend(without);
-                            continue;
-                        }
-                        Replayed::NotNow(reason) => reason,
-                    }
-                }
-                Some(Err(error)) if error.advice == Advice::Stop => return Err(error.into()),
-                Some(Err(error)) => error.to_string(),
-                None => "the stores do not answer".to_owned(),
+        let mut taking = Taking { wanted: sources.to_vec(), over: BTreeSet::new() };
+        while !taking.wanted.is_empty() {
+            let reason = match self.try_to_take_over(&mut taking)? {
+                Attempt::Taken(tenures) => return Ok(tenures),
+                Attempt::Again => continue,
+                Attempt::NotNow(reason) => reason,
             };
-            tracing::warn!(event = "take-over-failed", partitions = sources.len(), "{reason}");
+            tracing::warn!(event = "take-over-failed", partitions = taking.wanted.len(), "{reason}");
             if self.host.now() > deadline || self.control.is_stopping() {
-                return Ok(None);
+                self.let_wait(&taking.wanted, STORE_PAUSE);
+                break;
             }
             self.host.pause(Duration::from_millis(200));
+        }
+        Ok(BTreeMap::new())
+    }
+
+    fn try_to_take_over(&mut self, taking: &mut Taking) -> Result<Attempt, IngestError> {
+        // Before anything is read.
+        let ids = match self.ids_of(&taking.wanted) {
+            Ok(ids) => ids,
+            Err(error) => return Ok(Attempt::NotNow(error.to_string())),
+        };
+        let is_gone = |source: &Source| ids.get(&source.topic) == Some(&Told::NoTopic);
+        let gone: Vec<Source> = taking.wanted.extract_if(.., |source| is_gone(source)).collect();
+        if !gone.is_empty() {
+            tracing::warn!(event = "no-topic", partitions = gone.len(), "the broker has no such topics now");
+            self.let_wait(&gone, STORE_PAUSE);
+            return Ok(Attempt::Again);
+        }
+        let told = self.host.timeout(TIMEOUT, self.tell_tables(&taking.wanted));
+        let (mut tenures, mut unsettled) = match self.host.block_on(told) {
+            Some(Ok(found)) => found,
+            Some(Err(error)) if error.advice == Advice::Stop => return Err(error.into()),
+            Some(Err(error)) => return Ok(Attempt::NotNow(error.to_string())),
+            None => return Ok(Attempt::NotNow("the stores do not answer".to_owned())),
+        };
+        self.compare_ids(&ids, &mut tenures, &unsettled);
+        taking.wanted.retain(|source| tenures.contains_key(source));
+        unsettled.retain(|(source, _)| tenures.contains_key(source) && !taking.over.contains(source));
+        let unfinished = self.by_other_texts(&tenures, unsettled)?;
+        if unfinished.is_empty() {
+            return Ok(Attempt::Taken(tenures));
+        }
+        match self.replay_all(unfinished) {
+            // Once more: what was replayed is settled now.
+            Ok(Replayed::But(without)) => {
+                taking.over.extend(without);
+                Ok(Attempt::Again)
+            }
+            Ok(Replayed::NotNow(reason)) => Ok(Attempt::NotNow(reason)),
+            Err(error) => {
+                let Some(source) = error.refused().cloned() else { return Err(error) };
+                taking.wanted.retain(|wanted| *wanted != source);
+                self.refuse(source, error);
+                Ok(Attempt::Again)
+            }
         }
     }
 
@@ -130,19 +173,20 @@ impl<C: Client> Intake<'_, C> {
         if sources.is_empty() {
             return Ok(());
         }
-        let Some(tenures) = self.take_over(&sources, Duration::ZERO)? else {
-            self.let_wait(&sources, STORE_PAUSE);
+        let tenures = self.take_over(&sources, Duration::ZERO)?;
+        if tenures.is_empty() {
             return Ok(());
-        };
-        self.wait_no_more(&sources);
+        }
+        self.wait_no_more(&Vec::from_iter(tenures.keys().cloned()));
         self.workers.hold()?;
         let list = self.adopt(&tenures)?;
         self.start_at(&list)?;
-        self.client.resume(&sources)?;
+        let adopted: Vec<Source> = list.into_iter().map(|(source, _)| source).collect();
+        self.client.resume(&adopted)?;
         self.workers.go();
         tracing::info!(
             event = "taken-over",
-            partitions = sources.len(),
+            partitions = adopted.len(),
             "partitions that waited are taken over"
         );
         Ok(())
@@ -198,7 +242,7 @@ impl<C: Client> Intake<'_, C> {
         unsettled: Vec<(Source, Unsettled)>,
     ) -> Result<Unfinished, IngestError> {
         let mut of_source: BTreeMap<Source, (NextOffset, Vec<Versions>)> = BTreeMap::new();
-        for (source, Unsettled { until, versions }) in unsettled {
+        for (source, Unsettled { until, versions, .. }) in unsettled {
             let (furthest, all) = of_source.entry(source).or_insert_with(|| (until, Vec::new()));
             *furthest = until.max(*furthest);
             match all.iter_mut().find(|other| other.may_be(&versions)) {

@@ -53,6 +53,8 @@ pub(crate) struct Position {
     /// An error came after the last message. The client counts it as if it were the message that is still
     /// to come, so its own position is not to be believed.
     pub(crate) unsure: AtomicBool,
+    /// An offset that came though a later one was to come next; negative if none did.
+    went_back: AtomicI64,
 }
 
 impl Position {
@@ -62,7 +64,13 @@ impl Position {
             next: AtomicI64::new(settled.map_or(-1, |settled| settled.0)),
             begun: AtomicBool::new(false),
             unsure: AtomicBool::new(false),
+            went_back: AtomicI64::new(-1),
         }
+    }
+
+    /// An offset that came though a later one was to come next. Nothing is read of the partition since.
+    pub(crate) fn went_back(&self) -> Option<i64> {
+        Some(self.went_back.load(Ordering::Relaxed)).filter(|offset| *offset >= 0)
     }
 
     /// The offset to read next; `None` until the first message of a partition without receipts.
@@ -291,12 +299,17 @@ impl<Q: Queue> Worker<Q> {
         let offset = message.offset();
         let position = &partition.position;
         let next = NextOffset(position.next().unwrap_or(offset));
-        if !position.begun.load(Ordering::Relaxed) {
-            position.begun.store(true, Ordering::Relaxed);
+        position.begun.store(true, Ordering::Relaxed);
+        if offset > next.0 {
+            // The broker may delete records at any time, also while they are being read.
             look_for_deleted(&*self.queue, &self.flusher.metrics, &partition.source, next, offset);
         }
         if offset < next.0 {
-            return Err(IngestError::OffsetRegression { partition: partition.source.clone(), offset, next });
+            // The intake sees it, and takes the partition away from here.
+            position.went_back.store(offset, Ordering::Relaxed);
+        }
+        if position.went_back().is_some() {
+            return Ok(false);
         }
         let (spare, host) = (&mut self.spare, &self.flusher.host);
         let raw = partition.raw.get_or_insert_with(|| {

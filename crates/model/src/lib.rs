@@ -24,7 +24,7 @@ pub use batch::{
     Split, TaggedBatch, UndeterminedReason, Verdict, ZoneCount, split,
 };
 pub use commit::{Decision, Standing, decide};
-pub use offset::{Epoch, NextOffset, OffsetRange, Source};
+pub use offset::{Epoch, NextOffset, NoTopicId, OffsetRange, Source, TopicId};
 pub use permit::{PermittedBatch, Refused, StoreIdentity, permit};
 pub use pipeline::{DeviceSource, Pipeline};
 pub use raw::{RawBatch, RawMessage};

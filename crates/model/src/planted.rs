@@ -27,11 +27,13 @@ pub enum Bug {
     GroupOffsetFirst,
     /// A message that cannot be decoded is dropped.
     DropReject,
+    /// A topic is taken for the one that had its name before.
+    TrustTopicNames,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::SkipOffsetCheck,
         Self::OffByOne,
         Self::IgnoreRevocation,
@@ -42,6 +44,7 @@ impl Bug {
         Self::NoBarrier,
         Self::GroupOffsetFirst,
         Self::DropReject,
+        Self::TrustTopicNames,
     ];
 
     /// Its word.
@@ -57,6 +60,7 @@ impl Bug {
             Self::NoBarrier => "no-barrier",
             Self::GroupOffsetFirst => "group-offset-first",
             Self::DropReject => "drop-reject",
+            Self::TrustTopicNames => "trust-topic-names",
         }
     }
 

@@ -1,7 +1,7 @@
 //! The record of a flush.
 
 use crate::batch::Counts;
-use crate::offset::{Epoch, OffsetRange, Source};
+use crate::offset::{Epoch, OffsetRange, Source, TopicId};
 use crate::permit::StoreIdentity;
 use crate::words::{ContentVersion, PipelineName};
 
@@ -39,6 +39,8 @@ pub struct Receipt {
     pub flush_id: String,
     /// The partition.
     pub source: Source,
+    /// The topic that its offsets are of; `None` if the broker has never told.
+    pub topic_id: Option<TopicId>,
     /// The epoch in which the process that flushed owned it.
     pub epoch: Epoch,
     /// The offsets covered.

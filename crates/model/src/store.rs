@@ -12,7 +12,7 @@ use arrow_schema::SchemaRef;
 
 use crate::batch::Quarantined;
 use crate::commit::Decision;
-use crate::offset::{Epoch, NextOffset, OffsetRange, Source};
+use crate::offset::{Epoch, NextOffset, OffsetRange, Source, TopicId};
 use crate::permit::{PermittedBatch, StoreIdentity};
 use crate::receipt::{FileFact, Receipt};
 use crate::words::{ContentVersion, PipelineName, TableName};
@@ -31,6 +31,8 @@ pub struct Share {
     pub settled: Option<NextOffset>,
     /// The epoch in which this process owns the partition.
     pub epoch: Epoch,
+    /// The topic that the offsets are of; `None` if nobody has told.
+    pub topic_id: Option<TopicId>,
 }
 
 /// That a process owns a partition.
@@ -40,6 +42,8 @@ pub struct Tenure {
     pub epoch: Epoch,
     /// The settled offset at which it begins; `None` before the first receipt.
     pub settled: Option<NextOffset>,
+    /// The topic that the settled offset is of, as the last receipt says; `None` if it does not.
+    pub topic_id: Option<TopicId>,
 }
 
 /// By which texts messages became rows: they decide what a message gives and where it must live.
@@ -71,6 +75,8 @@ pub struct Unsettled {
     pub until: NextOffset,
     /// The texts by which it was written.
     pub versions: Versions,
+    /// The topic that it was read from; `None` if the commit does not say.
+    pub topic_id: Option<TopicId>,
 }
 
 /// The kinds of texts that the home store keeps by their versions, for replaying and for explaining.

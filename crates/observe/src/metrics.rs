@@ -150,6 +150,8 @@ metrics! {
     rebalances: IntCounterVec = "situs_rebalances_total", "Rebalances of the consumer group, by kind.", [label::KIND];
     /// Partitions that wait to be taken over.
     waiting_partitions: IntGauge = "situs_waiting_partitions", "Partitions that the group has given to this process and that it cannot take over yet: a store cannot be written, or another process owns them still.", [];
+    /// Partitions that are refused.
+    refused_partitions: IntGauge = "situs_refused_partitions", "Partitions that the group has given to this process and that are not read: their topic was deleted and created again, or the broker has lost records of them.", [];
     /// Messages between the settled offset and the end of the partition.
     lag: IntGaugeVec = "situs_lag_messages", "Messages between the settled offset and the end of the partition.", [label::TOPIC, label::PARTITION];
     /// The settled offset.

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use situs_ingest::client::{Begin, Client, ClientError, Message, Polled, Queue, Reader, Rebalance, Start};
+use situs_ingest::client::{
+    Begin, Client, ClientError, Message, Polled, Queue, Reader, Rebalance, Start, Told, TopicIds,
+};
 use situs_model::Source;
 
 use crate::cluster::{Place, Record, Shared};
@@ -107,6 +109,20 @@ impl Drop for SimClient {
         if self.in_group && !std::thread::panicking() && self.reaches() {
             cluster().borrow_mut().leave(self.number);
         }
+    }
+}
+
+impl TopicIds for SimClient {
+    fn topic_ids(&self, topics: &[Arc<str>], limit: Duration) -> Result<Vec<Told>, ClientError> {
+        let world = world();
+        if !self.reaches() {
+            world.block(Some(world.now() + limit));
+            return Err(ClientError("timed out".to_owned()));
+        }
+        world.block(Some(world.now() + world.between(Duration::ZERO, Duration::from_millis(5))));
+        let cluster = cluster();
+        let cluster = cluster.borrow();
+        Ok(topics.iter().map(|topic| cluster.told(topic)).collect())
     }
 }
 

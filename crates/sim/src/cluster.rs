@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use situs_ingest::client::Rebalance;
+use situs_ingest::client::{Rebalance, Told};
+use situs_model::TopicId;
 
 use crate::world::world;
 
@@ -28,15 +29,38 @@ pub(crate) struct Record {
 }
 
 /// The log of a partition.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Log {
+    /// The topic that it belongs to.
+    pub(crate) topic: Topic,
     /// The first offset that is there.
     pub(crate) start: i64,
     /// What lies at each offset; `None` where a transaction or compaction left a hole.
     pub(crate) records: Vec<Option<Record>>,
 }
 
+/// A topic, from its creation to its deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Topic {
+    /// Its id.
+    pub(crate) id: TopicId,
+    /// When it was created, ms since the epoch. Its records are not older, and those of the topics of its name
+    /// before it are.
+    pub(crate) born_ms: i64,
+}
+
 impl Log {
+    /// An empty log.
+    pub(crate) fn new(topic: Topic) -> Self {
+        Self { topic, start: 0, records: Vec::new() }
+    }
+
+    /// Deletes all records below an offset, as retention does.
+    pub(crate) fn truncate(&mut self, start: i64) {
+        self.start = start.clamp(self.start, self.end());
+        self.records.iter_mut().take(self.start as usize).for_each(|record| *record = None);
+    }
+
     /// The offset after the last one.
     pub(crate) fn end(&self) -> i64 {
         self.records.len() as i64
@@ -69,6 +93,8 @@ pub(crate) struct Cluster {
     pub(crate) up: bool,
     /// All partitions.
     pub(crate) logs: BTreeMap<Place, Log>,
+    /// Whether it tells the ids of topics.
+    pub(crate) tells_ids: bool,
     /// The group's members by number.
     pub(crate) members: BTreeMap<u64, Member>,
     owners: BTreeMap<Place, u64>,
@@ -127,7 +153,21 @@ impl Cluster {
         }
     }
 
-    /// Partitions came.
+    /// What it says of the topic that has a name now.
+    pub(crate) fn told(&self, name: &str) -> Told {
+        match self.topic(name) {
+            None => Told::NoTopic,
+            Some(topic) if self.tells_ids => Told::Id(topic.id),
+            Some(_) => Told::NoId,
+        }
+    }
+
+    /// The topic that has a name now.
+    pub(crate) fn topic(&self, name: &str) -> Option<Topic> {
+        self.logs.iter().find(|((topic, _), _)| topic == name).map(|(_, log)| log.topic)
+    }
+
+    /// Partitions came, or went.
     pub(crate) fn grown(&mut self) {
         self.dirty = true;
     }

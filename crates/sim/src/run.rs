@@ -1,18 +1,19 @@
 //! One course of events: faults first, then calm, then everything must be in its one place.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use situs_ingest::{Config, Control, FlushLimits, IngestError, Stores, run_with};
+use situs_model::TopicId;
 use situs_model::invariant::Invariant;
 use situs_model::store::{HomeStore, ZoneStore};
 use situs_observe::Metrics;
 
 use crate::client::{self, SimClient};
-use crate::cluster::{Cluster, Place, Shared, coordinate};
+use crate::cluster::{Cluster, Log, Place, Shared, Topic, coordinate};
 use crate::host::SimHost;
 use crate::plant::{self, Fate, SimPast, TABLES, TOPICS, ZONES};
 use crate::store::{self, Disk, Health, SimStore};
@@ -22,6 +23,8 @@ use crate::world::World;
 const CHAOS: Duration = Duration::from_secs(12);
 const CALM: Duration = Duration::from_secs(240);
 const SESSION: Duration = Duration::from_secs(3);
+/// When the world began, ms since the epoch.
+const BEGAN_MS: i64 = 1_772_323_200_000;
 const WORKERS: usize = 2;
 
 /// What came of a seed.
@@ -64,14 +67,21 @@ struct Plant {
     replicas: Vec<Replica>,
     policy: usize,
     fates: Fates,
+    /// Records that the broker deleted before they were settled.
+    deleted: BTreeSet<Record>,
+    /// How often topics may still be deleted and created again.
+    recreations: u64,
     ended: Vec<Arc<Metrics>>,
     violations: Vec<String>,
     figures: BTreeMap<&'static str, u64>,
     next_process: usize,
 }
 
-/// Fates of all records, by place and offset.
-type Fates = Rc<RefCell<BTreeMap<(Place, i64), Fate>>>;
+/// A record: where it lies, of which topic, and its offset.
+type Record = (Place, Topic, i64);
+
+/// Fates of all records.
+type Fates = Rc<RefCell<BTreeMap<Record, Fate>>>;
 
 /// Who produces.
 #[derive(Clone)]
@@ -96,25 +106,40 @@ impl Producer {
         });
     }
 
-    /// Appends a few records to a partition; some offsets stay empty, as those of control records do.
+    /// Appends a few records to a partition.
     fn send(&self) {
         let world = &self.world;
         let mut cluster = self.cluster.borrow_mut();
         let places: Vec<Place> = cluster.logs.keys().cloned().collect();
         let place = places[world.below(places.len() as u64) as usize].clone();
-        let topic = usize::from(place.0 == TOPICS[1]);
-        let time_ms = 1_772_323_200_000 + world.now().as_millis() as i64;
         let Some(log) = cluster.logs.get_mut(&place) else { return };
-        for _ in 0..1 + world.below(12) {
-            if world.chance(4) {
-                log.records.push(None);
-                continue;
-            }
-            let (record, fate) = plant::record(world, topic, time_ms);
-            self.fates.borrow_mut().insert((place.clone(), log.end()), fate);
-            log.records.push(Some(record));
-        }
+        fill(world, &place, log, 1 + world.below(12), &self.fates);
     }
+}
+
+/// Appends records to a partition; some offsets stay empty, as those of control records do.
+fn fill(world: &World, place: &Place, log: &mut Log, count: u64, fates: &Fates) {
+    let topic = usize::from(place.0 == TOPICS[1]);
+    let time_ms = log.topic.born_ms.max(now_ms(world));
+    for _ in 0..count {
+        if world.chance(4) {
+            log.records.push(None);
+            continue;
+        }
+        let (record, fate) = plant::record(world, topic, time_ms);
+        fates.borrow_mut().insert((place.clone(), log.topic, log.end()), fate);
+        log.records.push(Some(record));
+    }
+}
+
+fn now_ms(world: &World) -> i64 {
+    BEGAN_MS + world.now().as_millis() as i64
+}
+
+/// A topic that is created now, whose records are younger than all that there are.
+fn create(world: &World) -> Topic {
+    let id = TopicId::of_bits(u128::from(world.unique())).expect("numbers begin with 1");
+    Topic { id, born_ms: now_ms(world) + 1 }
 }
 
 /// Runs a seed.
@@ -143,11 +168,15 @@ pub(crate) fn run(seed: u64) -> Report {
 impl Plant {
     fn new(world: Rc<World>) -> Self {
         let mut cluster = Cluster::new(SESSION, world.chance(75));
-        for topic in TOPICS {
+        cluster.tells_ids = world.chance(85);
+        for name in TOPICS {
+            let topic = create(&world);
             for partition in 0..1 + world.below(3) as i32 {
-                cluster.logs.insert((topic.to_owned(), partition), crate::cluster::Log::default());
+                cluster.logs.insert((name.to_owned(), partition), Log::new(topic));
             }
         }
+        // Without ids it is noticed only where offsets go back, which is no promise.
+        let recreations = if cluster.tells_ids && world.chance(35) { 1 + world.below(2) } else { 0 };
         let cluster: Shared = Rc::new(RefCell::new(cluster));
         client::begin(&cluster);
         let disks = store::begin(ZONES.len());
@@ -159,6 +188,8 @@ impl Plant {
             replicas,
             policy: 0,
             fates: Rc::default(),
+            deleted: BTreeSet::new(),
+            recreations,
             ended: Vec::new(),
             violations: Vec::new(),
             figures: BTreeMap::new(),
@@ -323,9 +354,14 @@ impl Plant {
             let settled = self.settled();
             for (place, log) in &self.cluster.borrow().logs {
                 let at = settled.get(place).copied().unwrap_or(0);
-                if at < last_record(log) {
+                if at < last_record(log) && !self.is_another(place, log) {
                     self.violations.push(format!("{}/{} settled at {at} of {}", place.0, place.1, log.end()));
                 }
+            }
+            let (refused, others) = (self.refused(), self.others());
+            if refused != others {
+                self.violations
+                    .push(format!("{refused} partitions are refused, {others} are of other topics"));
             }
         }
         let took = self.world.now() + CALM - deadline;
@@ -342,7 +378,7 @@ impl Plant {
         let disk = self.disks[self.world.below(self.disks.len() as u64) as usize].clone();
         let number = self.replicas[replica].process.as_ref().map(|process| process.number);
         let long = self.world.between(Duration::from_millis(500), Duration::from_secs(5));
-        match (self.world.below(12), number) {
+        match (self.world.below(14), number) {
             (0 | 1, Some(_)) => self.kill(replica),
             (2, Some(number)) if !self.world.is_frozen(number) => {
                 self.note(&format!("process {number} is frozen"));
@@ -402,14 +438,16 @@ impl Plant {
                 }
             }
             (9, _) => {
-                let topic = TOPICS[self.world.below(2) as usize];
+                let name = TOPICS[self.world.below(2) as usize];
                 let mut cluster = self.cluster.borrow_mut();
-                let next = cluster.logs.keys().filter(|(name, _)| name == topic).count() as i32;
-                if next < 4 {
-                    cluster.logs.insert((topic.to_owned(), next), crate::cluster::Log::default());
+                let next = cluster.logs.keys().filter(|(of, _)| of == name).count() as i32;
+                if let Some(topic) = cluster.topic(name).filter(|_| next < 4) {
+                    cluster.logs.insert((name.to_owned(), next), Log::new(topic));
                     cluster.grown();
                 }
             }
+            (10, _) => self.truncate(),
+            (11, _) if self.recreations > 0 => self.recreate(),
             _ => {
                 for at in 0..self.replicas.len() {
                     if self.replicas[at].process.is_none() {
@@ -418,6 +456,109 @@ impl Plant {
                 }
             }
         }
+    }
+
+    /// The broker deletes the oldest records of a partition, settled or not.
+    fn truncate(&mut self) {
+        let settled = self.settled();
+        let mut cluster = self.cluster.borrow_mut();
+        let at = self.world.below(cluster.logs.len() as u64) as usize;
+        let Some((place, log)) = cluster.logs.iter_mut().nth(at) else { return };
+        let start = log.start + self.world.below((log.end() - log.start) as u64 + 1) as i64;
+        let from = settled.get(place).copied().unwrap_or(0).max(log.start);
+        for offset in from..start {
+            if log.records[offset as usize].is_some() {
+                self.deleted.insert((place.clone(), log.topic, offset));
+            }
+        }
+        log.truncate(start);
+        self.world.note(&format!("{}/{} begins at {start} now, settled is {from}", place.0, place.1));
+        *self.figures.entry("truncations").or_default() += 1;
+    }
+
+    /// A topic is deleted, and one of its name is created, at once or after a while.
+    fn recreate(&mut self) {
+        self.recreations -= 1;
+        let name = TOPICS[self.world.below(2) as usize];
+        let mut cluster = self.cluster.borrow_mut();
+        let before: Vec<(Place, i64)> = cluster
+            .logs
+            .iter()
+            .filter(|((of, _), _)| of == name)
+            .map(|(place, log)| (place.clone(), log.end()))
+            .collect();
+        let (world, fates) = (self.world.clone(), self.fates.clone());
+        let born = move |cluster: &mut Cluster| {
+            let topic = create(&world);
+            // Half of them are longer than the ones before at once.
+            let longer = world.chance(50);
+            for (place, end) in before {
+                let mut log = Log::new(topic);
+                let count = if longer { end as u64 + world.below(30) } else { world.below(30) };
+                fill(&world, &place, &mut log, count, &fates);
+                cluster.logs.insert(place, log);
+            }
+            world.note("the topic is created again");
+        };
+        self.world.note(&format!("{name} is deleted"));
+        *self.figures.entry("recreations").or_default() += 1;
+        if self.world.chance(50) {
+            // Before anybody's metadata tell it.
+            born(&mut cluster);
+            return;
+        }
+        cluster.logs.retain(|(of, _), _| of != name);
+        cluster.grown();
+        let long = self.world.between(Duration::from_millis(100), Duration::from_secs(6));
+        let again = self.cluster.clone();
+        self.world.after(long, move || {
+            let mut cluster = again.borrow_mut();
+            born(&mut cluster);
+            cluster.grown();
+        });
+    }
+
+    /// The topics that something is stored of a place from, each by its id.
+    fn stored_of(&self, place: &Place) -> BTreeSet<TopicId> {
+        let mut ids = BTreeSet::new();
+        let fates = self.fates.borrow();
+        // Topics of the name, from the newest.
+        let topics: BTreeSet<(i64, TopicId)> =
+            fates.keys().filter(|(of, ..)| of.0 == place.0).map(|(_, t, _)| (t.born_ms, t.id)).collect();
+        let of_time =
+            |time_ms: i64| topics.iter().rev().find(|(born, _)| *born <= time_ms).map(|(_, id)| *id);
+        for disk in &self.disks {
+            for table in disk.borrow().tables.values() {
+                let (first, last) =
+                    ((place.0.clone(), place.1, 0, 0), (place.0.clone(), place.1, i64::MAX, i32::MAX));
+                let rows = table.rows.range(first..=last).flat_map(|(_, rows)| rows);
+                ids.extend(rows.filter_map(|row| of_time(row.time_ms)));
+                let (first, last) = ((place.0.clone(), place.1, 0), (place.0.clone(), place.1, i64::MAX));
+                let messages = table.quarantined.range(first..=last).flat_map(|(_, messages)| messages);
+                ids.extend(messages.filter_map(|(_, time_ms)| of_time(*time_ms)));
+                let receipts = table.receipts.iter();
+                let mine = receipts.filter(|(of, ..)| *of.topic == *place.0 && of.partition == place.1);
+                ids.extend(mine.filter_map(|(.., id)| *id));
+            }
+        }
+        ids
+    }
+
+    /// Whether what is stored of a place is of another topic than the one that is there now.
+    fn is_another(&self, place: &Place, log: &Log) -> bool {
+        self.stored_of(place).iter().any(|id| *id != log.topic.id)
+    }
+
+    /// Partitions of which something of another topic is stored.
+    fn others(&self) -> i64 {
+        let cluster = self.cluster.borrow();
+        cluster.logs.iter().filter(|(place, log)| self.is_another(place, log)).count() as i64
+    }
+
+    /// Partitions that processes refuse.
+    fn refused(&self) -> i64 {
+        let processes = self.replicas.iter().filter_map(|replica| replica.process.as_ref());
+        processes.map(|process| process.metrics.refused_partitions.get()).sum()
     }
 
     fn settled(&self) -> BTreeMap<Place, i64> {
@@ -434,30 +575,70 @@ impl Plant {
     fn is_settled(&self) -> bool {
         let settled = self.settled();
         let cluster = self.cluster.borrow();
-        cluster.logs.iter().all(|(place, log)| settled.get(place).copied().unwrap_or(0) >= last_record(log))
+        let reached = |place: &Place| settled.get(place).copied().unwrap_or(0);
+        let is_done =
+            |(place, log): (&Place, &Log)| reached(place) >= last_record(log) || self.is_another(place, log);
+        cluster.logs.iter().all(is_done) && self.refused() == self.others()
     }
 
     /// Everything is in the one place that is right for it.
     fn check(&mut self) {
         let mut found = Vec::new();
         let settled = self.settled();
-        for ((place, offset), fate) in &*self.fates.borrow() {
-            if *offset >= settled.get(place).copied().unwrap_or(0) {
+        let places: BTreeSet<Place> = self.fates.borrow().keys().map(|(place, ..)| place.clone()).collect();
+        let mut stored = BTreeMap::new();
+        for place in places {
+            let ids = self.stored_of(&place);
+            if ids.len() > 1 {
+                found.push(format!("{}/{} is mixed of {} topics", place.0, place.1, ids.len()));
+            }
+            // Of a topic without rows or quarantined messages there may be a receipt that names no id.
+            stored.insert(place, ids.into_iter().next());
+        }
+        let is_stored = |place: &Place, topic: &Topic| match stored.get(place) {
+            Some(Some(id)) => *id == topic.id,
+            _ => true,
+        };
+        // What was deleted before the first receipt was never anybody's.
+        let mut firsts: BTreeMap<Place, i64> = BTreeMap::new();
+        if let Some(receipts) = self.disks[0].borrow().tables.get("receipts") {
+            for (source, range, _) in &receipts.receipts {
+                firsts.entry((source.topic.to_string(), source.partition)).or_insert(range.start.0);
+            }
+        }
+        let mut missing: BTreeMap<String, u64> = BTreeMap::new();
+        for ((place, topic, offset), fate) in &*self.fates.borrow() {
+            if *offset >= settled.get(place).copied().unwrap_or(0) || !is_stored(place, topic) {
                 continue;
             }
-            if let Some(problem) = self.look_at(place, *offset, *fate) {
+            let Some(problem) = self.look_at(place, *offset, *fate) else { continue };
+            let deleted = self.deleted.contains(&(place.clone(), *topic, *offset));
+            if deleted && self.look_at(place, *offset, Fate::Nothing).is_none() {
+                let known = firsts.get(place).is_some_and(|first| first <= offset);
+                *missing.entry(place.0.clone()).or_default() += u64::from(known);
+            } else {
                 found.push(format!("{}/{} {offset} {fate:?}: {problem}", place.0, place.1));
             }
         }
-        let known = self.fates.borrow();
+        for (topic, missing) in missing {
+            let told =
+                self.ended.iter().map(|m| m.deleted_offsets.with_label_values(&[topic.as_str()]).get());
+            let told: u64 = told.sum();
+            if told < missing {
+                found.push(format!("{topic}: {missing} records were deleted, {told} were told of"));
+            }
+        }
+        let known: BTreeSet<(Place, i64)> = {
+            let fates = self.fates.borrow();
+            let kept = fates.keys().filter(|(place, topic, _)| is_stored(place, topic));
+            kept.map(|(place, _, offset)| (place.clone(), *offset)).collect()
+        };
         for (zone, disk) in ZONES.iter().zip(&self.disks) {
             for table in disk.borrow().tables.values() {
-                let strays =
-                    table.rows.keys().filter(|id| !known.contains_key(&((id.0.clone(), id.1), id.2)));
+                let strays = table.rows.keys().filter(|id| !known.contains(&((id.0.clone(), id.1), id.2)));
                 found.extend(strays.map(|id| format!("{zone} has a row of {id:?}, which nobody sent")));
             }
         }
-        drop(known);
         let mut next: BTreeMap<Place, i64> = BTreeMap::new();
         if let Some(receipts) = self.disks[0].borrow().tables.get("receipts") {
             for (source, range, _) in &receipts.receipts {
@@ -499,7 +680,7 @@ impl Plant {
         let home = self.disks[0].borrow();
         let key = (place.0.clone(), place.1, offset);
         let reasons = home.tables.get("quarantine").and_then(|table| table.quarantined.get(&key));
-        let reasons: Vec<&str> = reasons.into_iter().flatten().map(|reason| reason.as_str()).collect();
+        let reasons: Vec<&str> = reasons.into_iter().flatten().map(|(reason, _)| reason.as_str()).collect();
         let copies: usize = rows.values().map(Vec::len).sum();
         match fate {
             Fate::Stored { rows: wanted, .. } => {
@@ -527,6 +708,6 @@ impl Plant {
 }
 
 /// The offset after the last one at which there is a record.
-fn last_record(log: &crate::cluster::Log) -> i64 {
+fn last_record(log: &Log) -> i64 {
     log.records.iter().rposition(Option::is_some).map_or(0, |at| at as i64 + 1)
 }

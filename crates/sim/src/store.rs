@@ -11,16 +11,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Int32Type, Int64Type};
+use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_schema::SchemaRef;
 use situs_model::columns::names;
 use situs_model::store::{
     Advice, Append, AppendQuarantine, Appended, BoxFuture, EncodedRows, FlushFacts, HomeStore, RowEncoder,
-    StoreError, Tenure, Text, Unsettled, Versions, ZoneStore,
+    Share, StoreError, Tenure, Text, Unsettled, Versions, ZoneStore,
 };
 use situs_model::{
     ContentVersion, Decision, Epoch, NextOffset, OffsetRange, PermittedBatch, QuarantineReason, Receipt,
-    Source, Standing, StoreIdentity, TableName, decide,
+    Source, Standing, StoreIdentity, TableName, TopicId, decide,
 };
 
 use crate::host::nap;
@@ -39,6 +39,8 @@ pub(crate) struct Row {
     pub(crate) zone: Option<String>,
     /// The policy that placed it.
     pub(crate) policy: String,
+    /// When the broker got its message, ms since the epoch.
+    pub(crate) time_ms: i64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -46,6 +48,7 @@ struct Progress {
     next: Option<NextOffset>,
     flush: String,
     versions: Option<Versions>,
+    topic_id: Option<TopicId>,
 }
 
 /// A table.
@@ -56,10 +59,10 @@ pub(crate) struct Table {
     epochs: BTreeMap<Source, Epoch>,
     /// Every row, as often as it was written.
     pub(crate) rows: BTreeMap<RowId, Vec<Row>>,
-    /// Quarantined messages by topic, partition and offset.
-    pub(crate) quarantined: BTreeMap<(String, i32, i64), Vec<QuarantineReason>>,
+    /// Quarantined messages by topic, partition and offset: why, and when the broker got them.
+    pub(crate) quarantined: BTreeMap<(String, i32, i64), Vec<(QuarantineReason, i64)>>,
     /// Receipts in the order of their commits.
-    pub(crate) receipts: Vec<(Source, OffsetRange, Epoch)>,
+    pub(crate) receipts: Vec<(Source, OffsetRange, Option<TopicId>)>,
 }
 
 /// What is wrong with a store.
@@ -227,14 +230,14 @@ impl SimStore {
     async fn append_to(
         &self,
         table: &str,
-        claims: &[(Source, OffsetRange, Settled, Epoch)],
+        claims: &[Claim],
         facts: &FlushFacts,
         write: impl Fn(&mut Table, &[(Source, Decision)]) + Send + Clone + 'static,
     ) -> Result<Appended, StoreError> {
         for _ in 0..TRIES {
             let seen = self.snapshot(table).await?;
             let mut decisions = Vec::new();
-            for (source, range, settled, epoch) in claims {
+            for Claim { source, range, settled, epoch, .. } in claims {
                 let progress = seen.progress.get(source);
                 let committed = progress.and_then(|progress| progress.next);
                 let known = seen.epochs.get(source).copied().unwrap_or_default();
@@ -270,19 +273,19 @@ impl SimStore {
                 return Ok(done(None));
             }
             let (write, kept) = (write.clone(), decisions.clone());
-            let ranges: Vec<(Source, OffsetRange)> =
-                claims.iter().map(|(source, range, ..)| (source.clone(), *range)).collect();
+            let claims = claims.to_vec();
             let facts = facts.clone();
             let apply = move |table: &mut Table| {
                 write(table, &kept);
-                for ((source, range), (_, decision)) in ranges.iter().zip(&kept) {
+                for (claim, (_, decision)) in claims.into_iter().zip(&kept) {
                     if *decision != Decision::AlreadyCommitted {
                         let progress = Progress {
-                            next: Some(range.end),
+                            next: Some(claim.range.end),
                             flush: facts.flush_id.clone(),
                             versions: Some(facts.versions()),
+                            topic_id: claim.topic_id,
                         };
-                        table.progress.insert(source.clone(), progress);
+                        table.progress.insert(claim.source, progress);
                     }
                 }
             };
@@ -330,7 +333,8 @@ impl SimStore {
         let beyond = |(source, tenure): &(Source, Tenure)| {
             let progress = seen.progress.get(source)?;
             let until = progress.next.filter(|next| tenure.settled.is_none_or(|settled| *next > settled))?;
-            Some((source.clone(), Unsettled { until, versions: progress.versions.clone()? }))
+            let (versions, topic_id) = (progress.versions.clone()?, progress.topic_id);
+            Some((source.clone(), Unsettled { until, versions, topic_id }))
         };
         Ok(tenures.iter().filter_map(beyond).collect())
     }
@@ -341,6 +345,28 @@ impl SimStore {
 enum Settled {
     Told(Option<NextOffset>),
     Here,
+}
+
+/// A partition that moves with a commit.
+#[derive(Debug, Clone)]
+struct Claim {
+    source: Source,
+    range: OffsetRange,
+    settled: Settled,
+    epoch: Epoch,
+    topic_id: Option<TopicId>,
+}
+
+impl Claim {
+    fn of(share: &Share) -> Self {
+        Self {
+            source: share.source.clone(),
+            range: share.range,
+            settled: Settled::Told(share.settled),
+            epoch: share.epoch,
+            topic_id: share.topic_id,
+        }
+    }
 }
 
 fn keeps(decisions: &[(Source, Decision)], topic: &str, partition: i32, offset: i64) -> bool {
@@ -369,10 +395,12 @@ impl RowEncoder for Encoder {
         };
         let offsets = column(names::OFFSET).as_primitive::<Int64Type>();
         let numbers = column(names::ROW).as_primitive::<Int32Type>();
+        let times = column(names::BROKER_TIME).as_primitive::<TimestampMicrosecondType>();
         for row in 0..rows.num_rows() {
             let id = (source.topic.to_string(), source.partition, offsets.value(row), numbers.value(row));
             let policy = word(names::POLICY, row).unwrap_or_default();
-            self.rows.push((id, Row { zone: word(names::ZONE, row), policy }));
+            let time_ms = times.value(row) / 1000;
+            self.rows.push((id, Row { zone: word(names::ZONE, row), policy, time_ms }));
         }
         Ok(())
     }
@@ -423,11 +451,7 @@ impl ZoneStore for SimStore {
 
     fn append<'a>(&'a self, append: &'a Append) -> BoxFuture<'a, Result<Appended, StoreError>> {
         let rows: Vec<(RowId, Row)> = append.rows.inner::<Vec<(RowId, Row)>>().cloned().unwrap_or_default();
-        let claims: Vec<_> = append
-            .shares
-            .iter()
-            .map(|share| (share.source.clone(), share.range, Settled::Told(share.settled), share.epoch))
-            .collect();
+        let claims: Vec<Claim> = append.shares.iter().map(Claim::of).collect();
         let write = move |table: &mut Table, decisions: &[(Source, Decision)]| {
             for (id, row) in &rows {
                 if keeps(decisions, &id.0, id.1, id.2) {
@@ -462,8 +486,10 @@ impl HomeStore for SimStore {
             };
             let (owners, seen) = self.tell("receipts", next).await?;
             let tenure = |(source, epoch): (Source, Epoch)| {
-                let settled = seen.progress.get(&source).and_then(|progress| progress.next);
-                (source, Tenure { epoch, settled })
+                let progress = seen.progress.get(&source);
+                let settled = progress.and_then(|progress| progress.next);
+                let topic_id = progress.and_then(|progress| progress.topic_id);
+                (source, Tenure { epoch, settled, topic_id })
             };
             Ok(owners.into_iter().map(tenure).collect())
         })
@@ -480,13 +506,12 @@ impl HomeStore for SimStore {
         let messages: Vec<_> = append
             .messages
             .iter()
-            .map(|m| ((m.source.topic.to_string(), m.source.partition, m.offset), m.reason))
+            .map(|m| {
+                let time_ms = m.broker_time_ms.unwrap_or_default();
+                ((m.source.topic.to_string(), m.source.partition, m.offset), (m.reason, time_ms))
+            })
             .collect();
-        let claims: Vec<_> = append
-            .shares
-            .iter()
-            .map(|share| (share.source.clone(), share.range, Settled::Told(share.settled), share.epoch))
-            .collect();
+        let claims: Vec<Claim> = append.shares.iter().map(Claim::of).collect();
         let write = move |table: &mut Table, decisions: &[(Source, Decision)]| {
             for (id, reason) in &messages {
                 if keeps(decisions, &id.0, id.1, id.2) {
@@ -500,10 +525,16 @@ impl HomeStore for SimStore {
     fn settle<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<Appended, StoreError>> {
         let claims: Vec<_> = receipts
             .iter()
-            .map(|receipt| (receipt.source.clone(), receipt.range, Settled::Here, receipt.epoch))
+            .map(|receipt| Claim {
+                source: receipt.source.clone(),
+                range: receipt.range,
+                settled: Settled::Here,
+                epoch: receipt.epoch,
+                topic_id: receipt.topic_id,
+            })
             .collect();
-        let kept: Vec<_> =
-            receipts.iter().map(|receipt| (receipt.source.clone(), receipt.range, receipt.epoch)).collect();
+        let kept = receipts.iter().map(|receipt| (receipt.source.clone(), receipt.range, receipt.topic_id));
+        let kept: Vec<_> = kept.collect();
         let write = move |table: &mut Table, decisions: &[(Source, Decision)]| {
             for ((_, decision), receipt) in decisions.iter().zip(&kept) {
                 if *decision != Decision::AlreadyCommitted {

@@ -48,19 +48,21 @@ async fn render(State(shared): State<Shared>) -> Response {
     }
 }
 
-/// Ready: partitions were assigned, every store could be written at the last attempt, and nobody has
-/// asked to stop.
+/// Ready: partitions were assigned and none of them is refused, every store could be written at the last
+/// attempt, and nobody has asked to stop.
 async fn ready(State(shared): State<Shared>) -> Response {
     let unwritable = shared.metrics.unwritable_stores();
     let assigned = shared.control.is_assigned();
     let stopping = shared.control.is_stopping();
-    let ready = assigned && unwritable.is_empty() && !stopping;
+    let refused = shared.metrics.refused_partitions.get();
+    let ready = assigned && refused == 0 && unwritable.is_empty() && !stopping;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({
         "ready": ready,
         "assigned": assigned,
         "stopping": stopping,
         "stores_not_writable": unwritable,
+        "partitions_refused": refused,
         "lag_messages": shared.control.lag(),
     });
     (status, Json(body)).into_response()

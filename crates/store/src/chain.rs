@@ -14,7 +14,7 @@ use arrow_array::{
     Array as _, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow_schema::{DataType, TimeUnit};
-use situs_model::{NextOffset, Source, sha256_hex};
+use situs_model::{NextOffset, Source, TopicId, sha256_hex};
 
 use crate::durable::FileError;
 use crate::error::Fault;
@@ -22,6 +22,8 @@ use crate::history::{self, History};
 use crate::log::Progress;
 use crate::{disk, scan};
 
+/// The column with the id of the topic that the offsets are of.
+pub(crate) const TOPIC_ID: &str = "topic_id";
 /// The column with the hash of the partition's receipt before.
 pub(crate) const PREVIOUS: &str = "previous";
 /// The column with the id of the key that signed.
@@ -46,6 +48,8 @@ pub(crate) struct Head {
     pub(crate) end: NextOffset,
     /// Its hash; `None` if it was written before receipts were chained.
     pub(crate) hash: Option<Hash>,
+    /// The topic that its offsets are of; `None` if it does not say.
+    pub(crate) topic_id: Option<TopicId>,
 }
 
 /// Receipts as columns, for hashing.
@@ -203,13 +207,14 @@ struct Search<'a> {
     read: HashMap<String, Vec<End>>,
 }
 
-/// The end of a receipt, and its hash.
+/// The end of a receipt, its hash and its topic.
 struct End {
     cluster: Option<String>,
     topic: String,
     partition: i32,
     offset: i64,
     hash: Option<Hash>,
+    topic_id: Option<TopicId>,
 }
 
 impl Search<'_> {
@@ -227,7 +232,7 @@ impl Search<'_> {
                     && found.cluster.as_deref().is_none_or(|cluster| cluster == source.cluster.as_str())
             };
             if let Some(found) = self.read.get(file).and_then(|ends| ends.iter().find(is_it)) {
-                return Ok(Some(Head { end, hash: found.hash.clone() }));
+                return Ok(Some(Head { end, hash: found.hash.clone(), topic_id: found.topic_id }));
             }
         }
         Ok(None)
@@ -242,7 +247,7 @@ fn ends(path: &Path) -> Result<Vec<End>, Fault> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(FileError::new("open", path)(error).into()),
     };
-    let columns = ["cluster", "topic", "partition", "end_offset", HASH];
+    let columns = ["cluster", "topic", "partition", "end_offset", HASH, TOPIC_ID];
     let mut ends = Vec::new();
     for batch in scan::columns(file, &columns).map_err(|_| bad())? {
         let batch = batch.map_err(|_| bad())?;
@@ -254,17 +259,21 @@ fn ends(path: &Path) -> Result<Vec<End>, Fault> {
         let offsets =
             batch.column_by_name("end_offset").and_then(|column| column.as_primitive_opt::<Int64Type>());
         let offsets = offsets.ok_or_else(bad)?;
-        let (clusters, hashes) = (text("cluster"), text(HASH));
+        let (clusters, hashes, topic_ids) = (text("cluster"), text(HASH), text(TOPIC_ID));
         let value = |column: Option<&StringArray>, row: usize| {
             column.filter(|column| column.is_valid(row)).map(|column| column.value(row).to_owned())
         };
-        ends.extend((0..batch.num_rows()).map(|row| End {
-            cluster: value(clusters, row),
-            topic: topics.value(row).to_owned(),
-            partition: partitions.value(row),
-            offset: offsets.value(row),
-            hash: value(hashes, row).map(Hash::from),
-        }));
+        for row in 0..batch.num_rows() {
+            let topic_id = value(topic_ids, row).map(|id| id.parse()).transpose().map_err(|_| bad())?;
+            ends.push(End {
+                cluster: value(clusters, row),
+                topic: topics.value(row).to_owned(),
+                partition: partitions.value(row),
+                offset: offsets.value(row),
+                hash: value(hashes, row).map(Hash::from),
+                topic_id,
+            });
+        }
     }
     Ok(ends)
 }

@@ -73,6 +73,11 @@ pub(crate) fn append(
             Some((claim.app_id.as_str(), OffsetRange::new(start, claim.range.end)))
         })
         .collect();
+    let topic_ids: serde_json::Map<String, Value> = work
+        .claims
+        .iter()
+        .filter_map(|claim| Some((claim.app_id.clone(), json!(claim.topic_id?.to_string()))))
+        .collect();
     let ranges: serde_json::Map<String, Value> =
         moved.iter().map(|(id, range)| ((*id).to_owned(), json!([range.start.0, range.end.0]))).collect();
     let info = HashMap::from([
@@ -82,6 +87,7 @@ pub(crate) fn append(
         ("situs.definition".to_owned(), json!(work.facts.definition.as_str())),
         (log::FLUSH.to_owned(), json!(work.facts.flush_id)),
         ("situs.ranges".to_owned(), Value::Object(ranges)),
+        (log::TOPIC_IDS.to_owned(), Value::Object(topic_ids)),
     ]);
     let mut actions = vec![commit_info("WRITE", Some(table.version), work.layout, info)];
     if let Some(schema) = widened {

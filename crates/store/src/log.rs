@@ -14,7 +14,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use situs_model::store::Versions;
-use situs_model::{Epoch, NextOffset, Source};
+use situs_model::{Epoch, NextOffset, Source, TopicId};
 
 use crate::chain::Head;
 use crate::durable::{self, FileError};
@@ -32,6 +32,8 @@ const APP_ID: &str = "situs/";
 const EPOCH_ID: &str = "situs-epoch/";
 /// Where a commit's entry names its flush.
 pub(crate) const FLUSH: &str = "situs.flush";
+/// Where it names the topics that partitions' offsets are of, by application id.
+pub(crate) const TOPIC_IDS: &str = "situs.topic-ids";
 
 /// How far a partition has come in a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub(crate) struct CommitId {
     pub(crate) flush: Option<Arc<str>>,
     /// By which texts its rows were made, if it says so.
     pub(crate) versions: Option<Arc<Versions>>,
+    /// The topics that the offsets are of, by application id, as far as it says so.
+    pub(crate) topic_ids: Arc<HashMap<String, TopicId>>,
 }
 
 /// What a table's transactions say of partitions.
@@ -152,6 +156,13 @@ pub(crate) async fn load(folder: &Path) -> Result<Option<TableState>, Fault> {
 }
 
 impl TableState {
+    /// The newest receipt of a partition, if it was needed before and is the newest still.
+    pub(crate) fn head(&self, source: &Source) -> Option<&Head> {
+        let app_id = source.app_id();
+        let next = self.partitions.progress(&app_id)?.next;
+        self.heads.get(&app_id).filter(|head| head.end == next)
+    }
+
     /// Takes in what was committed since. Costs two look-ups of a file if nothing was.
     pub(crate) fn refresh(&mut self, folder: &Path) -> Result<Freshness, Fault> {
         let before = self.version;
@@ -321,6 +332,7 @@ struct Entry {
     transactions: Vec<(String, i64)>,
     flush: Option<Arc<str>>,
     versions: Option<Arc<Versions>>,
+    topic_ids: Arc<HashMap<String, TopicId>>,
     changes_table: bool,
 }
 
@@ -351,6 +363,8 @@ struct Info {
     schema: Option<String>,
     #[serde(rename = "situs.definition")]
     definition: Option<String>,
+    #[serde(rename = "situs.topic-ids", default)]
+    topic_ids: HashMap<String, String>,
 }
 
 impl Info {
@@ -360,6 +374,12 @@ impl Info {
         let version = |text: &String| text.parse().map_err(|_| ());
         let definition = self.definition.as_ref().map(version).transpose()?;
         Ok(Some(Versions { policy: version(policy)?, schema: version(schema)?, definition }))
+    }
+
+    /// The topics of partitions, by application id.
+    fn topic_ids(&self) -> Result<HashMap<String, TopicId>, ()> {
+        let id = |(app_id, text): (&String, &String)| Ok((app_id.clone(), text.parse().map_err(|_| ())?));
+        self.topic_ids.iter().map(id).collect()
     }
 }
 
@@ -374,6 +394,7 @@ impl Entry {
             }
             if let Some(info) = line.commit_info {
                 entry.versions = info.versions()?.map(Arc::new);
+                entry.topic_ids = Arc::new(info.topic_ids()?);
                 entry.flush = info.flush.map(Into::into);
             }
             entry.changes_table |= line.metadata.is_some() || line.protocol.is_some();
@@ -382,7 +403,12 @@ impl Entry {
     }
 
     fn commit_id(&self, version: u64) -> CommitId {
-        CommitId { version, flush: self.flush.clone(), versions: self.versions.clone() }
+        CommitId {
+            version,
+            flush: self.flush.clone(),
+            versions: self.versions.clone(),
+            topic_ids: self.topic_ids.clone(),
+        }
     }
 
     fn apply(self, version: u64, partitions: &mut Partitions) {

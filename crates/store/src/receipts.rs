@@ -94,6 +94,7 @@ pub(crate) fn work(receipts: &[Receipt], key: Option<Arc<ReceiptKey>>) -> Result
             range: receipt.range,
             settled: Settled::Here,
             epoch: Some(receipt.epoch),
+            topic_id: receipt.topic_id,
         });
     }
     let facts = FlushFacts {
@@ -113,6 +114,7 @@ pub(crate) fn columns() -> Result<SchemaRef, Fault> {
     let receipt = Receipt {
         flush_id: facts.flush_id,
         source: Source { cluster, topic: "".into(), partition: 0 },
+        topic_id: None,
         epoch: Epoch::default(),
         range: OffsetRange::new(NextOffset(0), NextOffset(0)),
         pipeline: facts.pipeline,
@@ -143,6 +145,8 @@ fn row(receipt: &Receipt) -> Result<RecordBatch, Fault> {
     let stores: Vec<Value> = receipt.stores.iter().map(store).collect();
     let quarantine_store = receipt.quarantine.as_ref().map(|receipt| store(receipt).to_string());
 
+    let topic_id = receipt.topic_id.map(|id| id.to_string());
+
     let mut columns = Columns::default();
     columns
         .add("flush_id", false, text(receipt.flush_id.clone()))
@@ -156,6 +160,7 @@ fn row(receipt: &Receipt) -> Result<RecordBatch, Fault> {
         .words("schema", std::iter::once(receipt.schema.as_str()))?
         .words("definition", std::iter::once(receipt.definition.as_str()))?
         .add("epoch", false, Arc::new(Int64Array::from(vec![receipt.epoch.0])))
+        .add(chain::TOPIC_ID, true, Arc::new(StringArray::from(vec![topic_id])))
         .add("messages", false, number(counts.messages))
         .add("decoded", false, number(counts.decoded))
         .add("without_rows", false, number(counts.without_rows))

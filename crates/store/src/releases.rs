@@ -66,6 +66,7 @@ pub(crate) fn work(
         range: OffsetRange::new(NextOffset(number), NextOffset(number + 1)),
         settled: Settled::Here,
         epoch: None,
+        topic_id: None,
     };
     // What tells a commit whose answer was lost from another's.
     let facts = FlushFacts { flush_id: format!("{}-{step}", release.id), ..facts.clone() };

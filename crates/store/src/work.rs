@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use arrow_array::RecordBatch;
 use situs_model::store::{Advice, EncodedRows, FlushFacts, Share};
-use situs_model::{Decision, Epoch, NextOffset, OffsetRange, Source, Standing, decide};
+use situs_model::{Decision, Epoch, NextOffset, OffsetRange, Source, Standing, TopicId, decide};
 
 use crate::encode::Encoded;
 use crate::error::Fault;
@@ -38,6 +38,8 @@ pub(crate) struct Claim {
     pub(crate) settled: Settled,
     /// In which epoch the caller owns the partition; `None` if whoever owns it does not matter.
     pub(crate) epoch: Option<Epoch>,
+    /// The topic that the offsets are of, as far as anybody has told.
+    pub(crate) topic_id: Option<TopicId>,
 }
 
 /// An append.
@@ -90,6 +92,7 @@ impl Claim {
             range: share.range,
             settled: Settled::Told(share.settled),
             epoch: Some(share.epoch),
+            topic_id: share.topic_id,
         }
     }
 
@@ -161,17 +164,24 @@ pub(crate) fn superseded(source: &Source, by: Epoch) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::log::CommitId;
 
     fn claim(settled: Settled, start: i64, end: i64) -> Claim {
         let source = Source { cluster: "k".parse().unwrap(), topic: "t".into(), partition: 0 };
         let range = OffsetRange::new(NextOffset(start), NextOffset(end));
-        Claim { app_id: source.app_id(), source, range, settled, epoch: Some(Epoch(1)) }
+        Claim { app_id: source.app_id(), source, range, settled, epoch: Some(Epoch(1)), topic_id: None }
     }
 
     fn at(next: i64, flush: Option<&str>) -> Progress {
-        let commit = flush.map(|flush| CommitId { version: 1, flush: Some(flush.into()), versions: None });
+        let commit = flush.map(|flush| CommitId {
+            version: 1,
+            flush: Some(flush.into()),
+            versions: None,
+            topic_ids: Arc::default(),
+        });
         Progress { next: NextOffset(next), commit }
     }
 

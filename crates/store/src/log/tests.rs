@@ -22,7 +22,7 @@ fn the_newest_complete_checkpoint_counts() {
 
 #[test]
 fn entries_tell_offsets_and_flush_and_nothing_of_others() {
-    let text = br#"{"commitInfo":{"operation":"WRITE","situs.flush":"f1","situs.policy":"0123456789abcdef","situs.schema":"fedcba9876543210"}}
+    let text = br#"{"commitInfo":{"operation":"WRITE","situs.flush":"f1","situs.policy":"0123456789abcdef","situs.schema":"fedcba9876543210","situs.topic-ids":{"situs/k/t/0":"ASNFZ4mrze_-3LqYdlQyEA"}}}
 {"add":{"path":"x","partitionValues":{},"size":1,"modificationTime":1,"dataChange":true}}
 {"txn":{"appId":"situs/k/t/0","version":7}}
 {"txn":{"appId":"situs-epoch/k/t/0","version":2}}
@@ -37,7 +37,12 @@ fn entries_tell_offsets_and_flush_and_nothing_of_others() {
         schema: "fedcba9876543210".parse().unwrap(),
         definition: None,
     };
-    let commit = Some(CommitId { version: 3, flush: Some("f1".into()), versions: Some(Arc::new(versions)) });
+    let commit = Some(CommitId {
+        version: 3,
+        flush: Some("f1".into()),
+        versions: Some(Arc::new(versions)),
+        topic_ids: Arc::new([("situs/k/t/0".to_owned(), "ASNFZ4mrze_-3LqYdlQyEA".parse().unwrap())].into()),
+    });
     let expected = Partitions {
         progress: HashMap::from([("situs/k/t/0".into(), Progress { next: NextOffset(7), commit })]),
         epochs: HashMap::from([("k/t/0".into(), Epoch(2))]),
@@ -50,5 +55,6 @@ fn entries_tell_offsets_and_flush_and_nothing_of_others() {
     assert!(Entry::parse(br#"{"metaData":{"id":"x"}}"#).unwrap().changes_table);
     assert!(Entry::parse(b"{\"txn\":{\"appId\":\"situs/").is_err());
     assert!(Entry::parse(br#"{"commitInfo":{"situs.policy":"x","situs.schema":"y"}}"#).is_err());
+    assert!(Entry::parse(br#"{"commitInfo":{"situs.topic-ids":{"situs/k/t/0":"x"}}}"#).is_err());
     assert!(Entry::parse(b"").unwrap().transactions.is_empty());
 }

@@ -128,6 +128,7 @@ impl DeltaStore {
                     range,
                     settled: Settled::Told(None),
                     epoch: None,
+                    topic_id: None,
                 }),
             }
         }

@@ -12,6 +12,7 @@ mod mounts;
 mod releases;
 mod support;
 mod tables;
+mod topics;
 mod vacuum;
 mod verify;
 mod verify_history;

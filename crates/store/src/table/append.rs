@@ -170,7 +170,10 @@ impl Table {
         let flush: Arc<str> = work.facts.flush_id.as_str().into();
         let versions = Some(Arc::new(work.facts.versions()));
         let apply = |partitions: &mut Partitions, version| {
-            let commit = CommitId { version, flush: Some(flush), versions };
+            let topic_ids =
+                work.claims.iter().filter_map(|claim| Some((claim.app_id.clone(), claim.topic_id?)));
+            let topic_ids = Arc::new(topic_ids.collect());
+            let commit = CommitId { version, flush: Some(flush), versions, topic_ids };
             for (claim, keep) in work.claims.iter().zip(&keeps) {
                 if *keep != Keep::Nothing {
                     partitions.take(&claim.app_id, claim.range.end.0, Some(&commit));
@@ -194,24 +197,48 @@ impl Table {
         keeps: &[Keep],
     ) -> Result<Vec<Option<Hash>>, Fault> {
         let (Rows::Receipts(_), Some(state)) = (&work.rows, state) else { return Ok(Vec::new()) };
-        let mut unknown = Vec::new();
+        let kept = work.claims.iter().zip(keeps).filter(|(_, keep)| **keep != Keep::Nothing);
+        self.find_heads(state, kept.map(|(claim, _)| &claim.source)).await?;
+        let mut previous = Vec::with_capacity(work.claims.len());
         for (claim, keep) in work.claims.iter().zip(keeps) {
-            if let (Some(progress), false) =
-                (state.partitions.progress(&claim.app_id), *keep == Keep::Nothing)
-                && state.heads.get(&claim.app_id).is_none_or(|head| head.end != progress.next)
+            let head = state.head(&claim.source);
+            let ids = head.and_then(|head| head.topic_id).zip(claim.topic_id);
+            if let Some((before, now)) = ids.filter(|(before, now)| before != now)
+                && *keep != Keep::Nothing
             {
-                unknown.push((claim.app_id.clone(), claim.source.clone(), progress.clone()));
+                // Whoever takes over compares before it reads; this is the last guard.
+                return Err(Fault::stop(format!(
+                    "{}: what is settled is of the topic with id {before}, so a receipt of the topic with id {now} \
+                     cannot continue it",
+                    claim.source
+                )));
+            }
+            previous.push(head.and_then(|head| head.hash.clone()));
+        }
+        Ok(previous)
+    }
+
+    /// Makes sure that the newest receipts of partitions are known, of those that have one.
+    pub(super) async fn find_heads(
+        &self,
+        state: &mut TableState,
+        sources: impl Iterator<Item = &Source>,
+    ) -> Result<(), Fault> {
+        let mut unknown = Vec::new();
+        for source in sources {
+            let app_id = source.app_id();
+            if let Some(progress) = state.partitions.progress(&app_id)
+                && state.head(source).is_none()
+            {
+                let progress = progress.clone();
+                unknown.push((app_id, source.clone(), progress));
             }
         }
         if !unknown.is_empty() {
             let folder = self.folder.clone();
             state.heads.extend(disk::blocking(move || chain::heads(&folder, &unknown)).await??);
         }
-        let previous = |claim: &Claim| {
-            let next = state.partitions.progress(&claim.app_id)?.next;
-            state.heads.get(&claim.app_id).filter(|head| head.end == next)?.hash.clone()
-        };
-        Ok(work.claims.iter().map(previous).collect())
+        Ok(())
     }
 
     /// Writes the files of an outcome of the decisions.
@@ -229,7 +256,10 @@ impl Table {
                 let linked = receipts.link(&previous)?;
                 let rows = self.encode(work, linked.rows).await?;
                 let head = |(claim, hash): (&Claim, Hash)| {
-                    (claim.app_id.clone(), Head { end: claim.range.end, hash: Some(hash) })
+                    (
+                        claim.app_id.clone(),
+                        Head { end: claim.range.end, hash: Some(hash), topic_id: claim.topic_id },
+                    )
                 };
                 let heads = work.claims.iter().zip(linked.hashes).zip(&keeps);
                 let heads = heads.filter(|(_, keep)| **keep != Keep::Nothing).map(|(new, _)| head(new));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use arrow_schema::SchemaRef;
-use situs_model::store::{Tenure, Unsettled, Versions};
+use situs_model::store::{Tenure, Unsettled};
 use situs_model::{Epoch, Source};
 
 use super::{Outcome, TRIES, Table, pause};
@@ -25,8 +25,14 @@ impl Table {
         let next =
             |state: &TableState| sources.iter().map(|s| (s, state.partitions.epoch(s).next())).collect();
         let owners = self.tell(&mut state, layout, columns, next).await?;
-        let settled = |source: &Source| Some(state.as_ref()?.partitions.progress(&source.app_id())?.next);
-        Ok(owners.into_iter().map(|(source, epoch)| Tenure { epoch, settled: settled(source) }).collect())
+        let Some(state) = state.as_mut() else { return Err(self.vanished()) };
+        self.find_heads(state, sources.iter()).await?;
+        let tenure = |(source, epoch): (&Source, Epoch)| Tenure {
+            epoch,
+            settled: state.partitions.progress(&source.app_id()).map(|progress| progress.next),
+            topic_id: state.head(source).and_then(|head| head.topic_id),
+        };
+        Ok(owners.into_iter().map(tenure).collect())
     }
 
     /// Tells the table who owns partitions; what it has of them beyond their settled offsets.
@@ -46,32 +52,33 @@ impl Table {
             if tenure.settled.is_some_and(|settled| progress.next <= settled) {
                 continue;
             }
-            let versions = self.versions_of(state, source, progress).await?;
-            unsettled.insert(source.clone(), Unsettled { until: progress.next, versions });
+            unsettled.insert(source.clone(), self.unsettled(state, source, progress).await?);
         }
         Ok(unsettled)
     }
 
-    /// By which texts a partition was brought to where it is.
-    async fn versions_of(
+    /// By which texts a partition was brought to where it is, and from which topic.
+    async fn unsettled(
         &self,
         state: &TableState,
         source: &Source,
         progress: &Progress,
-    ) -> Result<Versions, Fault> {
+    ) -> Result<Unsettled, Fault> {
         let mut commit = progress.commit.clone();
         if commit.is_none() {
             let (folder, version, id) = (self.folder.clone(), state.version, source.app_id());
             commit = disk::blocking(move || log::commit_of(&folder, version, &id)).await??;
         }
+        let topic_id = commit.as_ref().and_then(|commit| commit.topic_ids.get(&source.app_id()).copied());
         let versions = commit.and_then(|commit| commit.versions);
-        versions.map(|versions| versions.as_ref().clone()).ok_or_else(|| {
+        let versions = versions.map(|versions| versions.as_ref().clone()).ok_or_else(|| {
             Fault::stop(format!(
                 "table `{}`: {source} is at {} here, which no receipt settles, and the log does not say any \
                  more by which policy it was written",
                 self.name, progress.next
             ))
-        })
+        })?;
+        Ok(Unsettled { until: progress.next, versions, topic_id })
     }
 
     /// Tells the table of owners, unless it knows of them; who they are, by the state that it was told on.

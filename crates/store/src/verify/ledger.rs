@@ -83,6 +83,8 @@ pub(super) struct Entry {
     pub(super) flush: u32,
     pub(super) previous: Option<[u8; 32]>,
     pub(super) hash: Option<[u8; 32]>,
+    /// The topic that its offsets are of, if it says so.
+    pub(super) topic_id: Option<String>,
     /// Whether counts can be checked against it: its content is what was hashed, and its rows are in one
     /// place only.
     pub(super) sound: bool,
@@ -374,7 +376,8 @@ impl Reading<'_> {
         }
         let previous = columns.text(chain::PREVIOUS, row).and_then(chain::unhex::<32>);
         let quarantined_rows = (count("quarantined_rows")?, 0);
-        let entry = Entry { start, end, flush, previous, hash, sound, tallies, quarantined_rows };
+        let topic_id = columns.text(chain::TOPIC_ID, row).map(str::to_owned);
+        let entry = Entry { start, end, flush, previous, hash, topic_id, sound, tallies, quarantined_rows };
         self.ledger.lane(columns.text("cluster", row), topic, partition).receipts.push(entry);
         Some(())
     }

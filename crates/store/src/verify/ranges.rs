@@ -18,8 +18,19 @@ fn check_lane(lane: &mut Lane, flushes: &[String], report: &mut Report) {
     let flush = |at: u32| flushes.get(at as usize).map_or("", String::as_str);
     report.count(Kind::Ranges, "partitions", 1);
     let mut before: Option<&super::ledger::Entry> = None;
+    let mut topic_id: Option<&str> = None;
     for receipt in &lane.receipts {
         let place = |what: String| lane.finding(receipt.start, what).receipt(flush(receipt.flush));
+        // Receipts of before, or of a broker that tells no ids, name none.
+        if let Some(named) = receipt.topic_id.as_deref() {
+            if let Some(known) = topic_id.filter(|known| *known != named) {
+                let what = format!(
+                    "its offsets are of the topic with id {named}, those before it of the one with id {known}"
+                );
+                report.violation(Kind::Chain, place(what));
+            }
+            topic_id = Some(named);
+        }
         if receipt.end <= receipt.start {
             report.violation(
                 Kind::Ranges,

@@ -58,7 +58,7 @@ fn facts(flush_id: &str) -> FlushFacts {
 
 fn share(start: i64, count: usize) -> Share {
     let range = OffsetRange::new(NextOffset(start), NextOffset(start + count as i64));
-    Share { source: source(), range, settled: None, epoch: Epoch::default() }
+    Share { source: source(), range, settled: None, epoch: Epoch::default(), topic_id: None }
 }
 
 impl Plant {
@@ -129,6 +129,7 @@ impl Plant {
             flush_id: facts.flush_id,
             source: source(),
             epoch: Epoch::default(),
+            topic_id: None,
             range: share(0, 6).range,
             pipeline: facts.pipeline,
             policy: facts.policy,

@@ -131,6 +131,7 @@ impl Home {
             range: range(offsets.start, offsets.end),
             settled: Some(NextOffset(offsets.start)),
             epoch: Epoch::default(),
+            topic_id: None,
         };
         let facts = FlushFacts {
             flush_id: format!("flush-{}", self.flushes),
@@ -202,6 +203,7 @@ impl Home {
             flush_id: facts.flush_id,
             source: source(),
             epoch: Epoch::default(),
+            topic_id: None,
             range: range(covered.start, covered.end),
             pipeline: facts.pipeline,
             policy: facts.policy,

@@ -35,10 +35,13 @@ fn of(tenure: Tenure, store: &DeltaStore, flush: &str, start: i64, end: i64) -> 
 #[tokio::test]
 async fn each_owner_has_an_epoch_after_those_before() {
     let (dir, store) = fresh().await;
-    assert_eq!(take_over(&store, 0).await, Tenure { epoch: Epoch(1), settled: None });
+    assert_eq!(take_over(&store, 0).await, Tenure { epoch: Epoch(1), settled: None, topic_id: None });
     store.settle(&[Receipt { epoch: Epoch(1), ..receipt(&store, "f", 0, 5, 9) }]).await.unwrap();
     let other = open(&dir).await;
-    assert_eq!(take_over(&other, 0).await, Tenure { epoch: Epoch(2), settled: Some(NextOffset(9)) });
+    assert_eq!(
+        take_over(&other, 0).await,
+        Tenure { epoch: Epoch(2), settled: Some(NextOffset(9)), topic_id: None }
+    );
     assert_eq!(take_over(&other, 1).await.epoch, Epoch(1), "partitions have epochs of their own");
     assert_eq!(take_over(&store, 0).await.epoch, Epoch(3));
     // Epochs survive a checkpoint, and a process that knows nothing.
@@ -93,7 +96,7 @@ async fn what_was_not_settled_is_found_with_the_texts_that_made_it() {
     unfinished.facts.policy = ContentVersion::of(b"an earlier policy");
     store.append(&unfinished).await.unwrap();
 
-    let expected = Unsettled { until: NextOffset(7), versions: unfinished.facts.versions() };
+    let expected = Unsettled { until: NextOffset(7), versions: unfinished.facts.versions(), topic_id: None };
     let other = open(&dir).await;
     let now = take_over(&other, 0).await;
     assert_eq!(fence(&other, 0, now).await, Some(expected.clone()));

@@ -190,6 +190,7 @@ pub(super) fn append_settled(
             range: range(start, end),
             settled: settled.map(NextOffset),
             epoch: Epoch::default(),
+            topic_id: None,
         }],
         rows: encoded(store, flush, vec![batch]),
         facts: facts(flush),

@@ -12,7 +12,7 @@ use parquet::arrow::ArrowWriter;
 use serde_json::Value;
 use situs_model::store::Share;
 use situs_model::{
-    Counts, QuarantineReason, Quarantined, RejectCode, StoreReceipt, UndeterminedReason, ZoneCount,
+    Counts, QuarantineReason, Quarantined, RejectCode, StoreReceipt, TopicId, UndeterminedReason, ZoneCount,
 };
 
 use super::super::*;
@@ -30,6 +30,8 @@ pub(super) struct Plant {
     pub(super) key: Arc<ReceiptKey>,
     pub(super) allow_unsigned: bool,
     pub(super) pinned: Vec<PublicKey>,
+    /// What receipts say of their topic.
+    pub(super) topic_id: Option<TopicId>,
 }
 
 impl Plant {
@@ -42,7 +44,7 @@ impl Plant {
         let cn = DeltaStore::open(&dir.path().join("CN"), &zone("CN"), metrics()).await.unwrap();
         let eu = DeltaStore::open(&dir.path().join("EU"), &zone("EU"), metrics()).await.unwrap();
         let eu = eu.with_receipt_key(key.clone());
-        Self { dir, cn, eu, key, allow_unsigned: false, pinned: Vec::new() }
+        Self { dir, cn, eu, key, allow_unsigned: false, pinned: Vec::new(), topic_id: None }
     }
 
     /// A plant with three flushes of one partition and one of another.
@@ -106,6 +108,7 @@ impl Plant {
             flush_id: flush.to_owned(),
             source: source(partition),
             epoch: situs_model::Epoch::default(),
+            topic_id: self.topic_id,
             range: range(start, end),
             pipeline: "cnc-state".parse().unwrap(),
             policy: ContentVersion::of(b"policy"),
@@ -240,6 +243,7 @@ fn share(partition: i32, start: i64, end: i64) -> Share {
         range: range(start, end),
         settled: Some(NextOffset(start)),
         epoch: situs_model::Epoch::default(),
+        topic_id: None,
     }
 }
 
@@ -269,7 +273,7 @@ fn message(partition: i32, offset: i64) -> Quarantined {
 }
 
 /// The receipt of partition 0 that starts here, in a batch.
-fn row_of(batch: &RecordBatch, start: i64) -> Option<usize> {
+pub(super) fn row_of(batch: &RecordBatch, start: i64) -> Option<usize> {
     let starts = batch.column_by_name("start_offset").unwrap().as_primitive::<Int64Type>();
     let partitions = batch.column_by_name("partition").unwrap().as_primitive::<Int32Type>();
     (0..batch.num_rows()).find(|row| starts.value(*row) == start && partitions.value(*row) == 0)
@@ -297,7 +301,7 @@ pub(super) fn with_text(batch: &RecordBatch, name: &str, row: usize, value: Opti
     with(batch, name, Arc::new(changed))
 }
 
-fn with_hash(batch: &RecordBatch, row: usize) -> RecordBatch {
+pub(super) fn with_hash(batch: &RecordBatch, row: usize) -> RecordBatch {
     let hash = Canonical::new(batch).unwrap().hash(row);
     with_text(batch, "hash", row, Some(&hash))
 }
