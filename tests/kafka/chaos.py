@@ -48,8 +48,8 @@ class Expected:
 FENCED = r"fatal.*(fenced|[Ii]nstance)"
 # Every other end with an error fails the run.
 EXPECTED = [
-    Expected("stop", True, r"drain time", "it was told to stop while a store could not be written: it gives up at the "
-             "end of the drain time, and what was not settled is read again"),
+    Expected("stop", True, r"drain time", "it was told to stop while a store could not be written, or the broker could "
+             "not be asked: it gives up at the end of the drain time, and what was not settled is read again"),
     Expected("replaced", None, FENCED, "another process joined with its group.instance.id: the "
              "broker fences the older one for good, and only a new process can come back"),
 ]
@@ -240,7 +240,7 @@ class Run:
         if self.producer.poll() is not None and self.producer.returncode != 0 and not self.counts["producer gone"]:
             self.count("producer gone")
             self.violation(f"the producer ended with {self.producer.returncode}, see producer.log")
-        broken = any(zone.fault for zone in self.zones)
+        broken = any(zone.fault for zone in self.zones) or self.is_broker_away()
         for replica in self.replicas:
             for life in (life for life in replica.lives if not life.accounted):
                 if life.told == "stop":
@@ -275,12 +275,16 @@ class Run:
         self.violation(f"{life.name} ended with {code} {told[life.told]} during {under_way}; "
                        f"last line of {life.log}: {last}")
 
+    def is_broker_away(self, recently=3):
+        """Whether the broker is away, or was until so many seconds ago."""
+        active = any("broker" in fault.claims for fault in self.active)
+        return active or time.monotonic() - self.broker_fault_at < recently
+
     def may_be_fenced(self, life):
         """Whether the broker had a reason to fence a static member: two of its name, or its own restart."""
         name = life.name.rpartition(".")[0]
         replaced = any(fault.kind == "replace" and name in fault.claims for fault in self.active)
-        broker = time.monotonic() - self.broker_fault_at < 30
-        return (replaced or broker) and self.counts["static members fenced"] < 3
+        return (replaced or self.is_broker_away(30)) and self.counts["static members fenced"] < 3
 
     # Calm
 

@@ -57,7 +57,7 @@ class Life:
         self.peak_kib = 0
         # What it was told: "stop" after SIGTERM, "die" after kill -9.
         self.told = None
-        # Whether a store could not be written at some time between SIGTERM and the end.
+        # Whether a store could not be written, or the broker not be asked, at some time between SIGTERM and the end.
         self.blocked = False
         self.frozen = False
         self.accounted = False
