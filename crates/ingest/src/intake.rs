@@ -407,9 +407,9 @@ impl<C: Client> Intake<'_, C> {
             self.poll()?;
             self.carry_out_rebalances()?;
             self.take_over_waiting()?;
-            self.look_for_regressions()?;
             self.workers.check()?;
             self.look_at_flushes()?;
+            self.look_for_regressions()?;
             self.start_due_flushes()?;
             self.update_lag();
             if let Some(reason) = self.client.fatal() {

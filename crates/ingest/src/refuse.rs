@@ -88,10 +88,10 @@ impl<C: Client> Intake<'_, C> {
     }
 
     /// Looks for partitions whose offsets have gone back: their topics were deleted and created again, or the
-    /// broker has lost records.
+    /// broker has lost records. Nothing is given up of which a flush is under way: it may settle yet.
     pub(crate) fn look_for_regressions(&mut self) -> Result<(), IngestError> {
         let went_back = self.partitions.iter().filter_map(|partition| {
-            let offset = partition.position.went_back()?;
+            let offset = partition.position.went_back().filter(|_| !self.flushing[partition.stage])?;
             let next = NextOffset(partition.position.next().unwrap_or_default());
             Some((partition.source.clone(), partition.tenure.topic_id.is_some(), offset, next))
         });

@@ -176,7 +176,7 @@ impl Plant {
             }
         }
         // Without ids it is noticed only where offsets go back, which is no promise.
-        let recreations = if cluster.tells_ids && world.chance(35) { 1 + world.below(2) } else { 0 };
+        let recreations = if cluster.tells_ids && world.chance(50) { 1 + world.below(2) } else { 0 };
         let cluster: Shared = Rc::new(RefCell::new(cluster));
         client::begin(&cluster);
         let disks = store::begin(ZONES.len());
@@ -378,7 +378,7 @@ impl Plant {
         let disk = self.disks[self.world.below(self.disks.len() as u64) as usize].clone();
         let number = self.replicas[replica].process.as_ref().map(|process| process.number);
         let long = self.world.between(Duration::from_millis(500), Duration::from_secs(5));
-        match (self.world.below(14), number) {
+        match (self.world.below(15), number) {
             (0 | 1, Some(_)) => self.kill(replica),
             (2, Some(number)) if !self.world.is_frozen(number) => {
                 self.note(&format!("process {number} is frozen"));
@@ -447,7 +447,7 @@ impl Plant {
                 }
             }
             (10, _) => self.truncate(),
-            (11, _) if self.recreations > 0 => self.recreate(),
+            (11 | 12, _) if self.recreations > 0 => self.recreate(),
             _ => {
                 for at in 0..self.replicas.len() {
                     if self.replicas[at].process.is_none() {
