@@ -1,19 +1,28 @@
-//! The ends by which a simulation watches what a store does with its files, makes it fail, and decides who
-//! goes on. Only with the feature `simulation`, and only on threads that are watched.
+//! The second tier of the simulation: the store's own code, delta-rs below it, over a file system that refuses
+//! what it is asked, half does it, or does it and says that it did not (docs/simulation.md).
+//!
+//! All of a store's input and output goes through [`crate::disk`]. On a thread that is [`watched`], each of
+//! those steps is shown to a [`Watch`] before it is made, which says what shall become of it and may let
+//! another process go first. This module is compiled into this crate's own tests and nowhere else.
+//!
+//! Syncs are not carried out on watched threads: no power is cut here, and they would take most of the time.
+
+mod chance;
+mod plant;
+mod process;
+mod seeds;
+mod sweep;
+mod world;
 
 use std::cell::RefCell;
 use std::fmt;
-use std::future::{Future, poll_fn};
 use std::io;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::task::Poll;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::channel::oneshot;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Location;
@@ -22,11 +31,11 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 
-pub use crate::disk::Op;
+pub(crate) use crate::disk::Op;
 
 /// What shall become of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// What it would become without a simulation.
     Done,
     /// This error; nothing is done.
@@ -38,18 +47,15 @@ pub enum Answer {
 }
 
 /// Watches a process.
-pub trait Watch: Send + Sync {
+pub(crate) trait Watch: Send + Sync {
     /// A step is about to be made on this thread, which may be kept waiting.
     fn ask(&self, op: Op, path: &Path) -> Answer;
 
     /// delta-rs is about to make a step. Its threads must not be kept waiting, and their order is not told.
     fn ask_elsewhere(&self, op: Op, path: &Path) -> Answer;
 
-    /// Carries out work on another thread.
-    fn begin(&self, work: Box<dyn FnOnce() + Send>);
-
-    /// The task that is polled on this thread waits for threads that the simulation does not know.
-    fn wait_elsewhere(&self);
+    /// The store says of a commit that it certainly failed, though its entry is there.
+    fn failed_though_there(&self, entry: &Path);
 }
 
 thread_local! {
@@ -57,7 +63,7 @@ thread_local! {
 }
 
 /// Lets a process be watched while `work` is done on this thread.
-pub fn watched<T>(watch: Arc<dyn Watch>, work: impl FnOnce() -> T) -> T {
+pub(crate) fn watched<T>(watch: Arc<dyn Watch>, work: impl FnOnce() -> T) -> T {
     struct Restore(Option<Arc<dyn Watch>>);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -72,8 +78,15 @@ fn watch() -> Option<Arc<dyn Watch>> {
     WATCH.with_borrow(Option::clone)
 }
 
+/// Whether this thread is watched.
+pub(crate) fn is_watched() -> bool {
+    watch().is_some()
+}
+
+/// Makes a step as whoever watches says.
 pub(crate) fn act<T>(op: Op, path: &Path, step: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    match watch().map_or(Answer::Done, |watch| watch.ask(op, path)) {
+    let Some(watch) = watch() else { return step() };
+    match watch.ask(op, path) {
         Answer::Done => step(),
         Answer::Refused(kind) | Answer::Half(kind) => Err(kind.into()),
         Answer::Lost(kind) => {
@@ -83,13 +96,20 @@ pub(crate) fn act<T>(op: Op, path: &Path, step: impl FnOnce() -> io::Result<T>) 
     }
 }
 
+/// Makes a sync, or what is none on a thread that is watched.
+pub(crate) fn act_sync(op: Op, path: &Path, step: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    if is_watched() { act(op, path, || Ok(())) } else { step() }
+}
+
+/// Makes a step that writes bytes.
 pub(crate) fn act_on_bytes(
     op: Op,
     path: &Path,
     bytes: &[u8],
     step: impl FnOnce(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    match watch().map_or(Answer::Done, |watch| watch.ask(op, path)) {
+    let Some(watch) = watch() else { return step(bytes) };
+    match watch.ask(op, path) {
         Answer::Done => step(bytes),
         Answer::Refused(kind) => Err(kind.into()),
         Answer::Lost(kind) => {
@@ -110,50 +130,13 @@ pub(crate) fn rest() -> bool {
     true
 }
 
-/// Lets others go on; `false` if this thread is not watched.
-pub(crate) async fn pause() -> bool {
-    if watch().is_none() {
-        return false;
+/// The store says that this entry certainly is not in the log.
+pub(crate) fn told_failed(entry: &Path, bytes: &[u8]) {
+    if let Some(watch) = watch()
+        && std::fs::read(entry).is_ok_and(|there| there == bytes)
+    {
+        watch.failed_though_there(entry);
     }
-    let mut first = true;
-    poll_fn(|context| {
-        if std::mem::take(&mut first) {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(())
-    })
-    .await;
-    true
-}
-
-/// Begins work on another thread of the same process; gives it back if this thread is not watched.
-pub(crate) fn begin<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(
-    work: W,
-) -> Result<impl Future<Output = Result<T, ()>>, W> {
-    let Some(watch) = watch() else { return Err(work) };
-    let (sender, receiver) = oneshot::channel();
-    let of_work = watch.clone();
-    watch.begin(Box::new(move || {
-        let done = watched(of_work, || catch_unwind(AssertUnwindSafe(work)));
-        let _ = sender.send(done);
-    }));
-    Ok(async move { receiver.await.map_err(drop)?.map_err(drop) })
-}
-
-/// Tells whoever watches that the task waits for threads that it does not know.
-pub(crate) async fn elsewhere<F: Future>(future: F) -> F::Output {
-    let mut future = std::pin::pin!(future);
-    poll_fn(|context| {
-        let polled = future.as_mut().poll(context);
-        if polled.is_pending()
-            && let Some(watch) = watch()
-        {
-            watch.wait_elsewhere();
-        }
-        polled
-    })
-    .await
 }
 
 /// What delta-rs reads by, on a thread that is watched.

@@ -1,0 +1,232 @@
+//! One whole flush, and a fault at each of its steps: refused, half done, done with the answer lost; gone on
+//! from by the same process, or died of and taken over by the next one.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::plant::Plant;
+use super::process::Process;
+use super::{Answer, Op, Watch, watched};
+
+/// Where the ranges of the swept flush end, by partition, after their first offsets.
+const LENGTHS: [i64; 3] = [9, 7, 8];
+/// The same of the flush before it, if there is one.
+const BEFORE: [i64; 3] = [2, 3, 4];
+/// The same of a flush that was begun in between and not settled.
+const BEGUN: [i64; 3] = [6, 3, 6];
+
+/// What happens at a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mishap {
+    /// One step goes wrong.
+    Fault(Answer),
+    /// The process dies at it.
+    Death(Answer),
+    /// A read of delta-rs goes wrong.
+    DeltaFault,
+    /// The process dies at a read of delta-rs.
+    DeltaDeath,
+}
+
+const KIND: io::ErrorKind = io::ErrorKind::TimedOut;
+
+/// What can happen at a step of the store's own.
+const MISHAPS: [Mishap; 6] = [
+    Mishap::Fault(Answer::Refused(KIND)),
+    Mishap::Fault(Answer::Half(KIND)),
+    Mishap::Fault(Answer::Lost(KIND)),
+    Mishap::Death(Answer::Refused(KIND)),
+    Mishap::Death(Answer::Half(KIND)),
+    Mishap::Death(Answer::Lost(KIND)),
+];
+
+/// Which flush is swept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scene {
+    /// The first one: the process starts, takes the partitions over, and makes all tables.
+    First,
+    /// The second one of a process, which remembers how it left the tables.
+    Next,
+    /// The process takes over what another one began by another policy and did not settle.
+    Replay,
+}
+
+/// Counts steps, and lets one of them go wrong.
+#[derive(Debug, Default)]
+struct Countdown {
+    mishap: Option<(u64, Mishap)>,
+    armed: AtomicBool,
+    steps: AtomicU64,
+    delta_steps: AtomicU64,
+    dead: AtomicBool,
+    happened: AtomicBool,
+    wrong: Mutex<Vec<String>>,
+}
+
+impl Countdown {
+    fn new(mishap: Option<(u64, Mishap)>) -> Arc<Self> {
+        Arc::new(Self { mishap, ..Self::default() })
+    }
+
+    fn happens(&self, fatal: bool, answer: Answer) -> Answer {
+        self.happened.store(true, Ordering::SeqCst);
+        self.dead.fetch_or(fatal, Ordering::SeqCst);
+        answer
+    }
+}
+
+impl Watch for Countdown {
+    fn ask(&self, op: Op, _: &Path) -> Answer {
+        if op == Op::Rest || !self.armed.load(Ordering::SeqCst) {
+            return Answer::Done;
+        }
+        if self.dead.load(Ordering::SeqCst) {
+            return Answer::Refused(KIND);
+        }
+        let step = self.steps.fetch_add(1, Ordering::SeqCst) + 1;
+        match self.mishap {
+            Some((at, Mishap::Fault(answer))) if at == step => self.happens(false, answer),
+            Some((at, Mishap::Death(answer))) if at == step => self.happens(true, answer),
+            _ => Answer::Done,
+        }
+    }
+
+    fn ask_elsewhere(&self, _: Op, _: &Path) -> Answer {
+        if !self.armed.load(Ordering::SeqCst) {
+            return Answer::Done;
+        }
+        let step = self.delta_steps.fetch_add(1, Ordering::SeqCst) + 1;
+        match self.mishap {
+            Some((at, Mishap::DeltaFault)) if at == step => self.happens(false, Answer::Refused(KIND)),
+            Some((at, Mishap::DeltaDeath)) if at == step => self.happens(true, Answer::Refused(KIND)),
+            _ if self.dead.load(Ordering::SeqCst) => Answer::Refused(KIND),
+            _ => Answer::Done,
+        }
+    }
+
+    fn failed_though_there(&self, entry: &Path) {
+        let text = format!("{} is there, and the store says that it is not", entry.display());
+        self.wrong.lock().unwrap().push(text);
+    }
+}
+
+fn ends(plant: &Plant, lengths: [i64; 3]) -> Vec<i64> {
+    plant.partitions().zip(lengths).map(|(partition, length)| plant.first(partition) + length).collect()
+}
+
+/// One case; what did not hold.
+async fn case(scene: Scene, countdown: &Arc<Countdown>) -> Vec<String> {
+    let plant = Plant::new(1, LENGTHS.len());
+    let (before, all) = (ends(&plant, BEFORE), ends(&plant, LENGTHS));
+    let mut wrong = Vec::new();
+    let dead = || countdown.dead.load(Ordering::SeqCst);
+    let mut process = None;
+    if scene == Scene::Next {
+        let mut started = Process::start(&plant, "a", 0, 1).await.expect("a store that can be opened");
+        wrong.extend(started.bring(&before).await.err());
+        process = Some(started);
+    }
+    if scene == Scene::Replay {
+        // It dies before the receipt.
+        let mut first = Process::start(&plant, "z", 1, 1).await.expect("a store that can be opened");
+        wrong.extend(first.bring(&before).await.err());
+        first.begin(&first.ranges_to(&ends(&plant, BEGUN)), 1).await;
+    }
+    countdown.armed.store(true, Ordering::SeqCst);
+    // A store that cannot be opened ends the process, which is started again.
+    for _ in 0..2 {
+        if process.is_none() && !dead() {
+            process = Process::start(&plant, "a", 0, 3).await;
+        }
+    }
+    if let Some(process) = &mut process {
+        process.tries = 3;
+        match process.bring(&all).await {
+            Ok(()) => {}
+            Err(_) if dead() => {}
+            Err(reason) => wrong.push(format!("the same process: {reason}")),
+        }
+    }
+    // What a dying process still tries is refused, too.
+    drop(process);
+    countdown.armed.store(false, Ordering::SeqCst);
+
+    let mut next = Process::start(&plant, "b", 1, 1).await.expect("a store that can be opened");
+    wrong.extend(next.bring(&all).await.err().map(|reason| format!("the next process: {reason}")));
+    wrong.extend(plant.check(&all).await);
+    wrong.append(&mut countdown.wrong.lock().unwrap());
+    if countdown.mishap.is_some() && !countdown.happened.load(Ordering::SeqCst) {
+        wrong.push("the step was never made".to_owned());
+    }
+    wrong
+}
+
+fn run(
+    runtime: &tokio::runtime::Runtime,
+    scene: Scene,
+    mishap: Option<(u64, Mishap)>,
+) -> (Arc<Countdown>, Vec<String>) {
+    let countdown = Countdown::new(mishap);
+    let watch: Arc<dyn Watch> = countdown.clone();
+    let wrong = watched(watch, || runtime.block_on(case(scene, &countdown)));
+    (countdown, wrong)
+}
+
+/// Sweeps over every `stride`-th step; a line of figures.
+fn sweep(stride: u64) -> String {
+    let began = Instant::now();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let (mut cases, mut text) = (Vec::new(), Vec::new());
+    for scene in [Scene::First, Scene::Next, Scene::Replay] {
+        let (calm, wrong) = run(&runtime, scene, None);
+        assert!(wrong.is_empty(), "{scene:?} without any fault: {wrong:#?}");
+        let (steps, delta) = (calm.steps.load(Ordering::SeqCst), calm.delta_steps.load(Ordering::SeqCst));
+        text.push(format!("{scene:?} {steps} steps and {delta} of delta-rs"));
+        for step in (1..=steps).step_by(usize::try_from(stride).unwrap()) {
+            cases.extend(MISHAPS.map(|mishap| (scene, step, mishap)));
+        }
+        for step in (1..=delta).step_by(usize::try_from(stride).unwrap()) {
+            cases.extend([Mishap::DeltaFault, Mishap::DeltaDeath].map(|mishap| (scene, step, mishap)));
+        }
+    }
+    let next = AtomicU64::new(0);
+    let failures = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((scene, step, mishap)) =
+                    cases.get(next.fetch_add(1, Ordering::SeqCst) as usize)
+                {
+                    let (_, wrong) = run(&runtime, *scene, Some((*step, *mishap)));
+                    if !wrong.is_empty() {
+                        failures
+                            .lock()
+                            .unwrap()
+                            .push(format!("{scene:?}, step {step}, {mishap:?}: {wrong:#?}"));
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{} of {} cases: {}", failures.len(), cases.len(), failures.join("\n"));
+    format!("{}; {} cases, {:.1} s", text.join(", "), cases.len(), began.elapsed().as_secs_f64())
+}
+
+#[test]
+fn a_fault_at_some_steps_of_a_flush_costs_nothing() {
+    sweep(29);
+}
+
+/// `tests/sim/sweep` runs it.
+#[test]
+#[ignore = "takes a minute"]
+#[allow(clippy::print_stdout, reason = "a script shows it")]
+fn a_fault_at_any_step_of_a_flush_costs_nothing() {
+    println!("sweep: ok, {}", sweep(1));
+}
