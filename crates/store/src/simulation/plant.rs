@@ -4,19 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int32Type, Int64Type};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use situs_model::store::FlushFacts;
 use situs_model::{
     ContentVersion, DecodeNotes, DecodedBatch, NextOffset, OffsetRange, RawBatch, Reject, RejectCode, Split,
     TableName, TaggedBatch, UndeterminedReason, Verdict, ZoneId, split,
 };
+use situs_observe::Metrics;
 
 use super::chance::hash_of;
 use crate::key::ReceiptKey;
+use crate::reader::StoreReader;
 use crate::root;
 use crate::store::DeltaStore;
-use crate::store::tests::support::{MARCH, facts, metrics, read, rows_of, source, zone};
+use crate::store::tests::support::{MARCH, facts, metrics, rows_of, source, zone};
 use crate::verify::{Subject, verify};
 
 /// The zones; the first one is at home.
@@ -52,6 +57,7 @@ pub(crate) struct Promise {
 pub(crate) struct Plant {
     dir: tempfile::TempDir,
     key: Arc<ReceiptKey>,
+    metrics: Arc<Metrics>,
     seed: u64,
     /// The first offset of each partition.
     firsts: Vec<i64>,
@@ -61,13 +67,14 @@ pub(crate) struct Plant {
 impl Plant {
     /// Two empty stores, and so many partitions. A day of their rows ends soon after their first offsets.
     pub(crate) fn new(seed: u64, partitions: usize) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        // In memory where that can be had: what is swept or drawn are faults, not the disk's own.
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let key = Arc::new(ReceiptKey::create(&dir.path().join("key.pem")).unwrap());
         for name in ZONES {
             root::init(&dir.path().join(name), &zone(name)).unwrap();
         }
         let firsts = (0..partitions).map(|partition| 282 - 3 * partition as i64).collect();
-        Self { dir, key, seed, firsts, promises: Mutex::default() }
+        Self { dir, key, metrics: metrics(), seed, firsts, promises: Mutex::default() }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -90,7 +97,7 @@ impl Plant {
 
     /// Opens the store of a zone; that of home signs receipts.
     pub(crate) async fn open(&self, name: &str) -> Result<DeltaStore, root::RootError> {
-        let store = DeltaStore::open(&self.root(name), &zone(name), metrics()).await?;
+        let store = DeltaStore::open(&self.root(name), &zone(name), self.metrics.clone()).await?;
         Ok(if name == ZONES[0] { store.with_receipt_key(self.key.clone()) } else { store })
     }
 
@@ -176,7 +183,7 @@ impl Plant {
         });
         let mut wrong: Vec<String> = findings.collect();
         let receipts = self.receipts().await;
-        let mut expected: [Vec<(i32, i64, i32)>; 3] = Default::default();
+        let mut expected: [Vec<Key>; 3] = Default::default();
         for (partition, end) in self.partitions().zip(ends) {
             let mut next = self.first(partition);
             for (range, policy, _) in receipts.get(&partition).into_iter().flatten() {
@@ -202,8 +209,10 @@ impl Plant {
             expected.sort_unstable();
             let name = ZONES.get(place).copied();
             let found = match name {
-                Some(zone) => self.keys(zone, TABLE, ["_partition", "_offset", "_row"]).await,
-                None => self.keys(ZONES[0], "quarantine", ["partition", "offset", ""]).await,
+                Some(zone) => {
+                    self.keys(zone, TABLE.parse().unwrap(), &["_partition", "_offset", "_row"]).await
+                }
+                None => self.keys(ZONES[0], TableName::quarantine(), &["partition", "offset"]).await,
             };
             if found != *expected {
                 let name = name.unwrap_or("quarantine");
@@ -225,21 +234,17 @@ impl Plant {
     /// The receipts of each partition in order: range, policy, flush.
     async fn receipts(&self) -> BTreeMap<i32, Vec<(OffsetRange, u64, String)>> {
         let mut receipts: BTreeMap<i32, Vec<_>> = BTreeMap::new();
-        if !self.root(ZONES[0]).join("receipts").exists() {
-            return receipts;
-        }
-        for (_, batch) in read(&self.root(ZONES[0]), "receipts").await {
-            let numbers =
-                |name: &str| batch.column_by_name(name).unwrap().as_primitive::<Int64Type>().clone();
-            let words = |name: &str| batch.column_by_name(name).unwrap().as_string::<i32>().clone();
-            let partitions = batch.column_by_name("partition").unwrap().as_primitive::<Int32Type>();
-            let (starts, ends) = (numbers("start_offset"), numbers("end_offset"));
-            let (policies, flushes) = (words("policy"), words("flush_id"));
+        let columns = ["partition", "start_offset", "end_offset", "policy", "flush_id"];
+        for batch in self.read(ZONES[0], TableName::receipts(), &columns).await {
+            let column = |name: &str| batch.column_by_name(name).unwrap();
+            let number =
+                |name: &str, row: usize| NextOffset(column(name).as_primitive::<Int64Type>().value(row));
+            let word = |name: &str, row: usize| column(name).as_string::<i32>().value(row).to_owned();
             for row in 0..batch.num_rows() {
-                let range = OffsetRange::new(NextOffset(starts.value(row)), NextOffset(ends.value(row)));
-                let policy = Self::policy_of(&policies.value(row).parse().unwrap()).unwrap();
-                let receipt = (range, policy, flushes.value(row).to_owned());
-                receipts.entry(partitions.value(row)).or_default().push(receipt);
+                let range = OffsetRange::new(number("start_offset", row), number("end_offset", row));
+                let policy = Self::policy_of(&word("policy", row).parse().unwrap()).unwrap();
+                let partition = column("partition").as_primitive::<Int32Type>().value(row);
+                receipts.entry(partition).or_default().push((range, policy, word("flush_id", row)));
             }
         }
         receipts.values_mut().for_each(|all| all.sort_by_key(|(range, ..)| range.start));
@@ -247,15 +252,11 @@ impl Plant {
     }
 
     /// Partition, offset and number of all rows of a table, in order; the number is 0 where there is none.
-    async fn keys(&self, zone: &str, table: &str, columns: [&str; 3]) -> Vec<(i32, i64, i32)> {
-        let name: TableName = table.parse().unwrap_or_else(|_| TableName::quarantine());
+    async fn keys(&self, zone: &str, table: TableName, columns: &[&str]) -> Vec<Key> {
         let mut keys = Vec::new();
-        if !self.root(zone).join(name.as_str()).exists() {
-            return keys;
-        }
-        for (_, batch) in read(&self.root(zone), table).await {
-            let small = |name: &str| Some(batch.column_by_name(name)?.as_primitive::<Int32Type>().clone());
-            let (partitions, rows) = (small(columns[0]).unwrap(), small(columns[2]));
+        for batch in self.read(zone, table, columns).await {
+            let small = |name: &str| batch.column_by_name(name).unwrap().as_primitive::<Int32Type>().clone();
+            let (partitions, rows) = (small(columns[0]), columns.get(2).map(|name| small(name)));
             let offsets = batch.column_by_name(columns[1]).unwrap().as_primitive::<Int64Type>();
             let row = |at: usize| rows.as_ref().map_or(0, |rows| rows.value(at));
             keys.extend((0..batch.num_rows()).map(|at| (partitions.value(at), offsets.value(at), row(at))));
@@ -263,20 +264,39 @@ impl Plant {
         keys.sort_unstable();
         keys
     }
+
+    /// These columns of a table, whose files delta-rs names.
+    async fn read(&self, zone: &str, table: TableName, columns: &[&str]) -> Vec<RecordBatch> {
+        let reader = StoreReader::open(&self.root(zone)).unwrap();
+        if !reader.tables().unwrap().contains(&table) {
+            return Vec::new();
+        }
+        let folder = crate::names::table(reader.root(), &table);
+        let mut batches = Vec::new();
+        for file in reader.snapshot(&table).await.unwrap().files {
+            // A file that is named and gone is told by `verify`.
+            let Ok(file) = std::fs::File::open(folder.join(&file.path)) else { continue };
+            let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+            batches.extend(builder.with_projection(mask).build().unwrap().map(Result::unwrap));
+        }
+        batches
+    }
 }
 
+/// Partition, offset, number of the row in its message.
+type Key = (i32, i64, i32);
+
 /// What one list of rows has and the other has not, in few words.
-fn difference(expected: &[(i32, i64, i32)], found: &[(i32, i64, i32)]) -> String {
-    let count = |all: &[(i32, i64, i32)]| {
-        let mut counts: BTreeMap<(i32, i64, i32), i64> = BTreeMap::new();
+fn difference(expected: &[Key], found: &[Key]) -> String {
+    let count = |all: &[Key]| {
+        let mut counts: BTreeMap<Key, i64> = BTreeMap::new();
         all.iter().for_each(|key| *counts.entry(*key).or_default() += 1);
         counts
     };
     let (expected, found) = (count(expected), count(found));
-    let more = |one: &BTreeMap<(i32, i64, i32), i64>,
-                other: &BTreeMap<(i32, i64, i32), i64>|
-     -> Vec<(i32, i64, i32)> {
-        let of = |key: &(i32, i64, i32)| other.get(key).copied().unwrap_or_default();
+    let more = |one: &BTreeMap<Key, i64>, other: &BTreeMap<Key, i64>| -> Vec<Key> {
+        let of = |key: &Key| other.get(key).copied().unwrap_or_default();
         one.iter().filter(|(key, count)| **count > of(key)).map(|(key, _)| *key).collect()
     };
     let (missing, extra) = (more(&expected, &found), more(&found, &expected));

@@ -231,6 +231,7 @@ impl World {
                     short.push_str("id");
                     short.push_str(&part[36..]);
                 }
+                part if part.ends_with(".pem") => short.push_str("key.pem"),
                 part => short.push_str(&part),
             }
         }
