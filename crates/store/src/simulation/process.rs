@@ -1,5 +1,6 @@
 //! A process as `ingest` is one towards its stores: it takes partitions over, flushes, and tries again.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::Future;
 
@@ -10,7 +11,8 @@ use situs_model::store::{
     Unsettled, ZoneStore as _,
 };
 use situs_model::{
-    ContentVersion, Counts, NextOffset, OffsetRange, Receipt, Source, StoreReceipt, TableName, ZoneId, permit,
+    ContentVersion, Counts, Decision, NextOffset, OffsetRange, Receipt, Source, StoreReceipt, TableName,
+    ZoneId, permit,
 };
 
 use super::plant::{Plant, Promise, TABLE, ZONES};
@@ -60,6 +62,8 @@ pub(crate) struct Process<'a> {
     pub(crate) tries: u64,
     pub(crate) policy: u64,
     owned: BTreeMap<i32, Tenure>,
+    /// What its appends met with, in numbers.
+    seen: RefCell<BTreeMap<&'static str, u64>>,
 }
 
 impl<'a> Process<'a> {
@@ -69,8 +73,8 @@ impl<'a> Process<'a> {
         for zone in ZONES {
             stores.push(plant.open(zone).await.ok()?);
         }
-        let (name, owned) = (name.to_owned(), BTreeMap::new());
-        Some(Self { plant, stores, name, flushes: 0, tries, policy, owned })
+        let (owned, seen) = (BTreeMap::new(), RefCell::default());
+        Some(Self { plant, stores, name: name.to_owned(), flushes: 0, tries, policy, owned, seen })
     }
 
     fn home(&self) -> &DeltaStore {
@@ -195,7 +199,7 @@ impl<'a> Process<'a> {
             let rows = store.finish(vec![encoder], &facts).unwrap();
             let table = TABLE.parse().unwrap();
             let append = Append { table, shares: shares.clone(), rows, facts: facts.clone() };
-            async move { Ok(receipt_of(store, this.persist(|| store.append(&append)).await?)) }
+            async move { Ok(this.receipt_of(store, this.persist(|| store.append(&append)).await?)) }
         }));
         let quarantine = async {
             if messages.is_empty() {
@@ -203,7 +207,7 @@ impl<'a> Process<'a> {
             }
             let append = AppendQuarantine { shares: shares.clone(), messages, facts: facts.clone() };
             let appended = this.persist(|| this.home().quarantine(&append)).await?;
-            Ok(Some(receipt_of(this.home(), appended)))
+            Ok(Some(this.receipt_of(this.home(), appended)))
         };
         let (zones, quarantine) = futures::join!(zones, quarantine);
         let stores: Vec<StoreReceipt> = zones.into_iter().collect::<Result<_, _>>()?;
@@ -292,8 +296,23 @@ impl<'a> Process<'a> {
             super::rest();
         }
     }
-}
 
-fn receipt_of(store: &DeltaStore, appended: Appended) -> StoreReceipt {
-    StoreReceipt { store: store.identity().clone(), version: appended.version, files: appended.files }
+    fn receipt_of(&self, store: &DeltaStore, appended: Appended) -> StoreReceipt {
+        let mut seen = self.seen.borrow_mut();
+        *seen.entry("conflicts").or_default() += appended.conflicts;
+        for (_, decision) in &appended.decisions {
+            let name = match decision {
+                Decision::AlreadyCommitted => "shares that were there",
+                Decision::Overlap { .. } => "shares that overlapped",
+                _ => "shares appended",
+            };
+            *seen.entry(name).or_default() += 1;
+        }
+        StoreReceipt { store: store.identity().clone(), version: appended.version, files: appended.files }
+    }
+
+    /// What its appends have met with since this was asked last, in numbers.
+    pub(crate) fn seen(&self) -> BTreeMap<&'static str, u64> {
+        self.seen.take()
+    }
 }

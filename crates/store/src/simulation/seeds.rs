@@ -2,6 +2,7 @@
 //! go wrong; then calm, in which all must be settled; and then every row must be in its one place.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -204,6 +205,7 @@ impl Scene<'_> {
             Ended::Stopped(_) => "flushes stopped",
         };
         self.world.count(name, 1);
+        process.seen().into_iter().for_each(|(name, number)| self.world.count(name, number));
         self.world.note(me, &format!("{name}: {ranges:?}"));
         if ended == Ended::Settled {
             for (partition, range) in ranges {
@@ -381,13 +383,13 @@ fn run_all(from: u64, seeds: u64, twice: bool) -> Vec<(u64, Report)> {
 }
 
 /// A line for each thing that did not hold, and one of verdict and figures; whether all held.
-fn told(reports: &[(u64, Report)], began: Instant) -> (String, bool) {
+fn told(reports: &[(u64, Report)], took: Duration) -> (String, bool) {
     let mut text = String::new();
     let mut figures: BTreeMap<&str, u64> = BTreeMap::new();
     let mut failed = Vec::new();
     for (seed, report) in reports {
         for violation in &report.violations {
-            text.push_str(&format!("seed {seed}: {violation}\n"));
+            let _ = writeln!(text, "seed {seed}: {violation}");
         }
         failed.extend((!report.violations.is_empty()).then_some(*seed));
         for (name, figure) in &report.figures {
@@ -395,7 +397,8 @@ fn told(reports: &[(u64, Report)], began: Instant) -> (String, bool) {
         }
     }
     let figures: Vec<String> = figures.iter().map(|(name, figure)| format!("{name} {figure}")).collect();
-    text.push_str(&format!(
+    let _ = write!(
+        text,
         "stores: {}, seeds {} to {}: {} failed{}; {}; {:.1} s",
         if failed.is_empty() { "ok" } else { "FAILED" },
         reports.first().map_or(0, |(seed, _)| *seed),
@@ -403,14 +406,16 @@ fn told(reports: &[(u64, Report)], began: Instant) -> (String, bool) {
         failed.len(),
         if failed.is_empty() { String::new() } else { format!(" ({:?})", &failed[..failed.len().min(10)]) },
         figures.join(", "),
-        began.elapsed().as_secs_f64()
-    ));
+        took.as_secs_f64()
+    );
     (text, failed.is_empty())
 }
 
 #[test]
 fn whatever_fails_every_row_is_there_once() {
-    let (text, held) = told(&run_all(1, 12, false), Instant::now());
+    let began = Instant::now();
+    let reports = run_all(1, 12, false);
+    let (text, held) = told(&reports, began.elapsed());
     assert!(held, "{text}");
 }
 
@@ -426,22 +431,55 @@ fn a_seed_gives_one_course_of_events() {
     }
 }
 
+/// A number from the environment.
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
+}
+
 /// `tests/sim/run` runs it, with numbers from the environment: `SITUS_SIM_SEEDS`, `SITUS_SIM_FROM`;
 /// `SITUS_SIM_TWICE` and `SITUS_SIM_COURSE` if they are set.
 #[test]
 #[ignore = "a script chooses the seeds"]
 #[allow(clippy::print_stdout, reason = "a script shows it")]
 fn seeds() {
-    let number = |name: &str, otherwise: u64| {
-        std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
-    };
     let is_set = |name: &str| std::env::var_os(name).is_some();
     let (from, seeds) = (number("SITUS_SIM_FROM", 1), number("SITUS_SIM_SEEDS", 20));
     if is_set("SITUS_SIM_COURSE") {
         let runtime = runtime();
         (from..from + seeds).for_each(|seed| print!("{}", run(&runtime, seed, true).course));
     }
-    let (text, held) = told(&run_all(from, seeds, is_set("SITUS_SIM_TWICE")), Instant::now());
+    let began = Instant::now();
+    let reports = run_all(from, seeds, is_set("SITUS_SIM_TWICE"));
+    let (text, held) = told(&reports, began.elapsed());
     println!("{text}");
     assert!(held, "not everything held");
+}
+
+/// `tests/sim/planted` runs it: bugs of the store's own code are switched on, one after the other, and each
+/// must be found by so many seeds.
+#[cfg(feature = "planted")]
+#[test]
+#[ignore = "it switches bugs on for the whole process"]
+#[allow(clippy::print_stdout, reason = "a script shows it")]
+fn planted() {
+    use situs_model::planted::{Bug, set};
+
+    let (seeds, mut missed) = (number("SITUS_SIM_SEEDS", 100), 0);
+    for bug in [Bug::TimeoutAsFailure, Bug::FreshSnapshot] {
+        set(Some(bug));
+        let runtime = runtime();
+        let first = (1..=seeds).find_map(|seed| {
+            let violation = run(&runtime, seed, false).violations.into_iter().next()?;
+            Some((seed, violation))
+        });
+        match first {
+            Some((seed, violation)) => println!("{:20} found by {seed} seeds: {violation}", bug.as_str()),
+            None => {
+                println!("{:20} NOT FOUND by {seeds} seeds", bug.as_str());
+                missed += 1;
+            }
+        }
+    }
+    set(None);
+    assert_eq!(missed, 0, "not every bug was found");
 }
