@@ -89,12 +89,12 @@ impl World {
     pub(crate) fn new(seed: u64, root: &Path, threads: usize, keep_course: bool) -> Arc<Self> {
         let mut chance = Chance::new(seed);
         let weather = Weather {
-            faulty: chance.of(&[0, 2, 5, 10, 20]),
-            lost_commits: chance.of(&[0, 50, 150]),
+            faulty: chance.of(&[0, 2, 6, 15, 40]),
+            lost_commits: chance.of(&[0, 50, 200]),
             delta: chance.of(&[0, 5, 30]),
-            deadly: chance.of(&[0, 0, 1, 2]),
+            deadly: chance.of(&[0, 1, 2, 4]),
         };
-        let calm_at = 600 + chance.below(2400);
+        let calm_at = 400 + chance.below(2000);
         let state = State {
             chance,
             weather,
