@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::future::Future;
 
 use arrow_schema::SchemaRef;
-use futures::future::join_all;
 use situs_model::store::{
     Advice, Append, AppendQuarantine, Appended, HomeStore as _, RowEncoder, Share, StoreError, Tenure, Text,
     Unsettled, ZoneStore as _,
@@ -173,7 +172,6 @@ impl<'a> Process<'a> {
         only: Option<usize>,
     ) -> Result<Vec<Receipt>, Ended> {
         self.flushes += 1;
-        let this = &*self;
         let facts = Plant::facts(&format!("{}-{}", self.name, self.flushes), policy);
         let mut encoders: BTreeMap<ZoneId, Box<dyn RowEncoder>> = BTreeMap::new();
         let (mut shares, mut counts, mut messages) = (Vec::new(), Vec::new(), Vec::new());
@@ -194,24 +192,25 @@ impl<'a> Process<'a> {
                 encoder.write(batch).unwrap();
             }
         }
-        let zones = join_all(encoders.into_iter().map(|(zone, encoder)| {
-            let store = this.store(&zone);
+        // One after the other, since `ingest` lets them race and a race is not drawn from a seed; none is left
+        // out because another failed.
+        let mut stores: Vec<Result<StoreReceipt, Ended>> = Vec::new();
+        for (zone, encoder) in encoders {
+            let store = self.store(&zone);
             let rows = store.finish(vec![encoder], &facts).unwrap();
             let table = TABLE.parse().unwrap();
             let append = Append { table, shares: shares.clone(), rows, facts: facts.clone() };
-            async move { Ok(this.receipt_of(store, this.persist(|| store.append(&append)).await?)) }
-        }));
-        let quarantine = async {
-            if messages.is_empty() {
-                return Ok(None);
-            }
+            let appended = self.persist(|| store.append(&append)).await;
+            stores.push(appended.map(|appended| self.receipt_of(store, appended)));
+        }
+        let mut quarantine = None;
+        if !messages.is_empty() {
             let append = AppendQuarantine { shares: shares.clone(), messages, facts: facts.clone() };
-            let appended = this.persist(|| this.home().quarantine(&append)).await?;
-            Ok(Some(this.receipt_of(this.home(), appended)))
-        };
-        let (zones, quarantine) = futures::join!(zones, quarantine);
-        let stores: Vec<StoreReceipt> = zones.into_iter().collect::<Result<_, _>>()?;
-        let quarantine: Option<StoreReceipt> = quarantine?;
+            let appended = self.persist(|| self.home().quarantine(&append)).await;
+            quarantine = Some(appended.map(|appended| self.receipt_of(self.home(), appended)));
+        }
+        let stores: Vec<StoreReceipt> = stores.into_iter().collect::<Result<_, _>>()?;
+        let quarantine = quarantine.transpose()?;
         let receipt = |(share, counts): (&Share, Counts)| Receipt {
             flush_id: facts.flush_id.clone(),
             source: share.source.clone(),
