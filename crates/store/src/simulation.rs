@@ -5,10 +5,12 @@
 //! those steps is shown to a [`Watch`] before it is made, which says what shall become of it and may let
 //! another process go first. This module is compiled into this crate's own tests and nowhere else.
 //!
-//! Syncs are not carried out on watched threads: no power is cut here, and they would take most of the time.
+//! Syncs are not carried out on watched threads, since they would take most of the time: the power is cut by
+//! `power`, which knows what was not synced.
 
 mod chance;
 mod plant;
+mod power;
 mod process;
 mod seeds;
 mod sweep;

@@ -101,14 +101,13 @@ impl Scene<'_> {
         if process.archive().await.is_err() {
             return;
         }
-        let leases = self.world.below(4) > 0;
         let mut deaf = 0;
         while !self.is_done() {
             if self.world.is_dead(me) {
                 return;
             }
             // Without a fresh lease nothing is committed, so the process tries on.
-            if leases && process.renew().await.is_err() {
+            if process.renew().await.is_err() {
                 super::rest();
                 continue;
             }
