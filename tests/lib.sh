@@ -64,3 +64,20 @@ newest_situs() {
     [[ -n $found ]] || die "no binary; build it with: cargo build -p situs"
     printf '%s\n' "$found"
 }
+
+# Runs one of the store's tests that a script chooses, and prints what it tells, without what `cargo test` and a
+# failing test add. Further arguments go to cargo. Fails if the test does.
+# Usage: store_test NAME [ARGUMENT…]
+store_test() {
+    local test=$1 root
+    shift
+    root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    # Apart, so that what the compiler says is seen.
+    cargo test --manifest-path "$root/Cargo.toml" --quiet -p situs-store --lib --no-run "$@" || return
+    (
+        set -o pipefail
+        cargo test --manifest-path "$root/Cargo.toml" --quiet -p situs-store --lib "$@" -- \
+            "$test" --exact --ignored --nocapture 2>&1 \
+            | grep -E '^(seed |stores: |sweep|[a-z-]+ +(NOT FOUND|found) by | *[0-9]+ [0-9]+ )'
+    )
+}

@@ -82,6 +82,8 @@ pub fn decide(standing: Standing, epoch: Epoch, settled: Option<NextOffset>, ran
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeSet, HashSet};
+
     use super::*;
 
     const MINE: Epoch = Epoch(3);
@@ -94,43 +96,88 @@ mod tests {
         OffsetRange::new(NextOffset(start), NextOffset(end))
     }
 
-    /// Over all small inputs: whatever is decided, no offset is stored twice and none is lost.
+    /// What should be done, reckoned with sets of offsets and with no comparison of ends.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Wanted {
+        /// These offsets are written, and no others.
+        Write(BTreeSet<i64>),
+        /// These would be lost.
+        Lost(BTreeSet<i64>),
+        /// These were settled by somebody else.
+        Settled(BTreeSet<i64>),
+        /// Another owner came.
+        Superseded(Epoch),
+    }
+
+    const OFFSETS: std::ops::RangeInclusive<i64> = 0..=5;
+
+    /// The offsets that lie before one.
+    fn before(next: i64) -> BTreeSet<i64> {
+        OFFSETS.filter(|offset| *offset < next).collect()
+    }
+
+    fn wanted(standing: Standing, epoch: Epoch, settled: Option<i64>, range: OffsetRange) -> Wanted {
+        if standing.epoch > epoch {
+            return Wanted::Superseded(standing.epoch);
+        }
+        let mine: BTreeSet<i64> = OFFSETS.filter(|offset| range.contains(*offset)).collect();
+        let earlier = before(range.start.0);
+        if let Some(settled) = settled {
+            let accounted = before(settled);
+            let by_others = &accounted - &earlier;
+            if !by_others.is_empty() {
+                return Wanted::Settled(by_others);
+            }
+            let lost = &earlier - &accounted;
+            if !lost.is_empty() {
+                return Wanted::Lost(lost);
+            }
+        }
+        let had = standing.committed.map(|next| before(next.0)).unwrap_or_default();
+        Wanted::Write(&mine - &had)
+    }
+
+    /// What a decision does to the offsets.
+    fn done(decision: Decision, range: OffsetRange) -> Wanted {
+        let of = |range: OffsetRange| OFFSETS.filter(|offset| range.contains(*offset)).collect();
+        match decision {
+            Decision::Append => Wanted::Write(of(range)),
+            Decision::AlreadyCommitted => Wanted::Write(BTreeSet::new()),
+            Decision::Overlap { keep_from } => Wanted::Write(of(OffsetRange::new(keep_from, range.end))),
+            Decision::Gap { missing } => Wanted::Lost(of(missing)),
+            Decision::Fenced { settled } => Wanted::Settled(of(OffsetRange::new(range.start, settled))),
+            Decision::Superseded { by } => Wanted::Superseded(by),
+        }
+    }
+
+    /// Over all small inputs: exactly those offsets are written that are wanted and not there, nothing is
+    /// passed over, and nothing is taken of whoever is not the owner any more.
     #[test]
     fn no_duplicate_and_no_loss_over_all_small_inputs() {
-        for committed in 0..8 {
-            for settled in 0..8 {
-                for start in 0..7 {
-                    for end in start + 1..8 {
-                        let range = range(start, end);
-                        let decision = decide(at(Some(committed)), MINE, Some(NextOffset(settled)), range);
-                        let appended = match decision {
-                            Decision::Append => range,
-                            Decision::AlreadyCommitted => OffsetRange::new(range.end, range.end),
-                            Decision::Overlap { keep_from } => OffsetRange::new(keep_from, range.end),
-                            Decision::Gap { .. } => {
-                                assert!(settled < start);
-                                continue;
-                            }
-                            Decision::Fenced { .. } => {
-                                assert!(settled > start);
-                                continue;
-                            }
-                            Decision::Superseded { .. } => panic!("there is no later owner"),
-                        };
-                        assert_eq!(settled, start);
-                        for offset in start..end {
-                            // A store holds what it committed of everything from its settled offset on.
-                            let had = offset < committed;
-                            assert_ne!(
-                                had,
-                                appended.contains(offset),
-                                "{committed} {settled} {range} {offset}"
-                            );
-                        }
+        let places = || std::iter::once(None).chain(OFFSETS.map(Some));
+        let mut cases = 0;
+        let mut seen = HashSet::new();
+        for (committed, settled) in places().flat_map(|one| places().map(move |other| (one, other))) {
+            for (start, end) in (0..=6).flat_map(|start| (start..=6).map(move |end| (start, end))) {
+                for epoch in [Epoch(MINE.0 - 1), MINE, MINE.next()] {
+                    let range = range(start, end);
+                    let standing = Standing { epoch, ..at(committed) };
+                    let decision = decide(standing, MINE, settled.map(NextOffset), range);
+                    assert_eq!(
+                        done(decision, range),
+                        wanted(standing, MINE, settled, range),
+                        "{decision:?} of {range} at {standing:?}, settled {settled:?}"
+                    );
+                    // A cut is told from all and from nothing: only it encodes rows anew.
+                    if let Decision::Overlap { keep_from } = decision {
+                        assert!(range.start < keep_from && keep_from < range.end, "{decision:?} of {range}");
                     }
+                    seen.insert(std::mem::discriminant(&decision));
+                    cases += 1;
                 }
             }
         }
+        assert_eq!((cases, seen.len()), (7 * 7 * 28 * 3, 6), "all inputs, and each decision at least once");
     }
 
     #[test]

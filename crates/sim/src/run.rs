@@ -111,6 +111,9 @@ impl Producer {
         let world = &self.world;
         let mut cluster = self.cluster.borrow_mut();
         let places: Vec<Place> = cluster.logs.keys().cloned().collect();
+        if places.is_empty() {
+            return;
+        }
         let place = places[world.below(places.len() as u64) as usize].clone();
         let Some(log) = cluster.logs.get_mut(&place) else { return };
         fill(world, &place, log, 1 + world.below(12), &self.fates);

@@ -1,8 +1,9 @@
 //! Every input and output of a store that must go well for a promise to be kept: nothing below this module
 //! but the operating system, nothing of the store beside it but the contents of open files.
 //!
-//! With the feature `simulation`, each of these steps can be watched and made to fail ([`crate::simulation`]).
-//! Without it they are the calls that they name.
+//! In this crate's own tests each of these steps can be watched and made to fail (`simulation`). Anywhere else
+//! they are the calls that they name: nothing of a simulation is compiled into what ships, nor into other
+//! crates' tests.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
@@ -16,12 +17,9 @@ use url::Url;
 use crate::error::{Fault, delta};
 
 /// What is done to a path.
-#[cfg_attr(
-    not(feature = "simulation"),
-    allow(dead_code, unreachable_pub, reason = "only a simulation looks at it")
-)]
+#[cfg_attr(not(test), expect(dead_code, reason = "only a simulation looks at it"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Op {
+pub(crate) enum Op {
     /// A file is created and opened.
     Create,
     /// Bytes are written into a file that was created.
@@ -56,16 +54,22 @@ pub enum Op {
     Rest,
 }
 
-#[cfg(not(feature = "simulation"))]
+#[cfg(not(test))]
 #[inline(always)]
 fn act<T>(_op: Op, _path: &Path, step: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     step()
 }
 
-#[cfg(feature = "simulation")]
-use crate::simulation::{act, act_on_bytes};
+#[cfg(test)]
+use crate::simulation::{act, act_on_bytes, act_sync};
 
-#[cfg(not(feature = "simulation"))]
+#[cfg(not(test))]
+#[inline(always)]
+fn act_sync(_op: Op, _path: &Path, step: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    step()
+}
+
+#[cfg(not(test))]
 #[inline(always)]
 fn act_on_bytes(
     _op: Op,
@@ -95,12 +99,12 @@ pub(crate) fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Makes a file's bytes durable.
 pub(crate) fn sync(file: &File, path: &Path) -> io::Result<()> {
-    act(Op::Sync, path, || file.sync_all())
+    act_sync(Op::Sync, path, || file.sync_all())
 }
 
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    act(Op::SyncFolder, path, || File::open(path)?.sync_all())
+    act_sync(Op::SyncFolder, path, || File::open(path)?.sync_all())
 }
 
 /// Creates a folder (0700).
@@ -146,7 +150,7 @@ pub(crate) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
 /// Lets a thread wait for others.
 pub(crate) fn rest(duration: Duration) {
     // Whoever plays the others decides how long it is.
-    #[cfg(feature = "simulation")]
+    #[cfg(test)]
     if crate::simulation::rest() {
         return;
     }
@@ -155,8 +159,8 @@ pub(crate) fn rest(duration: Duration) {
 
 /// Lets a task wait for others.
 pub(crate) async fn pause(duration: Duration) {
-    #[cfg(feature = "simulation")]
-    if crate::simulation::pause().await {
+    #[cfg(test)]
+    if crate::simulation::rest() {
         return;
     }
     tokio::time::sleep(duration).await;
@@ -169,26 +173,19 @@ pub(crate) async fn pause(duration: Duration) {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Fault> {
-    #[cfg(feature = "simulation")]
-    let work = match crate::simulation::begin(work) {
-        Ok(done) => return done.await.map_err(|()| Fault::stop("a step of the store panicked")),
-        Err(work) => work,
-    };
+    // Whoever is watched makes one step after the other.
+    #[cfg(test)]
+    if crate::simulation::is_watched() {
+        return Ok(work());
+    }
     Ok(tokio::task::spawn_blocking(work).await?)
-}
-
-/// Waits for something that delta-rs does with threads of its own.
-pub(crate) async fn elsewhere<F: Future>(future: F) -> F::Output {
-    #[cfg(feature = "simulation")]
-    let future = crate::simulation::elsewhere(future);
-    future.await
 }
 
 /// delta-rs's access to a table's folder.
 pub(crate) fn log_store(folder: &Path) -> Result<LogStoreRef, Fault> {
     let url = Url::from_directory_path(folder)
         .map_err(|()| Fault::stop(format!("{} is not an absolute path", folder.display())))?;
-    #[cfg(feature = "simulation")]
+    #[cfg(test)]
     if let Some(store) = crate::simulation::object_store() {
         return deltalake::logstore::logstore_with(store, &url, StorageConfig::default())
             .map_err(delta("open the table's folder"));

@@ -24,9 +24,8 @@ mod releases;
 mod root;
 mod scan;
 mod schema;
-#[cfg(feature = "simulation")]
-#[doc(hidden)]
-pub mod simulation;
+#[cfg(test)]
+mod simulation;
 mod stats;
 mod store;
 mod table;

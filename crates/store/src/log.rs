@@ -128,9 +128,8 @@ pub(crate) async fn load(folder: &Path) -> Result<Option<TableState>, Fault> {
         return Ok(None);
     }
     let log_store = disk::log_store(folder)?;
-    let snapshot = disk::elsewhere(Snapshot::try_new(log_store.as_ref(), None))
-        .await
-        .map_err(delta("read the table's log"))?;
+    let snapshot =
+        Snapshot::try_new(log_store.as_ref(), None).await.map_err(delta("read the table's log"))?;
     let protocol = snapshot.protocol();
     if protocol.min_reader_version() > READER_VERSION || protocol.min_writer_version() > WRITER_VERSION {
         return Err(Fault::stop(format!(

@@ -1,32 +1,43 @@
-//! The ends by which a simulation watches what a store does with its files, makes it fail, and decides who
-//! goes on. Only with the feature `simulation`, and only on threads that are watched.
+//! The second tier of the simulation: the store's own code, delta-rs below it, over a file system that refuses
+//! what it is asked, half does it, or does it and says that it did not (docs/simulation.md).
+//!
+//! All of a store's input and output goes through [`crate::disk`]. On a thread that is [`watched`], each of
+//! those steps is shown to a [`Watch`] before it is made, which says what shall become of it and may let
+//! another process go first. This module is compiled into this crate's own tests and nowhere else.
+//!
+//! Syncs are not carried out on watched threads, since they would take most of the time: the power is cut by
+//! `power`, which knows what was not synced.
+
+mod chance;
+mod plant;
+mod power;
+mod process;
+mod seeds;
+mod sweep;
+mod world;
 
 use std::cell::RefCell;
 use std::fmt;
-use std::future::{Future, poll_fn};
 use std::io;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::task::Poll;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::channel::oneshot;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Location;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    Attributes, CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 
-pub use crate::disk::Op;
+pub(crate) use crate::disk::Op;
 
 /// What shall become of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// What it would become without a simulation.
     Done,
     /// This error; nothing is done.
@@ -38,18 +49,15 @@ pub enum Answer {
 }
 
 /// Watches a process.
-pub trait Watch: Send + Sync {
+pub(crate) trait Watch: Send + Sync {
     /// A step is about to be made on this thread, which may be kept waiting.
     fn ask(&self, op: Op, path: &Path) -> Answer;
 
     /// delta-rs is about to make a step. Its threads must not be kept waiting, and their order is not told.
     fn ask_elsewhere(&self, op: Op, path: &Path) -> Answer;
 
-    /// Carries out work on another thread.
-    fn begin(&self, work: Box<dyn FnOnce() + Send>);
-
-    /// The task that is polled on this thread waits for threads that the simulation does not know.
-    fn wait_elsewhere(&self);
+    /// The store says of a commit that it certainly failed, though its entry is there.
+    fn failed_though_there(&self, entry: &Path);
 }
 
 thread_local! {
@@ -57,7 +65,7 @@ thread_local! {
 }
 
 /// Lets a process be watched while `work` is done on this thread.
-pub fn watched<T>(watch: Arc<dyn Watch>, work: impl FnOnce() -> T) -> T {
+pub(crate) fn watched<T>(watch: Arc<dyn Watch>, work: impl FnOnce() -> T) -> T {
     struct Restore(Option<Arc<dyn Watch>>);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -72,8 +80,15 @@ fn watch() -> Option<Arc<dyn Watch>> {
     WATCH.with_borrow(Option::clone)
 }
 
+/// Whether this thread is watched.
+pub(crate) fn is_watched() -> bool {
+    watch().is_some()
+}
+
+/// Makes a step as whoever watches says.
 pub(crate) fn act<T>(op: Op, path: &Path, step: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    match watch().map_or(Answer::Done, |watch| watch.ask(op, path)) {
+    let Some(watch) = watch() else { return step() };
+    match watch.ask(op, path) {
         Answer::Done => step(),
         Answer::Refused(kind) | Answer::Half(kind) => Err(kind.into()),
         Answer::Lost(kind) => {
@@ -83,13 +98,20 @@ pub(crate) fn act<T>(op: Op, path: &Path, step: impl FnOnce() -> io::Result<T>) 
     }
 }
 
+/// Makes a sync, or what is none on a thread that is watched.
+pub(crate) fn act_sync(op: Op, path: &Path, step: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    if is_watched() { act(op, path, || Ok(())) } else { step() }
+}
+
+/// Makes a step that writes bytes.
 pub(crate) fn act_on_bytes(
     op: Op,
     path: &Path,
     bytes: &[u8],
     step: impl FnOnce(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    match watch().map_or(Answer::Done, |watch| watch.ask(op, path)) {
+    let Some(watch) = watch() else { return step(bytes) };
+    match watch.ask(op, path) {
         Answer::Done => step(bytes),
         Answer::Refused(kind) => Err(kind.into()),
         Answer::Lost(kind) => {
@@ -110,50 +132,13 @@ pub(crate) fn rest() -> bool {
     true
 }
 
-/// Lets others go on; `false` if this thread is not watched.
-pub(crate) async fn pause() -> bool {
-    if watch().is_none() {
-        return false;
+/// The store says that this entry certainly is not in the log.
+pub(crate) fn told_failed(entry: &Path, bytes: &[u8]) {
+    if let Some(watch) = watch()
+        && std::fs::read(entry).is_ok_and(|there| there == bytes)
+    {
+        watch.failed_though_there(entry);
     }
-    let mut first = true;
-    poll_fn(|context| {
-        if std::mem::take(&mut first) {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(())
-    })
-    .await;
-    true
-}
-
-/// Begins work on another thread of the same process; gives it back if this thread is not watched.
-pub(crate) fn begin<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(
-    work: W,
-) -> Result<impl Future<Output = Result<T, ()>>, W> {
-    let Some(watch) = watch() else { return Err(work) };
-    let (sender, receiver) = oneshot::channel();
-    let of_work = watch.clone();
-    watch.begin(Box::new(move || {
-        let done = watched(of_work, || catch_unwind(AssertUnwindSafe(work)));
-        let _ = sender.send(done);
-    }));
-    Ok(async move { receiver.await.map_err(drop)?.map_err(drop) })
-}
-
-/// Tells whoever watches that the task waits for threads that it does not know.
-pub(crate) async fn elsewhere<F: Future>(future: F) -> F::Output {
-    let mut future = std::pin::pin!(future);
-    poll_fn(|context| {
-        let polled = future.as_mut().poll(context);
-        if polled.is_pending()
-            && let Some(watch) = watch()
-        {
-            watch.wait_elsewhere();
-        }
-        polled
-    })
-    .await
 }
 
 /// What delta-rs reads by, on a thread that is watched.
@@ -186,10 +171,7 @@ impl Watched {
             Answer::Done => Ok(()),
             // A read whose answer is lost is none.
             Answer::Refused(kind) | Answer::Lost(kind) | Answer::Half(kind) => {
-                Err(object_store::Error::Generic {
-                    store: "Watched",
-                    source: Box::new(io::Error::from(kind)),
-                })
+                Err(generic(Box::new(io::Error::from(kind))))
             }
         }
     }
@@ -204,6 +186,36 @@ impl Watched {
             Err(error) => stream::iter([Err(error)]).boxed(),
         }
     }
+}
+
+/// A file, read where it is asked for: `LocalFileSystem` would hand each read to a thread of its own.
+fn whole(location: &Location) -> object_store::Result<(Bytes, ObjectMeta)> {
+    let path = Path::new("/").join(location.as_ref());
+    let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            object_store::Error::NotFound { path: location.to_string(), source: Box::new(error) }
+        }
+        _ => generic(Box::new(error)),
+    })?;
+    let modified =
+        path.metadata().and_then(|found| found.modified()).map_err(|error| generic(Box::new(error)))?;
+    let meta = ObjectMeta {
+        location: location.clone(),
+        last_modified: modified.into(),
+        size: bytes.len() as u64,
+        e_tag: None,
+        version: None,
+    };
+    Ok((bytes.into(), meta))
+}
+
+fn part(bytes: &Bytes, range: &Range<u64>) -> Bytes {
+    let at = |place: u64| usize::try_from(place).map_or(bytes.len(), |place| place.min(bytes.len()));
+    bytes.slice(at(range.start)..at(range.end))
+}
+
+fn generic(source: Box<dyn std::error::Error + Send + Sync>) -> object_store::Error {
+    object_store::Error::Generic { store: "Watched", source }
 }
 
 fn read_only() -> object_store::Error {
@@ -226,7 +238,15 @@ impl ObjectStore for Watched {
 
     async fn get_opts(&self, location: &Location, options: GetOptions) -> object_store::Result<GetResult> {
         self.ask(Op::DeltaRead, location)?;
-        self.inner.get_opts(location, options).await
+        let (bytes, meta) = whole(location)?;
+        options.check_preconditions(&meta)?;
+        let range = match &options.range {
+            Some(range) => range.as_range(meta.size).map_err(|error| generic(Box::new(error)))?,
+            None => 0..meta.size,
+        };
+        let bytes = part(&bytes, &range);
+        let payload = GetResultPayload::Stream(stream::iter([Ok(bytes)]).boxed());
+        Ok(GetResult { payload, meta, range, attributes: Attributes::default() })
     }
 
     async fn get_ranges(
@@ -235,7 +255,8 @@ impl ObjectStore for Watched {
         ranges: &[Range<u64>],
     ) -> object_store::Result<Vec<Bytes>> {
         self.ask(Op::DeltaRead, location)?;
-        self.inner.get_ranges(location, ranges).await
+        let (bytes, _) = whole(location)?;
+        Ok(ranges.iter().map(|range| part(&bytes, range)).collect())
     }
 
     fn delete_stream(

@@ -329,4 +329,4 @@ impl HomeStore for DeltaStore {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

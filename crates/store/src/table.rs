@@ -219,15 +219,24 @@ impl Table {
             Err(error) => error,
         };
         if planted::is(Bug::TimeoutAsFailure) {
-            return Outcome::Failed(fault);
+            return self.failed(version, &bytes, fault);
         }
         // The state stays at the version before: the next look takes in whatever is there now.
-        match self.fate(version, bytes).await {
+        match self.fate(version, bytes.clone()).await {
             Ok(Fate::Landed) => Outcome::Committed(version),
             Ok(Fate::Taken) => Outcome::Conflict,
-            Ok(Fate::Absent) => Outcome::Failed(fault),
+            Ok(Fate::Absent) => self.failed(version, &bytes, fault),
             Err(unread) => Outcome::Unknown(fault.then(unread)),
         }
+    }
+
+    /// Says that an entry certainly is not in the log. A simulation, which can look past its own faults,
+    /// holds it to that.
+    #[cfg_attr(not(test), expect(unused_variables, clippy::unused_self, reason = "only a simulation looks"))]
+    fn failed(&self, version: u64, bytes: &[u8], fault: Fault) -> Outcome {
+        #[cfg(test)]
+        crate::simulation::told_failed(&names::log_entry(&self.folder, version), bytes);
+        Outcome::Failed(fault)
     }
 
     /// What became of an entry, provided that the log is still this store's.

@@ -63,6 +63,8 @@ pub(crate) fn replace(
                 disk::rest(Duration::from_millis(u64::from(tries.min(20))));
             }
             Ok(Fate::Absent) => {
+                #[cfg(test)]
+                crate::simulation::told_failed(&target, &bytes);
                 discard();
                 return Err(fault);
             }

@@ -10,7 +10,7 @@ mod history;
 mod home;
 mod mounts;
 mod releases;
-mod support;
+pub(crate) mod support;
 mod tables;
 mod topics;
 mod vacuum;

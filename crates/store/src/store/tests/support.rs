@@ -24,22 +24,22 @@ use crate::reader::StoreReader;
 use crate::root::init;
 
 /// 2026-03-01T00:00:00Z.
-pub(super) const MARCH: i64 = 1_772_323_200_000_000;
-pub(super) const DAY: i64 = 86_400_000_000;
+pub(crate) const MARCH: i64 = 1_772_323_200_000_000;
+pub(crate) const DAY: i64 = 86_400_000_000;
 
-pub(super) fn zone(name: &str) -> ZoneId {
+pub(crate) fn zone(name: &str) -> ZoneId {
     name.parse().unwrap()
 }
 
-pub(super) fn source(partition: i32) -> Source {
+pub(crate) fn source(partition: i32) -> Source {
     Source { cluster: "kafka".parse().unwrap(), topic: "cnc.state".into(), partition }
 }
 
-pub(super) fn range(start: i64, end: i64) -> OffsetRange {
+pub(crate) fn range(start: i64, end: i64) -> OffsetRange {
     OffsetRange::new(NextOffset(start), NextOffset(end))
 }
 
-pub(super) fn facts(flush: &str) -> FlushFacts {
+pub(crate) fn facts(flush: &str) -> FlushFacts {
     FlushFacts {
         flush_id: flush.to_owned(),
         pipeline: "cnc-state".parse().unwrap(),
@@ -49,31 +49,40 @@ pub(super) fn facts(flush: &str) -> FlushFacts {
     }
 }
 
-pub(super) fn metrics() -> Arc<Metrics> {
+pub(crate) fn metrics() -> Arc<Metrics> {
     Arc::new(Metrics::new().unwrap())
 }
 
 /// An initialised root of `CN` and its store.
-pub(super) async fn fresh() -> (tempfile::TempDir, DeltaStore) {
+pub(crate) async fn fresh() -> (tempfile::TempDir, DeltaStore) {
     let dir = tempfile::tempdir().unwrap();
     init(dir.path(), &zone("CN")).unwrap();
     let store = open(&dir).await;
     (dir, store)
 }
 
-pub(super) async fn open(dir: &tempfile::TempDir) -> DeltaStore {
+pub(crate) async fn open(dir: &tempfile::TempDir) -> DeltaStore {
     DeltaStore::open(dir.path(), &zone("CN"), metrics()).await.unwrap()
 }
 
 /// The event time of the rows of an offset: five minutes apart, so that a day holds 288 offsets.
-pub(super) fn time_of(offset: i64) -> i64 {
+pub(crate) fn time_of(offset: i64) -> i64 {
     MARCH + offset * 300_000_001
 }
 
 /// Rows of `offsets`, two per offset, as `decode` and `policy` would make them, with the schema's
 /// columns `x` (null in row 1 of odd offsets), `n`, `word` and `samples`.
-pub(super) fn rows(partition: i32, offsets: std::ops::Range<i64>, zone: &str) -> RecordBatch {
-    let each: Vec<(i64, i32)> = offsets.flat_map(|offset| [(offset, 0), (offset, 1)]).collect();
+pub(crate) fn rows(partition: i32, offsets: std::ops::Range<i64>, zone: &str) -> RecordBatch {
+    rows_of(partition, offsets, |_| zone)
+}
+
+/// The same with a zone for each offset.
+pub(crate) fn rows_of<'a>(
+    partition: i32,
+    offsets: impl IntoIterator<Item = i64>,
+    zone_of: impl Fn(i64) -> &'a str,
+) -> RecordBatch {
+    let each: Vec<(i64, i32)> = offsets.into_iter().flat_map(|offset| [(offset, 0), (offset, 1)]).collect();
     let word = |text: &str| -> ArrayRef {
         Arc::new(each.iter().map(|_| text).collect::<DictionaryArray<Int32Type>>())
     };
@@ -125,7 +134,8 @@ pub(super) fn rows(partition: i32, offsets: std::ops::Range<i64>, zone: &str) ->
         word("x:null"),
     ]);
     fields.extend(tag_fields());
-    arrays.extend([word("CN"), word("nanning-1"), word("CN"), word(zone), word("cn"), word("v")]);
+    let zones: DictionaryArray<Int32Type> = each.iter().map(|(offset, _)| zone_of(*offset)).collect();
+    arrays.extend([word("CN"), word("nanning-1"), word("CN"), Arc::new(zones), word("cn"), word("v")]);
     arrays.extend([word("general"), word("in-zone")]);
     // Each row has an entry of its own in the dictionary, which may be null.
     for lists in [models.finish(), markets.finish()] {
@@ -136,7 +146,7 @@ pub(super) fn rows(partition: i32, offsets: std::ops::Range<i64>, zone: &str) ->
 }
 
 /// Lets `split` and `permit` make a permitted batch of these rows.
-pub(super) fn permitted(partition: i32, rows: RecordBatch, store: &StoreIdentity) -> PermittedBatch {
+pub(crate) fn permitted(partition: i32, rows: RecordBatch, store: &StoreIdentity) -> PermittedBatch {
     let offsets: Vec<i64> =
         rows.column_by_name("_offset").unwrap().as_primitive::<Int64Type>().values().to_vec();
     let mut raw = RawBatch::new(source(partition), NextOffset(offsets[0]), 0);
@@ -163,18 +173,18 @@ pub(super) fn permitted(partition: i32, rows: RecordBatch, store: &StoreIdentity
 }
 
 /// Lets an encoder of a store with this identity take batches in.
-pub(super) fn encoded(store: &StoreIdentity, flush: &str, batches: Vec<PermittedBatch>) -> EncodedRows {
+pub(crate) fn encoded(store: &StoreIdentity, flush: &str, batches: Vec<PermittedBatch>) -> EncodedRows {
     let mut encoder: Box<dyn RowEncoder> = Box::new(Encoder::new(store.clone(), LAYOUT));
     batches.into_iter().for_each(|batch| encoder.write(batch).unwrap());
     encode::finish(store, vec![encoder], &file_facts(store, &facts(flush))).unwrap().into_rows()
 }
 
 /// An append of one partition's range, settled at its start.
-pub(super) fn append(store: &StoreIdentity, flush: &str, partition: i32, start: i64, end: i64) -> Append {
+pub(crate) fn append(store: &StoreIdentity, flush: &str, partition: i32, start: i64, end: i64) -> Append {
     append_settled(store, flush, partition, start, end, Some(start))
 }
 
-pub(super) fn append_settled(
+pub(crate) fn append_settled(
     store: &StoreIdentity,
     flush: &str,
     partition: i32,
@@ -198,7 +208,7 @@ pub(super) fn append_settled(
 }
 
 /// All rows of a table, file by file, as a Parquet reader sees them.
-pub(super) async fn read(root: &Path, table: &str) -> Vec<(crate::DataFile, RecordBatch)> {
+pub(crate) async fn read(root: &Path, table: &str) -> Vec<(crate::DataFile, RecordBatch)> {
     let reader = StoreReader::open(root).unwrap();
     let table: TableName = table.parse().unwrap();
     let snapshot = reader.snapshot(&table).await.unwrap();
@@ -215,7 +225,7 @@ pub(super) async fn read(root: &Path, table: &str) -> Vec<(crate::DataFile, Reco
 }
 
 /// (partition, offset, row) of all rows of the table, in order.
-pub(super) async fn keys(root: &Path) -> Vec<(i32, i64, i32)> {
+pub(crate) async fn keys(root: &Path) -> Vec<(i32, i64, i32)> {
     let mut keys = Vec::new();
     for (_, batch) in read(root, "cnc_state").await {
         let partitions = batch.column_by_name("_partition").unwrap().as_primitive::<Int32Type>().clone();
@@ -228,12 +238,12 @@ pub(super) async fn keys(root: &Path) -> Vec<(i32, i64, i32)> {
 }
 
 /// What [`keys`] should give for these offsets of a partition.
-pub(super) fn expected(partition: i32, offsets: std::ops::Range<i64>) -> Vec<(i32, i64, i32)> {
+pub(crate) fn expected(partition: i32, offsets: std::ops::Range<i64>) -> Vec<(i32, i64, i32)> {
     offsets.flat_map(|offset| [(partition, offset, 0), (partition, offset, 1)]).collect()
 }
 
 /// The names of all files below a folder that end in `.parquet`, log folders left out.
-pub(super) fn parquet_files(folder: &Path) -> usize {
+pub(crate) fn parquet_files(folder: &Path) -> usize {
     let mut count = 0;
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let path = entry.path();
