@@ -40,6 +40,11 @@ impl Date {
         Self(us.div_euclid(DAY_US) as i32)
     }
 
+    /// Its first moment, in microseconds since the epoch.
+    pub fn start_us(self) -> i64 {
+        i64::from(self.0) * DAY_US
+    }
+
     /// The day after.
     #[must_use]
     pub fn next(self) -> Self {

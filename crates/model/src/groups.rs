@@ -97,7 +97,7 @@ pub fn members(text: &str) -> Result<Vec<Jurisdiction>, InvalidGroup> {
     let wrong = |message: String| InvalidGroup { message, suggestion: None };
     let shown: String = text.chars().take(60).collect();
     let Some((name, date)) = text.split_once('@') else {
-        let known = ["EU", "EEA"].contains(&text) || union_of(text).is_some();
+        let known = is_name(text);
         return Err(InvalidGroup {
             message: format!("a group needs a day, such as `EEA@2020-02-01`, found `{shown}`"),
             suggestion: known.then(|| format!("{text}@2020-02-01")),
@@ -129,6 +129,11 @@ pub fn members(text: &str) -> Result<Vec<Jurisdiction>, InvalidGroup> {
         });
     }
     Ok(states.into_iter().filter_map(|state| state.parse().ok()).collect())
+}
+
+/// Whether a text is a group's name, without a day.
+pub fn is_name(text: &str) -> bool {
+    ["EU", "EEA"].contains(&text) || union_of(text).is_some()
 }
 
 /// The number in `EU27`.
