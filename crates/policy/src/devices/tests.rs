@@ -90,7 +90,7 @@ fn what_is_wrong_is_told_with_its_line() {
             "registry/nn.csv:2:1: `line`: expected a line name of lower-case letters, digits or `-`, beginning with a letter, found `L1`",
         ),
         ("device\n\na\na\n", "registry/nn.csv:4:1: device `a` is given twice in site `nanning-1`"),
-        ("device\nst-1\n", "policy.yaml:15:15: device `st-1` is registered at site `nanning-1` too"),
+        ("device\nst-1\n", "policy.yaml:13:15: device `st-1` is registered at site `nanning-1` too"),
         (
             "device\n\"a\n#@b\"\n",
             "registry/nn.csv:2:1: a device id has 1 to 256 bytes, and no control characters in a file",
@@ -109,7 +109,7 @@ fn files_that_are_not_there() {
     let problems = Policy::parse("policy.yaml", &text()).unwrap_err().to_string();
     assert_eq!(
         problems,
-        "policy.yaml:11:19: `devices-file` in site `nanning-1`: the file `registry/nn.csv` was not given"
+        "policy.yaml:10:19: `devices-file` in site `nanning-1`: the file `registry/nn.csv` was not given"
     );
     let other = DevicesFile::csv("registry/mm.csv", "device\na\n").unwrap();
     let problems = Policy::parse_with("policy.yaml", &text(), vec![other.clone()]).unwrap_err().to_string();

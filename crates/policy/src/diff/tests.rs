@@ -75,12 +75,12 @@ fn rules_that_moved_are_told_apart_from_those_they_moved_past() {
         told(&with(&[&a, &b, &c]), &with(&[&c, &a, &b])),
         [
             "rule `c` moved: it stood behind `b`, and stands first",
-            "records of CN of class `general` on cnc-state:",
-            "    before: zone CN, training allowed where `load > 1`; otherwise zone CN, training allowed where `load > 2`; otherwise zone CN, training allowed where `load > 3`; otherwise zone CN, training with-approval",
-            "    after:  zone CN, training allowed where `load > 3`; otherwise zone CN, training allowed where `load > 1`; otherwise zone CN, training allowed where `load > 2`; otherwise zone CN, training with-approval",
             "records of DE, NO of class `general` on cnc-state:",
             "    before: quarantine where `load > 1`; otherwise quarantine where `load > 2`; otherwise quarantine where `load > 3`; otherwise zone EU, training allowed",
             "    after:  quarantine where `load > 3`; otherwise quarantine where `load > 1`; otherwise quarantine where `load > 2`; otherwise zone EU, training allowed",
+            "records of CN of class `general` on cnc-state:",
+            "    before: zone CN, training allowed where `load > 1`; otherwise zone CN, training allowed where `load > 2`; otherwise zone CN, training allowed where `load > 3`; otherwise zone CN, training with-approval",
+            "    after:  zone CN, training allowed where `load > 3`; otherwise zone CN, training allowed where `load > 1`; otherwise zone CN, training allowed where `load > 2`; otherwise zone CN, training with-approval",
         ]
     );
     // Another name alone means nothing to records.

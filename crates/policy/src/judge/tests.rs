@@ -327,6 +327,7 @@ fn a_nested_zone_is_chosen_by_innermost_and_the_zone_around_it_by_name() {
 fn days_are_those_of_the_broker() {
     let text = POLICY
         .replace("zone: CN, basis", "from: 2026-01-02, until: 2026-01-03, zone: CN, basis")
+        .replace("when: _jurisdiction = 'CN'", "jurisdictions: [CN]")
         .replace("load > 10,", "load > 10, until: 2026-01-02,");
     let at = |day: &str, us: i64| Row {
         time: Some(Row::of("").on(day).time.unwrap() + us),

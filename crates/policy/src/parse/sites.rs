@@ -118,15 +118,16 @@ impl<'d> Reader<'d> {
         let names: Vec<&str> = super::names_in(node);
         // Opened as one mapping, so that each line's devices are read like the site's.
         let Some(lines) = self.doc.map(node, &what, &names) else { return Vec::new() };
-        let line = |(key, _): &'d (Node, Node)| {
-            let id = self.doc.parsed::<LineId>(key, &format!("a name in {what}"))?;
-            let devices = self.devices(&lines, id.as_str(), site, taken);
-            Some((id, devices))
-        };
-        match &node.kind {
-            situs_model::doc::Kind::Mapping(entries) => entries.iter().filter_map(line).collect(),
-            _ => Vec::new(),
+        let mut read: Vec<(LineId, Vec<Arc<str>>)> = Vec::new();
+        for (key, _) in self.doc.entries(node, &what) {
+            let Some(id) = self.doc.parsed::<LineId>(key, &format!("a name in {what}")) else { continue };
+            // A name that is given twice is reported already.
+            if !read.iter().any(|(known, _)| *known == id) {
+                let devices = self.devices(&lines, id.as_str(), site, taken);
+                read.push((id, devices));
+            }
         }
+        read
     }
 
     /// Adds the devices of the site's file.

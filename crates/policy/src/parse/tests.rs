@@ -177,10 +177,10 @@ fn groups_that_are_none() {
             "policy.yaml:4:41: jurisdiction `DE` is given twice in zone `EU`",
             "policy.yaml:4:45: an entry of `jurisdictions`: expected one of the groups `EU`, `EU27` and so on, or `EEA`, found `EAE@2020-02-01`; did you mean `EEA@2020-02-01`?",
             "policy.yaml:4:61: an entry of `jurisdictions`: a group needs a day, such as `EEA@2020-02-01`, found `EEA`; did you mean `EEA@2020-02-01`?",
-            "policy.yaml:18:41: an entry of `jurisdictions`: the EU had 27 members on 2020-02-01, not 28; did you mean `EU27@2020-02-01`?",
-            "policy.yaml:18:58: an entry of `jurisdictions`: expected an ISO 3166-1 alpha-2 code in capitals, such as `CN` or `DE`, or a group on a day, such as `EEA@2020-02-01`, found `CHN`",
-            "policy.yaml:18:63: an entry of `jurisdictions` in rule `cn-resident`: expected text, found a list",
-            "policy.yaml:19:40: `jurisdictions`: expected at least one entry",
+            "policy.yaml:18:40: an entry of `jurisdictions`: the EU had 27 members on 2020-02-01, not 28; did you mean `EU27@2020-02-01`?",
+            "policy.yaml:18:57: an entry of `jurisdictions`: expected an ISO 3166-1 alpha-2 code in capitals, such as `CN` or `DE`, or a group on a day, such as `EEA@2020-02-01`, found `CHN`",
+            "policy.yaml:18:62: an entry of `jurisdictions` in rule `cn-resident`: expected text, found a list",
+            "policy.yaml:19:39: `jurisdictions`: expected at least one entry",
         ]
     );
 }
@@ -253,7 +253,7 @@ fn days_and_classes() {
             "policy.yaml:18:58: `from` in rule `cn-resident`: expected a day such as `2026-12-31`, found `2026-02-30`",
             "policy.yaml:18:77: `until` in rule `cn-resident`: expected a day such as `2026-12-31`, found `tomorrow`",
             "policy.yaml:18:94: `class` in rule `cn-resident`: expected one of `general`, `important`, `core` or `unclassified`, found `secret`",
-            "policy.yaml:19:94: rule `eu-resident` ends on 2026-01-31, before it begins on 2026-02-01",
+            "policy.yaml:19:88: rule `eu-resident` ends on 2026-01-31, before it begins on 2026-02-01",
             "policy.yaml:21:73: unknown key `untill` in model `wear`; did you mean `until`?",
         ]
     );
