@@ -183,15 +183,30 @@ impl<'a> Batch<'a> {
         Some(self.judge.policy.sites.get(set.site()?)?.site.jurisdiction)
     }
 
-    /// For each set of facts whether the rule of this index is for such records, before its condition is
-    /// asked: by jurisdiction, then by day.
-    fn gates(&self, rule: &JudgedRule, index: usize) -> Vec<Answer> {
+    /// For each set of facts whether the rule of this index is for such records, before columns are read: by
+    /// jurisdiction, then by day, then by its condition if that asks for facts alone.
+    fn of_sets(&self, rule: &JudgedRule, index: usize) -> Vec<Answer> {
         let entry = &self.judge.policy.rules[index].rule;
         let gate = |set: &FactSet| match self.jurisdiction(set) {
-            Some(jurisdiction) if entry.is_for(jurisdiction) => among(&rule.days, set.period),
+            Some(jurisdiction) if set.reason.is_none() && entry.is_for(jurisdiction) => {
+                among(&rule.days, set.period)
+            }
             _ => Answer::No,
         };
-        self.facts.sets.iter().map(gate).collect()
+        let mut answers: Vec<Answer> = self.facts.sets.iter().map(gate).collect();
+        let open = |answer: &&mut Answer| **answer == Answer::Yes;
+        match &rule.when {
+            Compiled::Never => answers.iter_mut().filter(open).for_each(|answer| *answer = Answer::No),
+            Compiled::Ask(question) if question.only_facts() && answers.contains(&Answer::Yes) => {
+                for (answer, asked) in answers.iter_mut().zip(self.ask_sets(question)) {
+                    if *answer == Answer::Yes {
+                        *answer = asked;
+                    }
+                }
+            }
+            Compiled::Always | Compiled::Ask(_) => {}
+        }
+        answers
     }
 
     /// The first rule that matches, for every row.
@@ -201,7 +216,7 @@ impl<'a> Batch<'a> {
             sets.iter().map(|set| if set.reason.is_some() { UNDETERMINED } else { PENDING }).collect();
         // The codes are those of sets of facts until a rule reads a column.
         let mut by_row = false;
-        for (code, rule) in (FIRST_RULE..).zip(&self.judge.rules) {
+        for (index, rule) in self.judge.rules.iter().enumerate() {
             // A record without a time has no answer to a rule with days, even if its condition never holds.
             if rule.lacks || matches!(rule.when, Compiled::Never) && rule.days.is_none() {
                 continue;
@@ -209,30 +224,39 @@ impl<'a> Batch<'a> {
             if !codes.contains(&PENDING) {
                 break;
             }
-            let gates = self.gates(rule, (code - FIRST_RULE) as usize);
-            if gates.iter().all(|gate| *gate == Answer::No) {
+            // Most rules are for no record of a batch, which is seen without looking at rows.
+            let of_sets = self.of_sets(rule, index);
+            if of_sets.iter().all(|answer| *answer == Answer::No) {
                 continue;
             }
-            if rule.when.reads_columns() && !by_row {
+            let column_question = match &rule.when {
+                Compiled::Ask(question) if !question.only_facts() => Some(question),
+                _ => None,
+            };
+            if column_question.is_some() && !by_row {
                 codes = set_of_row.iter().map(|set| codes[*set as usize]).collect();
                 by_row = true;
             }
-            let set_of = |unit: u32| if by_row { set_of_row[unit as usize] } else { unit };
-            if gates.contains(&Answer::Failed) {
-                for (unit, code) in (0u32..).zip(&mut codes).filter(|(_, code)| **code == PENDING) {
-                    if gates[set_of(unit) as usize] == Answer::Failed {
-                        *code = FAILED;
-                    }
+            // There are fewer rules than bytes in a policy.
+            let matched = FIRST_RULE + index as u32;
+            let mut open = Vec::new();
+            for (unit, code) in (0u32..).zip(&mut codes).filter(|(_, code)| **code == PENDING) {
+                let set = if by_row { set_of_row[unit as usize] } else { unit };
+                match of_sets[set as usize] {
+                    Answer::No => {}
+                    Answer::Failed => *code = FAILED,
+                    Answer::Yes if column_question.is_some() => open.push(unit),
+                    Answer::Yes => *code = matched,
                 }
             }
-            let open = |unit: u32| gates[set_of(unit) as usize] == Answer::Yes;
-            let pending = indices(&codes, |unit, code| code == PENDING && open(unit));
-            let answers = self.answers(&rule.when, &pending, set_of)?;
-            for (unit, answer) in pending.into_iter().zip(answers) {
-                match answer {
-                    Answer::No => {}
-                    Answer::Yes => codes[unit as usize] = code,
-                    Answer::Failed => codes[unit as usize] = FAILED,
+            if let Some(question) = column_question {
+                let answers = self.ask_rows(question, &open)?;
+                for (unit, answer) in open.into_iter().zip(answers) {
+                    match answer {
+                        Answer::No => {}
+                        Answer::Yes => codes[unit as usize] = matched,
+                        Answer::Failed => codes[unit as usize] = FAILED,
+                    }
                 }
             }
         }
@@ -289,7 +313,7 @@ impl<'a> Batch<'a> {
             let eligible = indices(&feeds, |unit, feed| {
                 feed != FEED_FAILED
                     && decision_of(unit).may_feed
-                    && among(&model.days, period(unit)) == Answer::Yes
+                    && (model.days.is_none() || among(&model.days, period(unit)) == Answer::Yes)
             });
             let answers = self.answers(&model.filter, &eligible, |unit| decision_of(unit).set)?;
             for (unit, answer) in eligible.into_iter().zip(answers) {
