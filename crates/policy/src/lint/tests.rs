@@ -137,6 +137,6 @@ fn what_has_ended_and_what_nothing_covers() {
     let on_its_last_day = text.replace("2026-05-31", "2026-06-01");
     assert!(warnings(&on_its_last_day).iter().all(|warning| !warning.contains("ended")));
     // A rule that begins tomorrow covers nothing today.
-    let later = text.replace("until: 2026-05-31", "from: 2026-06-02");
+    let later = text.replace("[CN], until: 2026-05-31", "[CN], from: 2026-06-02");
     assert!(warnings(&later).iter().any(|warning| warning.contains("records of `CN` today")));
 }
