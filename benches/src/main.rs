@@ -19,12 +19,14 @@ use anyhow::{Context as _, bail};
 const USAGE: &str = "usage: benches/run decode [--json] [--quick] [--only NAME]... [--passes N]
        benches/run decode --corpus FILE --schema FILE [--json] [--quick] [--passes N]
        benches/run pipeline|scaling|freshness [--json] [--quick] [--only NAME]...
+       benches/run policy [--json] [--quick] [--only NAME]...
        benches/run soak [--json] [--minutes N]
 
 decode     situs-decode against arrow-json and a bare simd-json, one thread, per corpus
 pipeline   from a real Kafka to committed tables in two zones, against a bare consumer and rivals;
            parts: limit, 46B, 440B, 30kB, rivals, backlog
 scaling    one thing varied: workers, replicas, partitions, zones, devices, pipelines, history
+policy     what judging and splitting cost, of a worker's steps and of a run; axes: devices, rules, models
 freshness  time from production to commit at 10, 50 and 90 % of the maximum
 soak       at 80 % of the maximum for 30 minutes
 --json     one JSON object per line instead of a table
@@ -66,6 +68,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match bench.as_deref() {
         Some("decode") => decode::run(&options)?,
         Some("pipeline") => pipeline::run(&options)?,
+        Some("policy") => pipeline::policy(&options)?,
         Some("scaling") => pipeline::scaling(&options)?,
         Some("freshness") => pipeline::freshness(&options)?,
         Some("soak") => pipeline::soak(&options, minutes)?,

@@ -2,6 +2,7 @@
 
 mod broker;
 mod consume;
+mod cost;
 mod dataset;
 mod home;
 mod live;
@@ -18,6 +19,7 @@ use clap::Parser as _;
 
 use crate::decode::Options;
 use broker::Broker;
+pub(crate) use cost::run as policy;
 use dataset::{Dataset, Shape};
 use home::Home;
 pub(crate) use live::{freshness, soak};

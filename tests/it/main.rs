@@ -4,6 +4,7 @@ mod command;
 mod end_to_end;
 mod graph;
 mod home;
+mod policy;
 mod quarantine;
 mod upkeep;
 mod verify;

@@ -18,12 +18,23 @@ pub(crate) struct Home {
     pub(crate) zones: usize,
     /// Lines of `site.yaml` beyond those that every home has.
     pub(crate) settings: String,
+    /// Rules before the two of each site, none of which matches; one in six reads a column.
+    pub(crate) more_rules: usize,
+    /// Models beside the one that every home has, each with a condition on a column of machines' states.
+    pub(crate) more_models: usize,
 }
 
 impl Home {
     /// A home as users have it: two zones, nothing set that has a default.
     pub(crate) fn new(dataset: Dataset) -> Self {
-        Self { topics: vec![dataset.topic()], dataset, zones: 2, settings: String::new() }
+        Self {
+            topics: vec![dataset.topic()],
+            dataset,
+            zones: 2,
+            settings: String::new(),
+            more_rules: 0,
+            more_models: 0,
+        }
     }
 
     /// The zone of a site, both by number.
@@ -102,6 +113,24 @@ impl Home {
             writeln!(text, "    devices: [{}]", devices.join(", "))?;
         }
         writeln!(text, "rules:")?;
+        for number in 0..self.more_rules {
+            let site = number % SITES.len();
+            let when = match number % 6 {
+                0 => format!("when: _line = 'line-{number}'"),
+                1 => format!("when: _site IN ('nowhere-{number}', 'nowhere')"),
+                2 => "when: _class = 'core'".to_owned(),
+                3 => format!("when: starts_with(_claimed, 'Z{number}')"),
+                4 => "until: 2020-12-31".to_owned(),
+                _ => format!("when: spindle_speed > {}", 1_000_000 + number),
+            };
+            writeln!(
+                text,
+                "  - id: more-{number}\n    jurisdictions: [{}]\n    {when}\n    zone: Z{}\n    basis: contract\n    \
+                     reference: A reference.\n    training: in-zone",
+                SITES[site].0,
+                self.zone(site)
+            )?;
+        }
         for (site, (jurisdiction, _)) in SITES.iter().enumerate() {
             let zone = self.zone(site);
             let name = jurisdiction.to_lowercase();
@@ -119,6 +148,16 @@ impl Home {
              pipelines: [{}]\n    where: {model}\n    markets: [CN, DE]",
             pipelines.join(", ")
         )?;
+        for number in 0..self.more_models {
+            writeln!(
+                text,
+                "  - id: more-{number}\n    version: 1.0.0\n    pipelines: [{}]\n    \
+                     where: execution = 'ACTIVE' AND spindle_speed > {}\n    markets: [{}]",
+                pipelines.join(", "),
+                number * 500,
+                SITES[number % SITES.len()].0
+            )?;
+        }
         Ok(text)
     }
 }

@@ -38,8 +38,16 @@ struct Pass {
 /// # Errors
 /// If a home cannot be made or a step fails.
 pub(crate) fn measure(case: &str, dataset: Dataset, passes: usize) -> anyhow::Result<Vec<Row>> {
+    measure_home(case, &Home::new(dataset), passes)
+}
+
+/// The same for a home that is not as users have it.
+///
+/// # Errors
+/// If the home cannot be made or a step fails.
+pub(crate) fn measure_home(case: &str, home: &Home, passes: usize) -> anyhow::Result<Vec<Row>> {
+    let dataset = home.dataset;
     let folder = tempfile::tempdir()?;
-    let home = Home::new(dataset);
     let site_file = home.write(folder.path(), "127.0.0.1:1", "none")?;
     let site = Site::parse(&site_file, &std::fs::read_to_string(&site_file)?)?;
     let catalog = Catalog::load(&site.library)?;

@@ -57,6 +57,8 @@ words! {
     UndeterminedReason {
         /// No site of the registry has this device, and the topic alone names no site.
         UnknownDevice = "unknown-device",
+        /// The device is registered at a site that sends to another cluster.
+        ForeignCluster = "foreign-cluster",
         /// The device is registered at a site that does not send on this topic.
         ForeignTopic = "foreign-topic",
         /// The payload claims another origin than the registry knows.

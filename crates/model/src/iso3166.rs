@@ -19,6 +19,28 @@ pub(crate) const ALPHA2: &[&str] = &[
     "VG", "VI", "VN", "VU", "WF", "WS", "YE", "YT", "ZA", "ZM", "ZW",
 ];
 
+/// Subdivisions of ISO 3166-2 that have an alpha-2 code of their own in ISO 3166-1 too, by the code of the
+/// state that they are listed under.
+const OWN_CODES: &[(&str, &[&str])] = &[
+    ("CN", &["HK", "MO", "TW"]),
+    ("FI", &["01"]),
+    (
+        "FR",
+        &[
+            "971", "972", "973", "974", "976", "BL", "GF", "GP", "MF", "MQ", "NC", "PF", "PM", "RE", "TF",
+            "WF", "YT",
+        ],
+    ),
+    ("NL", &["AW", "BQ1", "BQ2", "BQ3", "CW", "SX"]),
+    ("NO", &["21", "22"]),
+    ("US", &["AS", "GU", "MP", "PR", "UM", "VI"]),
+];
+
+/// Whether ISO 3166-1 has the subdivision as a country or territory of its own.
+pub(crate) fn has_own_code(country: &str, part: &str) -> bool {
+    OWN_CODES.iter().any(|(state, parts)| *state == country && parts.contains(&part))
+}
+
 #[cfg(test)]
 mod tests {
     use super::ALPHA2;

@@ -6,7 +6,9 @@
 pub mod batch;
 pub mod columns;
 pub mod commit;
+pub mod date;
 pub mod doc;
+pub mod groups;
 pub mod invariant;
 mod iso3166;
 pub mod offset;
@@ -24,6 +26,7 @@ pub use batch::{
     Split, TaggedBatch, UndeterminedReason, Verdict, ZoneCount, split,
 };
 pub use commit::{Decision, Standing, decide};
+pub use date::Date;
 pub use offset::{Epoch, NextOffset, NoTopicId, OffsetRange, Source, TopicId};
 pub use permit::{PermittedBatch, Refused, StoreIdentity, permit};
 pub use pipeline::{DeviceSource, Pipeline};
@@ -31,6 +34,6 @@ pub use raw::{RawBatch, RawMessage};
 pub use receipt::{FileFact, Receipt, StoreReceipt};
 pub use release::{Coordinates, Ledger, LedgerRow, Release, ReleaseEntry, ReleaseState, ReleaseStep};
 pub use words::{
-    BasisKind, Class, ClusterName, ContentVersion, FieldClass, InvalidWord, Jurisdiction, ModelId,
-    PipelineName, RuleId, Scenario, SiteId, TableName, Training, ZoneId, sha256_hex,
+    BasisKind, Class, ClusterName, ContentVersion, FieldClass, InvalidWord, Jurisdiction, LineId, ModelId,
+    PipelineName, RuleId, Scenario, SiteId, Subdivision, TableName, Training, ZoneId, sha256_hex,
 };

@@ -62,6 +62,13 @@ pub struct InvalidWord {
     pub found: String,
 }
 
+impl InvalidWord {
+    /// Says what was expected in place of `found`, which is cut to a length fit for a message.
+    pub(crate) fn new(expected: &'static str, found: &str) -> Self {
+        Self { expected, found: clip(found) }
+    }
+}
+
 fn clip(text: &str) -> String {
     text.chars().take(60).collect()
 }
@@ -107,6 +114,65 @@ macro_rules! name {
     };
 }
 
+/// A part of a jurisdiction: a code of the form of ISO 3166-2, such as `CN-GX`. Only its form and its
+/// jurisdiction are checked, not whether the list has it, which changes several times a year.
+///
+/// Subdivisions that have a code of their own in ISO 3166-1 are no part of another jurisdiction here:
+/// `CN-HK` is refused, since `HK` is not `CN`.
+///
+/// ```
+/// use situs_model::Subdivision;
+/// assert_eq!("CN-GX".parse::<Subdivision>().unwrap().jurisdiction().as_str(), "CN");
+/// assert!("CN-HK".parse::<Subdivision>().is_err());
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subdivision(Arc<str>, Jurisdiction);
+
+impl Subdivision {
+    /// The code.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The jurisdiction that it is a part of.
+    pub fn jurisdiction(&self) -> Jurisdiction {
+        self.1
+    }
+}
+
+impl FromStr for Subdivision {
+    type Err = InvalidWord;
+
+    fn from_str(text: &str) -> Result<Self, InvalidWord> {
+        let invalid = || InvalidWord::new("an ISO 3166-2 code such as `CN-GX` or `DE-BW`", text);
+        let (country, part) = text.split_once('-').ok_or_else(invalid)?;
+        let jurisdiction: Jurisdiction = country.parse().map_err(|_| invalid())?;
+        let capital = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+        if !(1..=3).contains(&part.len()) || !part.bytes().all(capital) {
+            return Err(invalid());
+        }
+        if iso3166::has_own_code(country, part) {
+            return Err(InvalidWord::new(
+                "a subdivision without a code of its own in ISO 3166-1 (`HK` is a jurisdiction, not a part of `CN`)",
+                text,
+            ));
+        }
+        Ok(Self(text.into(), jurisdiction))
+    }
+}
+
+impl fmt::Display for Subdivision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Subdivision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Lower-case letters, digits and `separator`, beginning with a letter.
 fn is_slug(text: &str, separator: char) -> bool {
     text.len() <= 64
@@ -136,6 +202,13 @@ name!(
     /// A plant or line in one jurisdiction, such as `nanning-1`.
     SiteId,
     "a site name of lower-case letters, digits or `-`, beginning with a letter",
+    |text| is_slug(text, '-')
+);
+
+name!(
+    /// A production line of a site, such as `line-3`.
+    LineId,
+    "a line name of lower-case letters, digits or `-`, beginning with a letter",
     |text| is_slug(text, '-')
 );
 
@@ -350,6 +423,20 @@ mod tests {
         }
         for text in ["CN", "HK", "MO", "TW", "NO", "DE"] {
             assert_eq!(text.parse::<Jurisdiction>().unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn subdivisions_are_parts_of_their_jurisdiction() {
+        for text in ["CN-GX", "DE-BW", "NO-03", "GB-ENG", "US-CA"] {
+            let found = text.parse::<Subdivision>().unwrap();
+            assert_eq!((found.as_str(), found.jurisdiction().as_str()), (text, &text[..2]));
+        }
+        let no_form =
+            ["", "CN", "CN-", "CN-gx", "cn-GX", "XX-1", "CN-GXXX", "CN_GX", "CN-G X", "\u{421}N-GX"];
+        let own_codes = ["CN-HK", "CN-MO", "CN-TW", "US-PR", "FR-RE", "NL-AW", "FI-01", "NO-21"];
+        for text in no_form.into_iter().chain(own_codes) {
+            assert!(text.parse::<Subdivision>().is_err(), "{text:?}");
         }
     }
 

@@ -175,13 +175,34 @@ impl Checker<'_> {
                 self.problems.push(policy.problem(entry.place, message, None));
             }
         }
+        for (index, entry) in policy.rules.iter().enumerate() {
+            let Some(list) = &entry.rule.jurisdictions else { continue };
+            if !list.is_empty() && !list.iter().any(|code| policy.placed(index, *code).is_some()) {
+                let message = format!(
+                    "rule `{}`: none of its jurisdictions is in zone `{}`, so all its records go to quarantine",
+                    entry.rule.id,
+                    entry.rule.zone_name()
+                );
+                self.problems.push(policy.problem(entry.place, message, None));
+            }
+        }
         for (index, entry) in policy.zones.iter().enumerate() {
             for (jurisdiction, place) in entry.zone.jurisdictions.iter().zip(&entry.places) {
-                let mut rules = policy.rules.iter().filter(|rule| rule.zone == index);
-                if !rules.any(|rule| self.may_match(rule.when.as_ref(), jurisdiction.as_str())) {
+                // Of zones in each other the inner one speaks for the jurisdiction.
+                if policy.innermost(*jurisdiction) != Some(index) {
+                    continue;
+                }
+                let mut rules = policy.rules.iter().enumerate();
+                let placed = rules.any(|(index, rule)| {
+                    rule.rule.is_for(*jurisdiction)
+                        && policy.placed(index, *jurisdiction).is_some()
+                        && self.may_match(rule.when.as_ref(), jurisdiction.as_str())
+                });
+                if !placed {
+                    let zone = &entry.zone.id;
+                    let around = if entry.around.is_empty() { "" } else { ", or one around it," };
                     let message = format!(
-                        "no rule that gives zone `{}` can match records of jurisdiction `{jurisdiction}`",
-                        entry.zone.id
+                        "no rule that gives zone `{zone}`{around} can match records of jurisdiction `{jurisdiction}`"
                     );
                     self.problems.push(policy.problem(*place, message, None));
                 }

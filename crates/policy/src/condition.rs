@@ -54,6 +54,16 @@ impl From<String> for Fault {
 }
 
 impl Condition {
+    /// Whether it is the same expression as another, however both are written.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.ast.to_string() == other.ast.to_string()
+    }
+
+    /// Whether it names this column.
+    pub(crate) fn names(&self, column: &str) -> bool {
+        self.columns.iter().any(|named| named == column)
+    }
+
     /// Parses SQL text.
     ///
     /// # Errors

@@ -11,6 +11,14 @@ pub(crate) const PIPELINE: &str = "_pipeline";
 /// Name of the constant that holds the scenario in conditions.
 pub(crate) const SCENARIO: &str = "_scenario";
 
+/// Name of the site's subdivision in conditions.
+pub(crate) const SUBDIVISION: &str = "_subdivision";
+/// Name of the device's line in conditions.
+pub(crate) const LINE: &str = "_line";
+/// The facts that the registry and the claims add, in the order of
+/// [`fields`](PipelineFacts::fields) behind the decoded columns.
+pub(crate) const ADDED: [&str; 5] = [names::JURISDICTION, names::SITE, names::CLAIMED, SUBDIVISION, LINE];
+
 /// What the policy must know of a pipeline.
 #[derive(Debug, Clone)]
 pub struct PipelineFacts {
@@ -52,8 +60,7 @@ impl PipelineFacts {
             let usable = field.name() != names::INGEST_TIME;
             usable.then(|| field.clone())
         });
-        let added = [names::JURISDICTION, names::SITE, names::CLAIMED]
-            .map(|name| Some(Arc::new(Field::new(name, dictionary_type(), true))));
+        let added = ADDED.map(|name| Some(Arc::new(Field::new(name, dictionary_type(), true))));
         decoded.chain(added).collect()
     }
 }

@@ -12,8 +12,8 @@ use arrow_schema::DataType;
 use situs_model::UndeterminedReason;
 
 use crate::intern::Pairs;
-use crate::policy::{Site, SiteEntry};
-use crate::registry::{OnTopic, Origin};
+use crate::policy::Site;
+use crate::registry::{OnTopic, Origin, Spot};
 
 /// Whether a column of this type can hold device ids and claims.
 pub(crate) fn is_text(data_type: &DataType) -> bool {
@@ -77,12 +77,21 @@ impl<'a> TextColumn<'a> {
 /// A distinct set of facts.
 #[derive(Debug)]
 pub(crate) struct FactSet {
-    /// The index of the site, where the registry names one.
-    pub(crate) site: Option<usize>,
+    /// The site and the line, where the registry names them.
+    pub(crate) spot: Option<Spot>,
     /// Why no zone can be given, if that is clear already.
     pub(crate) reason: Option<UndeterminedReason>,
     /// The number of the combination of claims.
     pub(crate) claims: usize,
+    /// The period of the policy's calendar; `None` if the record has no time.
+    pub(crate) period: Option<usize>,
+}
+
+impl FactSet {
+    /// The index of the site, where the registry names one.
+    pub(crate) fn site(&self) -> Option<usize> {
+        Some(self.spot?.site)
+    }
 }
 
 /// The distinct sets of facts of a batch.
@@ -96,18 +105,19 @@ pub(crate) struct FactSets {
 }
 
 impl FactSets {
-    /// Reads device ids and claims. `None` if one of the columns is not text.
+    /// Reads device ids and claims. `periods` are 0 for rows without a time, otherwise one more than the
+    /// period; without it all days are alike. `None` if one of the columns is not text.
     pub(crate) fn read(
         rows: usize,
         device: Option<&ArrayRef>,
         claims: &[ArrayRef],
+        periods: Option<&[u32]>,
         registry: OnTopic<'_>,
-        sites: &[SiteEntry],
     ) -> Option<Self> {
         let origin_of_row = origins(rows, device, registry)?;
         let (claims_of_row, combinations) = combine(rows, claims)?;
         let mut pairs = Pairs::new();
-        let set_of_row = match &claims_of_row {
+        let set_of_row: Vec<u32> = match &claims_of_row {
             None => origin_of_row.iter().map(|origin| pairs.number(*origin, 0)).collect(),
             Some(claims) => origin_of_row
                 .iter()
@@ -115,26 +125,36 @@ impl FactSets {
                 .map(|(origin, claims)| pairs.number(*origin, *claims))
                 .collect(),
         };
-        let set = |(origin, claims): (u32, u32)| {
+        let set = |(origin, claims): (u32, u32), period: Option<usize>| {
             let claims = claims as usize;
-            let origin = decode(origin);
-            let site = match origin {
-                Origin::Site(index) => Some(index as usize),
-                Origin::UnknownDevice | Origin::ForeignTopic => None,
-            };
-            let reason = match origin {
-                Origin::UnknownDevice => Some(UndeterminedReason::UnknownDevice),
-                Origin::ForeignTopic => Some(UndeterminedReason::ForeignTopic),
-                Origin::Site(index) => {
-                    let site = &sites.get(index as usize)?.site;
+            let (spot, reason) = match decode(origin) {
+                Origin::UnknownDevice => (None, Some(UndeterminedReason::UnknownDevice)),
+                Origin::ForeignTopic => (None, Some(UndeterminedReason::ForeignTopic)),
+                Origin::ForeignCluster => (None, Some(UndeterminedReason::ForeignCluster)),
+                Origin::Spot(index) => {
+                    let spot = registry.registry.spot(index)?;
+                    let site = &registry.sites.get(spot.site)?.site;
                     let agree = combinations.get(claims)?.iter().all(|claim| agrees(site, claim));
-                    (!agree).then_some(UndeterminedReason::ClaimContradictsRegistry)
+                    (Some(spot), (!agree).then_some(UndeterminedReason::ClaimContradictsRegistry))
                 }
             };
-            Some(FactSet { site, reason, claims })
+            Some(FactSet { spot, reason, claims, period })
+        };
+        let origins = pairs.into_pairs();
+        let (sets, set_of_row) = match periods {
+            None => (origins.into_iter().map(|pair| set(pair, Some(0))).collect::<Option<_>>()?, set_of_row),
+            Some(periods) => {
+                let mut dated = Pairs::new();
+                let of_row: Vec<u32> =
+                    set_of_row.iter().zip(periods).map(|(set, period)| dated.number(*set, *period)).collect();
+                let one = |(origin, period): (u32, u32)| {
+                    set(*origins.get(origin as usize)?, (period as usize).checked_sub(1))
+                };
+                (dated.into_pairs().into_iter().map(one).collect::<Option<_>>()?, of_row)
+            }
         };
         Some(Self {
-            sets: pairs.into_pairs().into_iter().map(set).collect::<Option<_>>()?,
+            sets,
             set_of_row,
             claimed: combinations.iter().map(|texts| (!texts.is_empty()).then(|| texts.join(","))).collect(),
         })
@@ -151,7 +171,8 @@ fn encode(origin: Origin) -> u32 {
     match origin {
         Origin::UnknownDevice => 0,
         Origin::ForeignTopic => 1,
-        Origin::Site(index) => index + 2,
+        Origin::ForeignCluster => 2,
+        Origin::Spot(index) => index + 3,
     }
 }
 
@@ -159,7 +180,8 @@ fn decode(number: u32) -> Origin {
     match number {
         0 => Origin::UnknownDevice,
         1 => Origin::ForeignTopic,
-        site => Origin::Site(site - 2),
+        2 => Origin::ForeignCluster,
+        spot => Origin::Spot(spot - 3),
     }
 }
 

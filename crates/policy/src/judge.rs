@@ -1,5 +1,6 @@
 //! The policy made ready for one pipeline.
 
+mod calendar;
 mod evaluate;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use situs_model::columns;
 use situs_model::doc::{Diagnostics, list, nearest, whole_file};
 use situs_model::{Class, ContentVersion, DecodedBatch, PipelineName, TaggedBatch, Training};
 
+use self::calendar::{Calendar, Days};
 use crate::check::misfit;
 use crate::condition::{CompileError, Compiled, Condition, Scope};
 use crate::facts::PipelineFacts;
@@ -49,10 +51,24 @@ pub struct Judge {
     tagged: SchemaRef,
     device: Option<usize>,
     claims: Vec<usize>,
+    calendar: Calendar,
+    /// The column of the broker's time, where the policy names days.
+    time: Option<usize>,
     /// One per rule of the policy, in order.
-    rules: Vec<Compiled>,
+    rules: Vec<JudgedRule>,
+    /// Whether a rule gives a class.
+    gives_class: bool,
     /// The models that learn from this pipeline.
     models: Vec<JudgedModel>,
+}
+
+#[derive(Debug)]
+struct JudgedRule {
+    /// [`Compiled::Never`] too where the pipeline lacks a column that the condition names.
+    when: Compiled,
+    /// Whether it does.
+    lacks: bool,
+    days: Days,
 }
 
 #[derive(Debug)]
@@ -60,6 +76,7 @@ struct JudgedModel {
     /// Index in the policy.
     index: usize,
     filter: Compiled,
+    days: Days,
     /// For each zone of the policy, whether the model is deployed outside it.
     leaves_zone: Vec<bool>,
 }
@@ -98,17 +115,20 @@ impl Judge {
         let device = facts.device_column.as_ref().and_then(|name| text_column(name, "device"));
         let claims = facts.claim_columns.iter().filter_map(|name| text_column(name, "claim")).collect();
 
+        let calendar = Calendar::new(&policy);
         let mut rules = Vec::with_capacity(policy.rules.len());
         for entry in &policy.rules {
             let compiled = compile(entry.when.as_ref(), &scope);
-            rules.push(compiled.unwrap_or_else(|(condition, error)| {
+            let lacks = matches!(&compiled, Err((_, CompileError::Missing(_))));
+            let when = compiled.unwrap_or_else(|(condition, error)| {
                 // A rule that names a column which this pipeline lacks matches none of its records.
                 if !matches!(error, CompileError::Missing(_)) {
                     let what = format!("`when` in rule `{}`", entry.rule.id);
                     problems.extend(misfit(&policy, &what, condition, facts, &scope, error));
                 }
                 Compiled::Never
-            }));
+            });
+            rules.push(JudgedRule { when, lacks, days: calendar.days(entry.rule.from, entry.rule.until) });
         }
         let mut models = Vec::new();
         for (index, entry) in policy.models.iter().enumerate() {
@@ -124,7 +144,8 @@ impl Judge {
                 .zones()
                 .map(|zone| entry.model.markets.iter().any(|market| !zone.jurisdictions.contains(market)))
                 .collect();
-            models.push(JudgedModel { index, filter, leaves_zone });
+            let days = calendar.days(None, entry.model.until);
+            models.push(JudgedModel { index, filter, days, leaves_zone });
         }
         if !problems.is_empty() {
             problems.sort();
@@ -137,6 +158,9 @@ impl Judge {
             fields.chain(tags).collect::<Vec<_>>(),
             facts.schema.metadata().clone(),
         );
+        let time = facts.schema.column_with_name(columns::names::BROKER_TIME).map(|(index, _)| index);
+        let time = time.filter(|_| !calendar.is_empty());
+        let gives_class = policy.rules().any(|rule| rule.class.is_some());
         Ok(Self {
             policy,
             pipeline: facts.name.clone(),
@@ -145,7 +169,10 @@ impl Judge {
             tagged: Arc::new(tagged),
             device,
             claims,
+            calendar,
+            time,
             rules,
+            gives_class,
             models,
         })
     }
@@ -173,7 +200,7 @@ impl Judge {
         if !same {
             return Err(JudgeError::Columns { pipeline: self.pipeline.clone() });
         }
-        let tagged = evaluate::tag(self, &decoded.rows, &decoded.raw.source().topic)
+        let tagged = evaluate::tag(self, &decoded.rows, decoded.raw.source())
             .map_err(|_| JudgeError::Internal { pipeline: self.pipeline.clone() })?;
         let evaluate::Tagged { columns, verdicts, verdict_of_row } = tagged;
         let all = decoded.rows.columns().iter().cloned().chain(columns).collect();

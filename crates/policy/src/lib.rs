@@ -13,10 +13,14 @@
 
 mod check;
 mod condition;
+mod devices;
+mod diff;
 mod facts;
 mod factsets;
+mod grid;
 mod intern;
 mod judge;
+mod lint;
 mod parse;
 mod policy;
 mod registry;
@@ -24,6 +28,8 @@ mod tags;
 #[cfg(test)]
 mod testing;
 
+pub use devices::DevicesFile;
+pub use diff::{Change, ChangeKind, Effect, Moved, PolicyDiff};
 pub use facts::PipelineFacts;
 pub use judge::{Judge, JudgeError};
 pub use policy::{Model, Policy, Rule, Site, Zone};

@@ -1,37 +1,50 @@
 //! Reads `policy.yaml`, reporting every problem that can be seen without the pipelines.
 
-use std::collections::HashMap;
+mod rules;
+mod sites;
+mod zones;
+
+use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
-use situs_model::doc::{Diagnostics, Document, Map, Node};
-use situs_model::pipeline::is_topic_name;
-use situs_model::{BasisKind, ContentVersion, Jurisdiction, ModelId, RuleId, SiteId, Training, ZoneId};
+use situs_model::doc::{Diagnostic, Diagnostics, Document, Kind, Map, Node, whole_file};
+use situs_model::{ContentVersion, Jurisdiction, groups};
 
 use crate::condition::{Condition, Fault};
-use crate::policy::{Model, ModelEntry, Place, Policy, Rule, RuleEntry, Site, SiteEntry, Zone, ZoneEntry};
+use crate::devices::{self, DevicesFile};
+use crate::policy::{Place, Policy};
 use crate::registry::Registry;
 
-/// Longest device id, in bytes. Kafka headers and payloads may carry longer texts; ids are not.
-const MAX_DEVICE_ID: usize = 256;
+/// Keys of a policy.
+const KEYS: &[&str] = &["description", "zones", "sites", "rules", "models"];
 
-/// Reads a policy.
-pub(crate) fn parse(file: &str, text: &str) -> Result<Policy, Diagnostics> {
-    let doc = Document::parse(file, text);
-    let reader = Reader { doc: &doc };
+/// Reads a policy with its files of devices; those that stand behind the text need not be given.
+pub(crate) fn parse(file: &str, text: &str, given: Vec<DevicesFile>) -> Result<Policy, Diagnostics> {
+    let (end, kept) = devices::split(file, text)?;
+    let doc = Document::parse(file, &text[..end]);
+    let is_whole = end < text.len();
+    let files = if is_whole { kept } else { given };
+    let reader = Reader { doc: &doc, files: &files, used: RefCell::default(), beside: RefCell::default() };
     let policy = doc.root().and_then(|root| {
-        let map = doc.map(root, "the policy", &["description", "zones", "sites", "rules", "models"])?;
+        let map = doc.map(root, "the policy", KEYS)?;
         map.optional_string("description");
         let zones = reader.zones(&map);
         let sites = reader.sites(&map);
         let rules = reader.rules(&map, &zones);
         let models = reader.models(&map);
         let registry = Registry::new(&sites);
+        let mut whole = text.to_owned();
+        if !is_whole {
+            // In the order in which the policy names them.
+            for name in reader.used.borrow().iter() {
+                files.iter().filter(|file| file.name == *name).for_each(|file| file.append_to(&mut whole));
+            }
+        }
         Some(Policy {
             file: doc.file().clone(),
-            text: text.to_owned(),
-            version: ContentVersion::of(text.as_bytes()),
+            version: ContentVersion::of(whole.as_bytes()),
+            text: whole,
             zones,
             sites,
             rules,
@@ -39,7 +52,40 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Policy, Diagnostics> {
             registry,
         })
     });
-    doc.finish(policy)
+    for unused in files.iter().filter(|file| !reader.used.borrow().contains(&file.name)) {
+        let message = format!("no site names `{}` as its `devices-file`", unused.name);
+        reader.beside.borrow_mut().push(whole_file(file, message));
+    }
+    let beside = reader.beside.take();
+    match doc.finish(policy) {
+        Ok(policy) if beside.is_empty() => Ok(policy),
+        // A text that is no mapping names no file either.
+        Err(problems) if doc.root().is_none() => Err(problems),
+        other => {
+            let mut problems = other.err().map_or_else(Vec::new, |problems| problems.0);
+            problems.extend(beside);
+            problems.sort();
+            Err(Diagnostics(problems))
+        }
+    }
+}
+
+/// The names of the files that sites want their devices from.
+pub(crate) fn devices_files(text: &str) -> Vec<String> {
+    if !text.contains(sites::DEVICES_FILE) || devices::appendix(text).is_some() {
+        return Vec::new();
+    }
+    let doc = Document::parse("", text);
+    let Some(Kind::Mapping(sites)) = doc.root().and_then(|root| root.get("sites")).map(|sites| &sites.kind)
+    else {
+        return Vec::new();
+    };
+    let name = |(_, site): &(Node, Node)| site.get(sites::DEVICES_FILE)?.text().map(str::to_owned);
+    let mut names: Vec<String> =
+        sites.iter().filter_map(name).filter(|name| sites::is_file_name(name)).collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 fn place(node: &Node) -> Place {
@@ -49,204 +95,15 @@ fn place(node: &Node) -> Place {
 /// Reads the parts. What has a problem is reported and left out; the policy is not used then.
 struct Reader<'d> {
     doc: &'d Document,
+    /// Files of devices.
+    files: &'d [DevicesFile],
+    /// Names of those that sites name, in order.
+    used: RefCell<Vec<String>>,
+    /// Problems of other texts than the policy's.
+    beside: RefCell<Vec<Diagnostic>>,
 }
 
 impl<'d> Reader<'d> {
-    fn zones(&self, map: &Map<'d>) -> Vec<ZoneEntry> {
-        let mut zone_of: HashMap<Jurisdiction, ZoneId> = HashMap::new();
-        let entries = self.named(map, "zones");
-        if let (Some(node), []) = (map.optional("zones"), entries) {
-            self.doc.report(node, "`zones` in the policy: expected at least one zone");
-        }
-        let zone = |(key, value): &'d (Node, Node)| {
-            let id = self.doc.parsed::<ZoneId>(key, "a name in `zones`")?;
-            let map = self.doc.map(value, &format!("zone `{id}`"), &["jurisdictions"])?;
-            map.required("jurisdictions");
-            let (mut jurisdictions, mut places) = (Vec::new(), Vec::new());
-            for (node, jurisdiction) in self.list::<Jurisdiction>(&map, "jurisdictions") {
-                match zone_of.insert(jurisdiction, id.clone()) {
-                    Some(other) if other == id => {
-                        self.doc.report(
-                            node,
-                            format!("jurisdiction `{jurisdiction}` is given twice in zone `{id}`"),
-                        );
-                    }
-                    Some(other) => {
-                        self.doc.report(
-                            node,
-                            format!(
-                                "jurisdiction `{jurisdiction}` is in zone `{other}` too: zones are disjoint"
-                            ),
-                        );
-                    }
-                    None => {}
-                }
-                jurisdictions.push(jurisdiction);
-                places.push(place(node));
-            }
-            Some(ZoneEntry { zone: Zone { id, jurisdictions }, places })
-        };
-        entries.iter().filter_map(zone).collect()
-    }
-
-    fn sites(&self, map: &Map<'d>) -> Vec<SiteEntry> {
-        let mut site_of_device: HashMap<Arc<str>, SiteId> = HashMap::new();
-        let mut site_of_topic: HashMap<Arc<str>, SiteId> = HashMap::new();
-        let site = |(key, value): &'d (Node, Node)| {
-            let id = self.doc.parsed::<SiteId>(key, "a name in `sites`")?;
-            let what = format!("site `{id}`");
-            let map = self.doc.map(value, &what, &["jurisdiction", "topics", "devices", "any-device"])?;
-            let any_device = map.optional_bool("any-device").unwrap_or(false);
-            let mut devices: Vec<Arc<str>> = Vec::new();
-            for (node, device) in map.optional_strings("devices") {
-                if device.is_empty() || device.len() > MAX_DEVICE_ID {
-                    let message = format!("`devices` in {what}: a device id has 1 to {MAX_DEVICE_ID} bytes");
-                    self.doc.report(node, message);
-                    continue;
-                }
-                let device: Arc<str> = device.into();
-                if let Some(other) = site_of_device.insert(device.clone(), id.clone()) {
-                    let message = if other == id {
-                        format!("device `{}` is given twice in {what}", node.shown())
-                    } else {
-                        format!("device `{}` is registered at site `{other}` too", node.shown())
-                    };
-                    self.doc.report(node, message);
-                }
-                devices.push(device);
-            }
-            let (mut topics, mut topic_places) = (Vec::new(), Vec::new());
-            for (node, topic) in map.optional_strings("topics") {
-                if !is_topic_name(&topic) {
-                    self.doc.report(node, "a topic name has 1 to 249 letters, digits, `.`, `_` or `-`");
-                    continue;
-                }
-                let topic: Arc<str> = topic.into();
-                if topics.contains(&topic) {
-                    self.doc.report(node, format!("topic `{topic}` is given twice in {what}"));
-                } else if any_device && let Some(other) = site_of_topic.insert(topic.clone(), id.clone()) {
-                    let message = format!(
-                        "topic `{topic}` alone already says `{other}`: only one site with `any-device` may have it"
-                    );
-                    self.doc.report(node, message);
-                }
-                topics.push(topic);
-                topic_places.push(place(node));
-            }
-            let topics = match map.optional("topics") {
-                None if any_device => {
-                    self.doc
-                        .report(map.node(), format!("{what} has `any-device`, so it needs a key `topics`"));
-                    None
-                }
-                None => None,
-                Some(node) => {
-                    if node.text().is_none()
-                        && self.doc.items(node, &format!("`topics` in {what}")).is_empty()
-                    {
-                        self.doc.report(node, format!("`topics` in {what}: expected at least one topic"));
-                    }
-                    Some(topics)
-                }
-            };
-            let jurisdiction = map.parsed::<Jurisdiction>("jurisdiction")?;
-            let place = place(map.optional("jurisdiction")?);
-            Some(SiteEntry {
-                site: Site { id, jurisdiction, topics, devices, any_device },
-                place,
-                topic_places,
-            })
-        };
-        self.named(map, "sites").iter().filter_map(site).collect()
-    }
-
-    fn rules(&self, map: &Map<'d>, zones: &[ZoneEntry]) -> Vec<RuleEntry> {
-        // All names as they stand in the text, so that a zone with a fault inside is not also
-        // reported as unknown.
-        let zone_names: Vec<&str> =
-            map.optional("zones").map(names_in).unwrap_or_default().into_iter().collect();
-        let mut used: Vec<String> = Vec::new();
-        let mut ids: Vec<RuleId> = Vec::new();
-        let mut rules: Vec<RuleEntry> = Vec::new();
-        let mut last: Option<RuleId> = None;
-        let Some(list) = map.required("rules") else { return rules };
-        let items = self.doc.items(list, "`rules` in the policy");
-        if items.is_empty() {
-            self.doc.report(list, "`rules` in the policy: expected at least one rule");
-        }
-        for item in items {
-            let what = self.title(item, "rule");
-            let keys = ["id", "when", "zone", "basis", "reference", "training"];
-            let Some(map) = self.doc.map(item, &what, &keys) else { continue };
-            let id = self.id::<RuleId>(&map, &mut ids);
-            if let Some(last) = &last {
-                self.doc
-                    .report(item, format!("{what} is never reached: rule `{last}` before it has no `when`"));
-            }
-            let when = self.condition(&map, "when", &what);
-            if map.optional("when").is_none() && last.is_none() {
-                last.clone_from(&id);
-            }
-            let zone = map.string("zone").and_then(|name| {
-                if !zone_names.contains(&name.as_str()) {
-                    let node = map.optional("zone")?;
-                    let message = format!("`zone` in {what}: there is no zone `{}`", node.shown());
-                    self.doc.report_word(node, message, &name, zone_names.iter().copied());
-                    return None;
-                }
-                let index = zones.iter().position(|entry| entry.zone.id.as_str() == name);
-                used.push(name);
-                index
-            });
-            let basis = map.word("basis", BasisKind::WORDS);
-            let reference = map.optional_string("reference");
-            let training = map.optional_word("training", Training::WORDS).unwrap_or(Training::Prohibited);
-            if let (Some(id), Some(zone), Some(basis)) = (id, zone, basis) {
-                let (text, when) = when.unzip();
-                let zone_id = zones[zone].zone.id.clone();
-                let rule = Rule { id, zone: zone_id, basis, reference, training, when: text };
-                rules.push(RuleEntry { rule, when, zone });
-            }
-        }
-        for (key, _) in self.named(map, "zones") {
-            if let Some(name) = key.text()
-                && !used.iter().any(|zone| zone == name)
-            {
-                self.doc.report(
-                    key,
-                    format!("no rule gives zone `{}`, so no record can live there", key.shown()),
-                );
-            }
-        }
-        rules
-    }
-
-    fn models(&self, map: &Map<'d>) -> Vec<ModelEntry> {
-        let mut ids: Vec<ModelId> = Vec::new();
-        let Some(list) = map.optional("models") else { return Vec::new() };
-        let model = |item: &'d Node| {
-            let what = self.title(item, "model");
-            let keys = ["id", "version", "owner", "purpose", "pipelines", "where", "markets"];
-            let map = self.doc.map(item, &what, &keys)?;
-            let id = self.id::<ModelId>(&map, &mut ids);
-            let version = map.string("version");
-            let owner = map.optional_string("owner");
-            let purpose = map.optional_string("purpose");
-            map.required("pipelines");
-            let (nodes, pipelines): (Vec<&Node>, Vec<_>) = self.list(&map, "pipelines").into_iter().unzip();
-            let (text, filter) = self.condition(&map, "where", &what).unzip();
-            let markets = self.list::<Jurisdiction>(&map, "markets");
-            let mut markets: Vec<Jurisdiction> = markets.into_iter().map(|(_, market)| market).collect();
-            markets.sort();
-            markets.dedup();
-            let model =
-                Model { id: id?, version: version?, owner, purpose, pipelines, filter: text, markets };
-            let pipeline_places = nodes.into_iter().map(place).collect();
-            Some(ModelEntry { model, filter, pipeline_places })
-        };
-        self.doc.items(list, "`models` in the policy").iter().filter_map(model).collect()
-    }
-
     /// The entries of a required mapping whose keys are names.
     fn named(&self, map: &Map<'d>, key: &str) -> &'d [(Node, Node)] {
         match map.required(key) {
@@ -293,6 +150,53 @@ impl<'d> Reader<'d> {
             self.doc.report(node, format!("`{key}`: expected at least one entry"));
         }
         strings.into_iter().filter_map(|(node, _)| Some((node, self.doc.parsed::<T>(node, &what)?))).collect()
+    }
+
+    /// A list of jurisdictions in which groups of states may stand, each with the node that names it.
+    fn jurisdictions(&self, map: &Map<'d>, key: &str, what: &str) -> Vec<(&'d Node, Jurisdiction)> {
+        let label = format!("an entry of `{key}`");
+        let strings = map.optional_strings(key);
+        if let (Some(node), true) = (map.optional(key), strings.is_empty())
+            && node.text().is_none()
+            && self.doc.items(node, &label).is_empty()
+        {
+            self.doc.report(node, format!("`{key}`: expected at least one entry"));
+        }
+        let mut found: Vec<(&Node, Jurisdiction)> = Vec::new();
+        for (node, text) in strings {
+            let names_group = text.contains('@') || groups::is_name(&text);
+            let members = if names_group {
+                groups::members(&text).unwrap_or_else(|error| {
+                    let word = error.suggestion.as_deref();
+                    self.doc.report_word(
+                        node,
+                        format!("{label}: {}", error.message),
+                        word.unwrap_or_default(),
+                        word,
+                    );
+                    Vec::new()
+                })
+            } else {
+                match text.parse::<Jurisdiction>() {
+                    Ok(jurisdiction) => vec![jurisdiction],
+                    Err(error) => {
+                        let group = "or a group on a day, such as `EEA@2020-02-01`";
+                        let message =
+                            format!("{label}: expected {}, {group}, found `{}`", error.expected, error.found);
+                        self.doc.report(node, message);
+                        Vec::new()
+                    }
+                }
+            };
+            for jurisdiction in members {
+                if found.iter().any(|(_, known)| *known == jurisdiction) {
+                    self.doc.report(node, format!("jurisdiction `{jurisdiction}` is given twice in {what}"));
+                } else {
+                    found.push((node, jurisdiction));
+                }
+            }
+        }
+        found
     }
 
     /// An optional condition with its text.

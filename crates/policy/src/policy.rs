@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use situs_model::doc::{Diagnostic, Diagnostics};
 use situs_model::{
-    BasisKind, ContentVersion, Jurisdiction, ModelId, PipelineName, RuleId, SiteId, Training, ZoneId,
+    BasisKind, Class, ClusterName, ContentVersion, Date, Jurisdiction, LineId, ModelId, PipelineName, RuleId,
+    SiteId, Subdivision, Training, ZoneId,
 };
 
 use crate::condition::Condition;
+use crate::devices::DevicesFile;
+use crate::diff::PolicyDiff;
 use crate::facts::PipelineFacts;
 use crate::judge::Judge;
 use crate::registry::Registry;
@@ -17,8 +20,11 @@ use crate::registry::Registry;
 pub struct Zone {
     /// Its name.
     pub id: ZoneId,
-    /// Its jurisdictions; no other zone has them.
+    /// Its jurisdictions, groups resolved. Of other zones only those that it is nested in, and those that
+    /// are nested in it, have some of them.
     pub jurisdictions: Vec<Jurisdiction>,
+    /// The zone that it is nested in.
+    pub within: Option<ZoneId>,
 }
 
 /// A plant or line in one jurisdiction, as the registry knows it.
@@ -28,12 +34,29 @@ pub struct Site {
     pub id: SiteId,
     /// Where it is.
     pub jurisdiction: Jurisdiction,
+    /// The part of the jurisdiction.
+    pub subdivision: Option<Subdivision>,
+    /// The cluster that it sends to; `None` is any.
+    pub cluster: Option<ClusterName>,
     /// The topics that it sends on; `None` is any topic.
     pub topics: Option<Vec<Arc<str>>>,
-    /// The ids of the devices registered here.
+    /// The ids of the devices registered here, on no line.
     pub devices: Vec<Arc<str>>,
+    /// Its lines with the ids of their devices.
+    pub lines: Vec<(LineId, Vec<Arc<str>>)>,
+    /// The file that some of its devices come from.
+    pub devices_file: Option<String>,
     /// Whether its topics alone say that a record is from here.
     pub any_device: bool,
+}
+
+impl Site {
+    /// All devices, each with its line.
+    pub fn all_devices(&self) -> impl Iterator<Item = (Option<&LineId>, &Arc<str>)> {
+        let of_lines =
+            self.lines.iter().flat_map(|(line, devices)| devices.iter().map(move |d| (Some(line), d)));
+        self.devices.iter().map(|device| (None, device)).chain(of_lines)
+    }
 }
 
 /// A rule: which records must live in which zone, and why.
@@ -41,8 +64,16 @@ pub struct Site {
 pub struct Rule {
     /// Its name.
     pub id: RuleId,
-    /// The zone that it gives.
-    pub zone: ZoneId,
+    /// The zone that it gives; `None` is the innermost that has the record's jurisdiction.
+    pub zone: Option<ZoneId>,
+    /// The jurisdictions of the records that it is for, groups resolved, in order; `None` is all.
+    pub jurisdictions: Option<Vec<Jurisdiction>>,
+    /// The first day on which it matches, by the broker's time in UTC.
+    pub from: Option<Date>,
+    /// The last day on which it matches.
+    pub until: Option<Date>,
+    /// The class that its records have at least.
+    pub class: Option<Class>,
     /// What it rests on.
     pub basis: BasisKind,
     /// The law or contract that it rests on.
@@ -52,6 +83,21 @@ pub struct Rule {
     /// The SQL condition; `None` is always.
     pub when: Option<String>,
 }
+
+impl Rule {
+    /// Whether it is for records of this jurisdiction, as far as its `jurisdictions` say.
+    pub fn is_for(&self, jurisdiction: Jurisdiction) -> bool {
+        self.jurisdictions.as_ref().is_none_or(|list| list.binary_search(&jurisdiction).is_ok())
+    }
+
+    /// The zone that it gives, as it stands in the policy.
+    pub fn zone_name(&self) -> &str {
+        self.zone.as_ref().map_or(INNERMOST, ZoneId::as_str)
+    }
+}
+
+/// The word that stands in a rule for the innermost zone that has the record's jurisdiction.
+pub(crate) const INNERMOST: &str = "innermost";
 
 /// A registered model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +114,8 @@ pub struct Model {
     pub pipelines: Vec<PipelineName>,
     /// The SQL condition on the records that it learns from; `None` is all of them.
     pub filter: Option<String>,
+    /// The last day, by the broker's time in UTC, whose records it learns from.
+    pub until: Option<Date>,
     /// Where it is deployed.
     pub markets: Vec<Jurisdiction>,
 }
@@ -84,6 +132,8 @@ pub(crate) struct Place {
 pub(crate) struct ZoneEntry {
     pub(crate) zone: Zone,
     pub(crate) places: Vec<Place>,
+    /// Indices of the zones that it is nested in, from the inside out.
+    pub(crate) around: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -96,14 +146,16 @@ pub(crate) struct SiteEntry {
 #[derive(Debug)]
 pub(crate) struct RuleEntry {
     pub(crate) rule: Rule,
+    pub(crate) place: Place,
     pub(crate) when: Option<Condition>,
-    /// Index of its zone.
-    pub(crate) zone: usize,
+    /// Index of its zone; `None` is the innermost.
+    pub(crate) zone: Option<usize>,
 }
 
 #[derive(Debug)]
 pub(crate) struct ModelEntry {
     pub(crate) model: Model,
+    pub(crate) place: Place,
     pub(crate) filter: Option<Condition>,
     pub(crate) pipeline_places: Vec<Place>,
 }
@@ -111,7 +163,8 @@ pub(crate) struct ModelEntry {
 /// The versioned rules: zones, site registry, rules and models.
 ///
 /// # Memory
-/// The text is kept, and every device id twice (100,000 devices: about 20 MB).
+/// The text is kept, with all devices that came from files, and every device id once more (100,000 devices:
+/// about 15 MB).
 ///
 /// ```
 /// use situs_policy::Policy;
@@ -121,7 +174,7 @@ pub(crate) struct ModelEntry {
 /// rules: [ { id: cn-resident, when: _jurisdiction = 'CN', zone: CN, basis: law, training: in-zone } ]
 /// ";
 /// let policy = Policy::parse("policy.yaml", text).unwrap();
-/// assert_eq!(policy.rule("cn-resident").unwrap().zone.as_str(), "CN");
+/// assert_eq!(policy.rule("cn-resident").unwrap().zone_name(), "CN");
 /// ```
 #[derive(Debug)]
 pub struct Policy {
@@ -136,20 +189,35 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Reads a policy. `file` is its name in messages.
+    /// Reads a policy that needs no other files. `file` is its name in messages.
     ///
     /// # Errors
     /// Every problem in it that can be seen without the pipelines, with its place.
     pub fn parse(file: &str, text: &str) -> Result<Self, Diagnostics> {
-        crate::parse::parse(file, text)
+        crate::parse::parse(file, text, Vec::new())
     }
 
-    /// The hash of the policy's text.
+    /// Reads a policy with the files that it names (see [`devices_files`](Self::devices_files)).
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse); a file that is named and not given.
+    pub fn parse_with(file: &str, text: &str, files: Vec<DevicesFile>) -> Result<Self, Diagnostics> {
+        crate::parse::parse(file, text, files)
+    }
+
+    /// The names of the files that the sites of this text want their devices from, as they stand there.
+    /// None if the text is no policy, or holds their rows already as [`text`](Self::text) does.
+    pub fn devices_files(text: &str) -> Vec<String> {
+        crate::parse::devices_files(text)
+    }
+
+    /// The hash of [`text`](Self::text).
     pub fn version(&self) -> &ContentVersion {
         &self.version
     }
 
-    /// The text that was read, which [`parse`](Self::parse) reads into the same policy.
+    /// The text that was read, and behind it the rows of all files that it names (docs/policy.md).
+    /// [`parse`](Self::parse) reads it into the same policy, without the files.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -157,6 +225,22 @@ impl Policy {
     /// The zones in the order of the text.
     pub fn zones(&self) -> impl Iterator<Item = &Zone> {
         self.zones.iter().map(|entry| &entry.zone)
+    }
+
+    /// Index of the innermost zone that has the jurisdiction.
+    pub(crate) fn innermost(&self, jurisdiction: Jurisdiction) -> Option<usize> {
+        let has = |(_, entry): &(usize, &ZoneEntry)| entry.zone.jurisdictions.contains(&jurisdiction);
+        let zones = self.zones.iter().enumerate().filter(has);
+        zones.max_by_key(|(_, entry)| entry.around.len()).map(|(index, _)| index)
+    }
+
+    /// Index of the zone in which a rule places records of a jurisdiction; `None` if the rule's zone does
+    /// not have it.
+    pub(crate) fn placed(&self, rule: usize, jurisdiction: Jurisdiction) -> Option<usize> {
+        match self.rules.get(rule)?.zone {
+            Some(zone) => self.zones[zone].zone.jurisdictions.contains(&jurisdiction).then_some(zone),
+            None => self.innermost(jurisdiction),
+        }
     }
 
     /// The rule of this name.
@@ -184,6 +268,19 @@ impl Policy {
     /// place. `pipelines` are all pipelines of this installation.
     pub fn check(&self, pipelines: &[PipelineFacts]) -> Vec<Diagnostic> {
         crate::check::check(self, pipelines)
+    }
+
+    /// Warns of what is allowed and yet is hardly meant: rules that are never reached, rules that come to the
+    /// same records and place them differently, records that no rule matches, rules and models that ended
+    /// before `today`, sites that no record can come from. For a policy without problems
+    /// ([`check`](Self::check)).
+    pub fn lint(&self, pipelines: &[PipelineFacts], today: Date) -> Vec<Diagnostic> {
+        crate::lint::lint(self, pipelines, today)
+    }
+
+    /// What differs in `new`, and what that means for records of these pipelines.
+    pub fn diff(&self, new: &Self, pipelines: &[PipelineFacts]) -> PolicyDiff {
+        PolicyDiff::between(self, new, pipelines)
     }
 
     /// Makes the policy ready for the rows of one pipeline.

@@ -48,6 +48,8 @@ pub(crate) struct Row {
     pub(crate) load: Option<f64>,
     pub(crate) count: Option<i64>,
     pub(crate) text: Option<String>,
+    /// The broker's time in microseconds.
+    pub(crate) time: Option<i64>,
 }
 
 impl Row {
@@ -67,6 +69,12 @@ impl Row {
 
     pub(crate) fn count(mut self, count: i64) -> Self {
         self.count = Some(count);
+        self
+    }
+
+    /// At the first moment of a day.
+    pub(crate) fn on(mut self, day: &str) -> Self {
+        self.time = Some(day.parse::<situs_model::Date>().unwrap().start_us());
         self
     }
 
@@ -102,7 +110,12 @@ pub(crate) fn facts() -> PipelineFacts {
 
 /// A decoded batch with one row per message.
 pub(crate) fn batch(topic: &str, rows: &[Row]) -> DecodedBatch {
-    let source = Source { cluster: "kafka".parse().unwrap(), topic: topic.into(), partition: 0 };
+    batch_of("kafka", topic, rows)
+}
+
+/// A decoded batch of a cluster with one row per message.
+pub(crate) fn batch_of(cluster: &str, topic: &str, rows: &[Row]) -> DecodedBatch {
+    let source = Source { cluster: cluster.parse().unwrap(), topic: topic.into(), partition: 0 };
     let mut raw = RawBatch::new(source, NextOffset(0), 0);
     for offset in 0..rows.len() as i64 {
         raw.push(offset, None, None, Some(b"{}"), std::iter::empty());
@@ -120,7 +133,7 @@ pub(crate) fn batch(topic: &str, rows: &[Row]) -> DecodedBatch {
         Arc::new(Int32Array::from(vec![0; n])),
         Arc::new((0..n as i64).collect::<Int64Array>()),
         Arc::new(Int32Array::from(vec![0; n])),
-        times(),
+        Arc::new(rows.iter().map(|row| row.time).collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
         times(),
         times(),
         Arc::new(Date32Array::from(vec![0; n])),
@@ -158,6 +171,7 @@ pub(crate) struct Tags {
     pub(crate) claimed: Option<String>,
     pub(crate) zone: Option<String>,
     pub(crate) rule: Option<String>,
+    pub(crate) class: String,
     pub(crate) training: String,
     pub(crate) models: Option<Vec<String>>,
     pub(crate) markets: Option<Vec<String>>,
@@ -187,6 +201,7 @@ pub(crate) fn tags(tagged: &TaggedBatch) -> Vec<Tags> {
             claimed: text(names::CLAIMED, row),
             zone: text(names::ZONE, row),
             rule: text(names::RULE, row),
+            class: text(names::CLASS, row).unwrap(),
             training: text(names::TRAINING, row).unwrap(),
             models: list(names::MODELS, row),
             markets: list(names::MARKETS, row),

@@ -27,8 +27,10 @@ mod permit;
 mod session;
 mod statement;
 mod table;
+mod texts;
 
 pub use error::QueryError;
 pub use output::{Format, write};
 pub use permit::{Permit, find_stores};
 pub use session::{QueryResult, Session, TableInfo};
+pub use texts::{TextsError, read_texts};

@@ -50,6 +50,7 @@ pub fn run_all(library: &Library, catalog: &Catalog) -> anyhow::Result<(usize, V
 struct Case<'a> {
     #[serde(rename = "description")]
     _description: String,
+    cluster: Option<String>,
     topic: Option<String>,
     key: Option<String>,
     #[serde(default)]
@@ -112,6 +113,7 @@ fn message_of(case: &Case<'_>) -> anyhow::Result<Message> {
         _ => bail!("at most one of `message`, `text` and `base64` may be given"),
     };
     Ok(Message {
+        cluster: case.cluster.as_deref().map(str::parse).transpose().context("`cluster`")?,
         topic: case.topic.clone(),
         key: case.key.as_ref().map(|key| key.as_bytes().to_vec()),
         headers: case.headers.iter().map(|(name, value)| (name.clone(), value.as_bytes().to_vec())).collect(),

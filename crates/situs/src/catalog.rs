@@ -7,7 +7,7 @@ use situs_decode::Schema;
 use situs_ingest::Stage;
 use situs_model::doc::{Diagnostic, Diagnostics, nearest, whole_file};
 use situs_model::store::Text;
-use situs_model::{ContentVersion, Pipeline};
+use situs_model::{ContentVersion, Date, Pipeline};
 use situs_policy::{PipelineFacts, Policy};
 
 use crate::library::Library;
@@ -73,28 +73,8 @@ impl Catalog {
     /// # Errors
     /// All problems, by file and place.
     pub fn load(library: &Library) -> Result<Self, Diagnostics> {
-        let mut problems = Vec::new();
-        let mut pipelines = Vec::new();
-        match library.pipeline_folders() {
-            Ok(folders) => {
-                if folders.is_empty() {
-                    problems.push(whole_file("pipelines", "no folder in it holds a pipeline.yaml"));
-                }
-                for folder in folders {
-                    match load_pipeline(library, &folder) {
-                        Ok(loaded) => pipelines.push(loaded),
-                        Err(more) => problems.extend(more),
-                    }
-                }
-            }
-            Err(problem) => problems.push(problem),
-        }
-        problems.extend(topics_read_twice(&pipelines));
-        let policy = library
-            .policy()
-            .map_err(|problem| Diagnostics(vec![problem]))
-            .and_then(|text| Policy::parse(&text.name, &text.text));
-        let policy = match policy {
+        let (pipelines, mut problems) = load_pipelines(library);
+        let policy = match library.policy() {
             Ok(policy) => Some(Arc::new(policy)),
             Err(more) => {
                 problems.extend(more.0);
@@ -122,6 +102,12 @@ impl Catalog {
         }
     }
 
+    /// What is allowed in the policy and hardly meant, on this day.
+    pub fn lint(&self, today: Date) -> Vec<Diagnostic> {
+        let facts: Vec<PipelineFacts> = self.pipelines.iter().map(Loaded::facts).collect();
+        self.policy.lint(&facts, today)
+    }
+
     /// All texts by their versions.
     pub fn texts(&self) -> impl Iterator<Item = (Text, &ContentVersion, &str)> {
         let policy = (Text::Policy, self.policy.version(), self.policy.text());
@@ -147,6 +133,27 @@ impl Catalog {
             anyhow::anyhow!("there is no pipeline `{name}` (there are {}){hint}", names.join(", "))
         })
     }
+}
+
+/// All pipelines of a library that can be read, by folder, and the problems of the others.
+pub(crate) fn load_pipelines(library: &Library) -> (Vec<Loaded>, Vec<Diagnostic>) {
+    let (mut pipelines, mut problems) = (Vec::new(), Vec::new());
+    match library.pipeline_folders() {
+        Ok(folders) => {
+            if folders.is_empty() {
+                problems.push(whole_file("pipelines", "no folder in it holds a pipeline.yaml"));
+            }
+            for folder in folders {
+                match load_pipeline(library, &folder) {
+                    Ok(loaded) => pipelines.push(loaded),
+                    Err(more) => problems.extend(more),
+                }
+            }
+        }
+        Err(problem) => problems.push(problem),
+    }
+    problems.extend(topics_read_twice(&pipelines));
+    (pipelines, problems)
 }
 
 fn load_pipeline(library: &Library, folder: &str) -> Result<Loaded, Vec<Diagnostic>> {

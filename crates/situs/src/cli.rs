@@ -13,7 +13,7 @@ pub use quarantine::{
 /// Telemetry stream processor that keeps every record in its jurisdiction's store.
 ///
 /// Exit codes: 0 all went well; 1 something failed while running, or `store verify` found a violation;
-/// 2 the arguments or the configuration are wrong; 3 `check` found a case that does not hold.
+/// 2 the arguments or the configuration are wrong, or `check --deny-warnings` has warnings; 3 `check` found a case that does not hold.
 #[derive(Debug, Parser)]
 #[command(name = "situs", version, max_term_width = 100)]
 pub struct Cli {
@@ -35,12 +35,18 @@ pub enum Command {
     Run(RunArgs),
     /// Check configuration, policy, schemas, pipelines and their cases, offline.
     ///
+    /// Errors are what `run` refuses too (exit code 2). Warnings are what is allowed and hardly meant, such as
+    /// a rule that is never reached: they begin with `warning:` and leave the exit code at 0.
+    ///
     /// Example: situs check --config site.yaml
     Check(CheckArgs),
     /// Decode and judge messages from a file or standard input, and show what each becomes and why.
     ///
     /// Example: echo '{"device":"st-cnc-001"}' | situs try --pipeline cnc-state
     Try(TryArgs),
+    /// Compare policies.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Query the stores of a data directory with SQL.
     ///
     /// Example: situs sql "select _zone, count(*) from cn.cnc_state group by 1"
@@ -120,7 +126,38 @@ pub struct CheckArgs {
     /// Definitions, where no configuration names them.
     #[command(flatten)]
     pub library: LibraryArgs,
-    /// Print problems as JSON, one a line.
+    /// End with exit code 2 if there are warnings.
+    #[arg(long)]
+    pub deny_warnings: bool,
+    /// Print problems as JSON, one a line; `severity` is `error`, `warning` or `case`.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Verbs of `policy`.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Say in words how a policy differs from another, and for which records that means another zone,
+    /// training or class.
+    ///
+    /// Example: situs policy diff policy.yaml new-policy.yaml
+    Diff(PolicyDiffArgs),
+}
+
+/// Arguments of `policy diff`.
+#[derive(Debug, Args)]
+pub struct PolicyDiffArgs {
+    /// The policy as it is; files of devices are looked for beside it.
+    pub old: PathBuf,
+    /// The policy as it shall be.
+    pub new: PathBuf,
+    /// Folder of the pipelines [default: ./pipelines if it exists, else those that ship].
+    #[arg(long, value_name = "DIR")]
+    pub pipelines: Option<PathBuf>,
+    /// Folder of the schemas [default: schemas beside the pipelines].
+    #[arg(long, value_name = "DIR")]
+    pub schemas: Option<PathBuf>,
+    /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
 }
@@ -139,6 +176,9 @@ pub struct TryArgs {
     /// Definitions.
     #[command(flatten)]
     pub library: LibraryArgs,
+    /// The cluster that the messages pretend to come from [default: kafka].
+    #[arg(long)]
+    pub cluster: Option<String>,
     /// The topic that the messages pretend to come from [default: the pipeline's first].
     #[arg(long)]
     pub topic: Option<String>,

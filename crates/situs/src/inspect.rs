@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use serde_json::{Map, Value};
 use situs_decode::{Decoder, Schema};
 use situs_model::doc::Diagnostics;
-use situs_model::{NextOffset, RawBatch, Reject, Source, Verdict};
+use situs_model::{ClusterName, NextOffset, RawBatch, Reject, Source, Verdict};
 use situs_policy::{Judge, Policy};
 
 use crate::catalog::Loaded;
@@ -14,6 +14,8 @@ use crate::catalog::Loaded;
 /// A message as it would come from Kafka.
 #[derive(Debug, Clone, Default)]
 pub struct Message {
+    /// The cluster; `kafka` if absent.
+    pub cluster: Option<ClusterName>,
     /// The topic; the pipeline's first if absent.
     pub topic: Option<String>,
     /// The key.
@@ -76,7 +78,11 @@ impl Inspector {
     /// If the policy or Arrow fails on it, which would be a bug.
     pub fn look(&mut self, message: &Message) -> anyhow::Result<Fate> {
         let topic = message.topic.as_deref().map_or_else(|| self.default_topic.clone(), Into::into);
-        let source = Source { cluster: "kafka".parse()?, topic, partition: 0 };
+        let cluster = match &message.cluster {
+            Some(cluster) => cluster.clone(),
+            None => "kafka".parse()?,
+        };
+        let source = Source { cluster, topic, partition: 0 };
         let received_us = message.broker_time_ms.unwrap_or_default() * 1000;
         let mut raw = RawBatch::new(source, NextOffset(self.next), received_us);
         let headers = message.headers.iter().map(|(name, value)| (name.as_bytes(), Some(&value[..])));

@@ -1,10 +1,13 @@
 //! Where definitions come from: folders on disk, or the ones that ship inside the binary.
 
+mod devices;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use situs_model::doc::{Diagnostic, whole_file};
+use situs_model::doc::{Diagnostic, Diagnostics, whole_file};
+use situs_policy::{DevicesFile, Policy};
 
 include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
 
@@ -124,16 +127,50 @@ impl Library {
         }
     }
 
-    /// The policy.
+    /// The policy, with the files of devices that it names.
     ///
     /// # Errors
-    /// If it cannot be read.
-    pub fn policy(&self) -> Result<Text, Diagnostic> {
+    /// If one of them cannot be read, and every problem in them that can be seen without the pipelines.
+    pub fn policy(&self) -> Result<Policy, Diagnostics> {
         match self {
-            Self::Disk { policy, .. } => read(policy),
-            Self::Shipped => shipped("pipelines/policy.yaml"),
+            Self::Disk { policy, .. } => read_policy(policy),
+            Self::Shipped => {
+                let text = shipped("pipelines/policy.yaml").map_err(|problem| Diagnostics(vec![problem]))?;
+                with_files(&text, |name| {
+                    let file = shipped(&format!("pipelines/{name}"))
+                        .map_err(|problem| Diagnostics(vec![problem]))?;
+                    DevicesFile::csv(name, &file.text)
+                })
+            }
         }
     }
+}
+
+/// Reads a policy from a file, and the files of devices that it names from below its folder.
+///
+/// # Errors
+/// As [`Library::policy`].
+pub fn read_policy(path: &Path) -> Result<Policy, Diagnostics> {
+    let text = read(path).map_err(|problem| Diagnostics(vec![problem]))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    with_files(&text, |name| devices::read(folder, name))
+}
+
+fn with_files(
+    text: &Text,
+    read: impl Fn(&str) -> Result<DevicesFile, Diagnostics>,
+) -> Result<Policy, Diagnostics> {
+    let (mut files, mut problems) = (Vec::new(), Vec::new());
+    for name in Policy::devices_files(&text.text) {
+        match read(&name) {
+            Ok(file) => files.push(file),
+            Err(more) => problems.extend(more.0),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Diagnostics(problems));
+    }
+    Policy::parse_with(&text.name, &text.text, files)
 }
 
 /// Writes the definitions that ship into `folder`, where they are not there yet.

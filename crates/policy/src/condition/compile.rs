@@ -17,7 +17,7 @@ use situs_model::columns::{dictionary_type, names};
 
 use super::sql::Language;
 use super::{Answer, Compiled, Condition, Question};
-use crate::facts::PipelineFacts;
+use crate::facts::{ADDED, PipelineFacts};
 
 /// The names that a condition may use on one pipeline.
 #[derive(Debug, Clone)]
@@ -54,6 +54,7 @@ impl Scope {
 
     /// The same with one name standing for one text, whatever the records say.
     pub(crate) fn with_constant(mut self, name: &'static str, text: &str) -> Self {
+        self.constants.retain(|(known, _)| *known != name);
         self.constants.push((name, text.to_owned()));
         self
     }
@@ -147,7 +148,7 @@ impl Question {
             .filter(|(_, field)| used(field))
             .unzip();
         let only_facts = fields.iter().all(|field| match field.name().as_str() {
-            names::JURISDICTION | names::SITE | names::CLAIMED => true,
+            name if ADDED.contains(&name) => true,
             names::TOPIC => *field.data_type() == dictionary_type(),
             _ => false,
         });

@@ -10,9 +10,10 @@ use std::collections::BTreeSet;
 use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow_schema::ArrowError;
 use arrow_select::take::take;
-use situs_model::{Jurisdiction, Training, UndeterminedReason, Verdict};
+use situs_model::{Jurisdiction, Source, Training, UndeterminedReason, Verdict};
 
-use super::Judge;
+use super::calendar::among;
+use super::{Judge, JudgedRule};
 use crate::condition::{Answer, Compiled, Question};
 use crate::factsets::{FactSet, FactSets};
 use crate::intern::Pairs;
@@ -28,14 +29,20 @@ pub(super) struct Tagged {
     pub(super) verdict_of_row: Vec<u16>,
 }
 
-/// Judges the rows of one topic.
-pub(super) fn tag(judge: &Judge, rows: &RecordBatch, topic: &str) -> Result<Tagged, ArrowError> {
+/// Judges the rows of one partition.
+pub(super) fn tag(judge: &Judge, rows: &RecordBatch, source: &Source) -> Result<Tagged, ArrowError> {
     let policy = &judge.policy;
     let device = judge.device.map(|index| rows.column(index));
     let claims: Vec<ArrayRef> = judge.claims.iter().map(|index| rows.column(*index).clone()).collect();
-    let registry = policy.registry.on_topic(&policy.sites, topic);
-    let facts = FactSets::read(rows.num_rows(), device, &claims, registry, &policy.sites).ok_or_else(bug)?;
-    let batch = Batch::new(judge, rows, topic, facts)?;
+    let registry = policy.registry.on_topic(&policy.sites, &source.cluster, &source.topic);
+    let periods = match judge.time {
+        // Without a column of times no record has one.
+        None if !judge.calendar.is_empty() => Some(vec![0; rows.num_rows()]),
+        None => None,
+        Some(index) => Some(judge.calendar.periods(rows.column(index)).ok_or_else(bug)?),
+    };
+    let facts = FactSets::read(rows.num_rows(), device, &claims, periods.as_deref(), registry);
+    let batch = Batch::new(judge, rows, &source.topic, facts.ok_or_else(bug)?)?;
     let decisions = batch.decide()?;
     let tags = batch.feed(&decisions)?;
     batch.finish(tags)
@@ -65,9 +72,11 @@ struct Batch<'a> {
     rows: &'a RecordBatch,
     topic: &'a str,
     facts: FactSets,
-    /// `_jurisdiction`, `_site` and `_claimed` of each set of facts.
-    of_set: [ArrayRef; 3],
-    /// The same of each row.
+    /// The values of [`ADDED`](crate::facts::ADDED) of each set of facts.
+    of_set: [ArrayRef; 5],
+    /// From sets of facts to rows.
+    spread: Spread,
+    /// `_jurisdiction`, `_site` and `_claimed` of each row, which become columns.
     of_row: [ArrayRef; 3],
 }
 
@@ -106,16 +115,19 @@ impl<'a> Batch<'a> {
         facts: FactSets,
     ) -> Result<Self, ArrowError> {
         let sites = &judge.policy.sites;
-        let site = |set: &FactSet| Some(&sites.get(set.site?)?.site);
+        let site = |set: &FactSet| Some(&sites.get(set.site()?)?.site);
+        let line = |set: &FactSet| Some(site(set)?.lines.get(set.spot?.line?)?.0.as_str());
         let of_set = [
             dictionary(facts.sets.iter().map(|set| Some(site(set)?.jurisdiction.as_str()))),
             dictionary(facts.sets.iter().map(|set| Some(site(set)?.id.as_str()))),
             dictionary(facts.sets.iter().map(|set| facts.claimed.get(set.claims)?.as_deref())),
+            dictionary(facts.sets.iter().map(|set| Some(site(set)?.subdivision.as_ref()?.as_str()))),
+            dictionary(facts.sets.iter().map(line)),
         ];
         let spread = Spread::new(facts.set_of_row.clone(), facts.sets.len());
-        let [jurisdiction, site, claimed] = &of_set;
+        let [jurisdiction, site, claimed, ..] = &of_set;
         let of_row = [spread.column(jurisdiction)?, spread.column(site)?, spread.column(claimed)?];
-        Ok(Self { judge, rows, topic, facts, of_set, of_row })
+        Ok(Self { judge, rows, topic, facts, of_set, spread, of_row })
     }
 
     /// Answers of a question that asks for facts alone, one per set of facts.
@@ -135,10 +147,13 @@ impl<'a> Batch<'a> {
         let selected = UInt32Array::from_iter_values(selected.iter().copied());
         let column = |index: &usize| {
             let column = match index.checked_sub(self.rows.num_columns()) {
-                Some(fact) => &self.of_row[fact],
-                None => self.rows.column(*index),
+                Some(fact) => match self.of_row.get(fact) {
+                    Some(column) => column.clone(),
+                    None => self.spread.column(&self.of_set[fact])?,
+                },
+                None => self.rows.column(*index).clone(),
             };
-            if whole { Ok(column.clone()) } else { take(column, &selected, None) }
+            if whole { Ok(column) } else { take(&column, &selected, None) }
         };
         let columns = question.columns().iter().map(column).collect::<Result<Vec<_>, _>>()?;
         Ok(question.ask(&columns, selected.len()))
@@ -163,6 +178,37 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// The jurisdiction of a set of facts.
+    fn jurisdiction(&self, set: &FactSet) -> Option<Jurisdiction> {
+        Some(self.judge.policy.sites.get(set.site()?)?.site.jurisdiction)
+    }
+
+    /// For each set of facts whether the rule of this index is for such records, before columns are read: by
+    /// jurisdiction, then by day, then by its condition if that asks for facts alone.
+    fn of_sets(&self, rule: &JudgedRule, index: usize) -> Vec<Answer> {
+        let entry = &self.judge.policy.rules[index].rule;
+        let gate = |set: &FactSet| match self.jurisdiction(set) {
+            Some(jurisdiction) if set.reason.is_none() && entry.is_for(jurisdiction) => {
+                among(&rule.days, set.period)
+            }
+            _ => Answer::No,
+        };
+        let mut answers: Vec<Answer> = self.facts.sets.iter().map(gate).collect();
+        let open = |answer: &&mut Answer| **answer == Answer::Yes;
+        match &rule.when {
+            Compiled::Never => answers.iter_mut().filter(open).for_each(|answer| *answer = Answer::No),
+            Compiled::Ask(question) if question.only_facts() && answers.contains(&Answer::Yes) => {
+                for (answer, asked) in answers.iter_mut().zip(self.ask_sets(question)) {
+                    if *answer == Answer::Yes {
+                        *answer = asked;
+                    }
+                }
+            }
+            Compiled::Always | Compiled::Ask(_) => {}
+        }
+        answers
+    }
+
     /// The first rule that matches, for every row.
     fn decide(&self) -> Result<Decisions, ArrowError> {
         let FactSets { sets, set_of_row, .. } = &self.facts;
@@ -170,25 +216,47 @@ impl<'a> Batch<'a> {
             sets.iter().map(|set| if set.reason.is_some() { UNDETERMINED } else { PENDING }).collect();
         // The codes are those of sets of facts until a rule reads a column.
         let mut by_row = false;
-        for (code, rule) in (FIRST_RULE..).zip(&self.judge.rules) {
-            if matches!(rule, Compiled::Never) {
+        for (index, rule) in self.judge.rules.iter().enumerate() {
+            // A record without a time has no answer to a rule with days, even if its condition never holds.
+            if rule.lacks || matches!(rule.when, Compiled::Never) && rule.days.is_none() {
                 continue;
             }
             if !codes.contains(&PENDING) {
                 break;
             }
-            if rule.reads_columns() && !by_row {
+            // Most rules are for no record of a batch, which is seen without looking at rows.
+            let of_sets = self.of_sets(rule, index);
+            if of_sets.iter().all(|answer| *answer == Answer::No) {
+                continue;
+            }
+            let column_question = match &rule.when {
+                Compiled::Ask(question) if !question.only_facts() => Some(question),
+                _ => None,
+            };
+            if column_question.is_some() && !by_row {
                 codes = set_of_row.iter().map(|set| codes[*set as usize]).collect();
                 by_row = true;
             }
-            let pending = indices(&codes, |_, code| code == PENDING);
-            let set_of = |unit: u32| if by_row { set_of_row[unit as usize] } else { unit };
-            let answers = self.answers(rule, &pending, set_of)?;
-            for (unit, answer) in pending.into_iter().zip(answers) {
-                match answer {
+            // There are fewer rules than bytes in a policy.
+            let matched = FIRST_RULE + index as u32;
+            let mut open = Vec::new();
+            for (unit, code) in (0u32..).zip(&mut codes).filter(|(_, code)| **code == PENDING) {
+                let set = if by_row { set_of_row[unit as usize] } else { unit };
+                match of_sets[set as usize] {
                     Answer::No => {}
-                    Answer::Yes => codes[unit as usize] = code,
-                    Answer::Failed => codes[unit as usize] = FAILED,
+                    Answer::Failed => *code = FAILED,
+                    Answer::Yes if column_question.is_some() => open.push(unit),
+                    Answer::Yes => *code = matched,
+                }
+            }
+            if let Some(question) = column_question {
+                let answers = self.ask_rows(question, &open)?;
+                for (unit, answer) in open.into_iter().zip(answers) {
+                    match answer {
+                        Answer::No => {}
+                        Answer::Yes => codes[unit as usize] = matched,
+                        Answer::Failed => codes[unit as usize] = FAILED,
+                    }
                 }
             }
         }
@@ -206,15 +274,14 @@ impl<'a> Batch<'a> {
     /// What a set of facts and a code of [`decide`](Self::decide) mean.
     fn decision(&self, set: u32, code: u32) -> Decision {
         let policy = &self.judge.policy;
-        let FactSet { site, reason, .. } = &self.facts.sets[set as usize];
-        let outcome = match (reason, code.checked_sub(FIRST_RULE)) {
-            (Some(reason), _) => Err(*reason),
+        let facts = &self.facts.sets[set as usize];
+        let outcome = match (facts.reason, code.checked_sub(FIRST_RULE)) {
+            (Some(reason), _) => Err(reason),
             (None, Some(rule)) => {
                 let rule = rule as usize;
-                let zone = policy.rules[rule].zone;
-                let jurisdiction = site.map(|site| policy.sites[site].site.jurisdiction);
-                let inside = jurisdiction.is_some_and(|j| policy.zones[zone].zone.jurisdictions.contains(&j));
-                if inside { Ok((rule, zone)) } else { Err(UndeterminedReason::OutsideZone) }
+                let zone =
+                    self.jurisdiction(facts).and_then(|jurisdiction| policy.placed(rule, jurisdiction));
+                zone.map(|zone| (rule, zone)).ok_or(UndeterminedReason::OutsideZone)
             }
             (None, None) if code == FAILED => Err(UndeterminedReason::ConditionFailed),
             (None, None) => Err(UndeterminedReason::NoRule),
@@ -235,7 +302,19 @@ impl<'a> Batch<'a> {
         // A set of models is the set before it and one model more.
         let mut grown = Pairs::new();
         for (number, model) in (0u32..).zip(models).filter(|_| any_may_feed) {
-            let eligible = indices(&feeds, |unit, feed| feed != FEED_FAILED && decision_of(unit).may_feed);
+            let period = |unit: u32| self.facts.sets[decision_of(unit).set as usize].period;
+            if model.days.is_some() {
+                for (unit, feed) in (0u32..).zip(&mut feeds) {
+                    if decision_of(unit).may_feed && among(&model.days, period(unit)) == Answer::Failed {
+                        *feed = FEED_FAILED;
+                    }
+                }
+            }
+            let eligible = indices(&feeds, |unit, feed| {
+                feed != FEED_FAILED
+                    && decision_of(unit).may_feed
+                    && (model.days.is_none() || among(&model.days, period(unit)) == Answer::Yes)
+            });
             let answers = self.answers(&model.filter, &eligible, |unit| decision_of(unit).set)?;
             for (unit, answer) in eligible.into_iter().zip(answers) {
                 let feed = &mut feeds[unit as usize];
@@ -288,7 +367,7 @@ impl<'a> Batch<'a> {
                 verdicts.push(verdict);
                 verdicts.len() - 1
             });
-            // Zones are disjoint sets of 249 jurisdictions, so there are few verdicts.
+            // There are fewer zones than a policy has lines of text.
             verdict_of_tag.push(u16::try_from(index).map_err(|_| bug())?);
         }
         let verdict_of_row = of_row.iter().map(|tag| verdict_of_tag[*tag as usize]).collect();
@@ -301,6 +380,10 @@ impl<'a> Batch<'a> {
         let training = |tag: &Tag| match tag.outcome {
             Ok((rule, zone)) => judge.training(rule, zone, &tag.models),
             Err(_) => Training::Prohibited,
+        };
+        let class = |tag: &Tag| {
+            let of_rule = tag.outcome.ok().and_then(|(rule, _)| policy.rules[rule].rule.class);
+            of_rule.map_or(judge.class, |class| class.max(judge.class))
         };
         let resident = |tag: &Tag| tag.outcome.ok();
         let zones = tags.iter().map(|tag| Some(policy.zones[resident(tag)?.1].zone.id.as_str()));
@@ -316,7 +399,11 @@ impl<'a> Batch<'a> {
             spread.column(&dictionary(zones))?,
             spread.column(&dictionary(rules))?,
             same(policy.version.as_str())?,
-            same(judge.class.as_str())?,
+            if judge.gives_class {
+                spread.column(&dictionary(tags.iter().map(|tag| Some(class(tag).as_str()))))?
+            } else {
+                same(judge.class.as_str())?
+            },
             spread.column(&dictionary(tags.iter().map(|tag| Some(training(tag).as_str()))))?,
             spread
                 .column(&lists(tags.iter().map(|tag| {

@@ -31,6 +31,7 @@ fn a_record_of_one_zone_that_feeds_a_model_of_another_stays_and_the_tags_say_so(
         claimed: None,
         zone: some("CN"),
         rule: some("cn-resident"),
+        class: "general".into(),
         training: "in-zone".into(),
         models: Some(vec!["wear".into()]),
         markets: Some(vec!["CN".into(), "DE".into()]),
@@ -228,6 +229,7 @@ fn without_a_rule_there_is_no_zone() {
             verdict: "no-rule".into(),
             jurisdiction: some("NO"),
             site: some("halden-1"),
+            class: "general".into(),
             training: "prohibited".into(),
             ..Tags::default()
         }]
@@ -266,6 +268,148 @@ fn a_condition_without_an_answer_places_nothing_and_harms_no_other_record() {
     assert_eq!(verdicts(&text, "cnc.state", &rows), ["CN", "condition-failed", "CN", "EU"]);
     let text = text.replace("with-approval", "prohibited");
     assert_eq!(verdicts(&text, "cnc.state", &rows), ["CN", "CN", "CN", "EU"]);
+}
+
+#[test]
+fn a_rule_is_for_its_jurisdictions_and_asks_no_others() {
+    let text = POLICY.replace(
+        "rules:",
+        "rules:
+  - { id: ratio, jurisdictions: [EEA@2020-02-01], when: 100 / count > 10, zone: EU, basis: law }",
+    );
+    let rows =
+        [Row::of("nn-1").count(0), Row::of("st-1").count(0), Row::of("st-1").count(5), Row::of("st-1")];
+    let found = tags(&judge(&text, "cnc.state", &rows));
+    let told: Vec<_> = found.iter().map(|tags| (tags.verdict.as_str(), tags.rule.as_deref())).collect();
+    let expected = [
+        ("CN", Some("cn-resident")),
+        ("condition-failed", None),
+        ("EU", Some("ratio")),
+        ("EU", Some("eu-resident")),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_nested_zone_is_chosen_by_innermost_and_the_zone_around_it_by_name() {
+    let nested = |rule: &str| {
+        POLICY.replace("sites:", "  DE: { within: EU, jurisdictions: [DE] }\nsites:").replace(
+            "rules:",
+            &format!("rules:\n{rule}\n  - {{ id: de, when: count = 7, zone: DE, basis: law }}"),
+        )
+    };
+    let placed = |rule: &str| {
+        let rows = [Row::of("st-1").load(1.0), Row::of("nobody").load(1.0), Row::of("nn-1").load(1.0)];
+        let text = nested(rule);
+        tags(&judge(&text, "edge.halden", &rows)).into_iter().map(|tags| tags.verdict).collect::<Vec<_>>()
+    };
+    let innermost = "  - { id: i, jurisdictions: [EEA@2020-02-01], zone: innermost, basis: law }";
+    assert_eq!(placed(innermost), ["DE", "EU", "foreign-topic"]);
+    assert_eq!(placed(&innermost.replace("innermost", "EU")), ["EU", "EU", "foreign-topic"]);
+    assert_eq!(
+        placed(&innermost.replace("innermost", "DE")),
+        ["DE", "jurisdiction-outside-zone", "foreign-topic"]
+    );
+    // A market in the zone around it is outside the nested zone.
+    let text = nested(&innermost.replace("law", "law, training: allowed"))
+        .replace("markets: [DE, CN]", "markets: ['NO']");
+    let rows = [Row::of("st-1").load(11.0), Row::of("nobody").load(11.0), Row::of("st-1")];
+    let training: Vec<String> =
+        tags(&judge(&text, "edge.halden", &rows)).into_iter().map(|tags| tags.training).collect();
+    assert_eq!(training, ["in-zone", "allowed", "allowed"]);
+    // No zone has it: `innermost` gives none.
+    let text = nested(&innermost.replace("[EEA@2020-02-01]", "[VN]"))
+        .replace("jurisdiction: CN", "jurisdiction: VN");
+    assert_eq!(verdicts(&text, "cnc.state", &[Row::of("nn-1")]), ["jurisdiction-outside-zone"]);
+}
+
+#[test]
+fn days_are_those_of_the_broker() {
+    let text = POLICY
+        .replace("zone: CN, basis", "from: 2026-01-02, until: 2026-01-03, zone: CN, basis")
+        .replace("when: _jurisdiction = 'CN'", "jurisdictions: [CN]")
+        .replace("load > 10,", "load > 10, until: 2026-01-02,");
+    let at = |day: &str, us: i64| Row {
+        time: Some(Row::of("").on(day).time.unwrap() + us),
+        ..Row::of("nn-1").load(11.0)
+    };
+    let rows = [
+        at("2026-01-01", 86_399_999_999),
+        at("2026-01-02", 0),
+        at("2026-01-02", 86_399_999_999),
+        at("2026-01-03", 0),
+        at("2026-01-03", 86_399_999_999),
+        at("2026-01-04", 0),
+        Row::of("nn-1").load(11.0),
+        // A rule with days is not for Germany, and a model with days is asked only where models may learn.
+        Row { device: some("st-1"), ..at("2026-01-03", 0) },
+        Row::of("st-1"),
+    ];
+    let found = tags(&judge(&text, "cnc.state", &rows));
+    let told: Vec<_> = found.iter().map(|tags| (tags.verdict.as_str(), tags.models.is_some())).collect();
+    assert_eq!(
+        told,
+        [
+            ("no-rule", false),
+            ("CN", true),
+            ("CN", true),
+            ("CN", false),
+            ("CN", false),
+            ("no-rule", false),
+            // A record without a time is on no side of a day.
+            ("condition-failed", false),
+            ("EU", false),
+            ("condition-failed", false),
+        ]
+    );
+    let prohibited = text.replace("training: allowed", "training: prohibited");
+    assert_eq!(verdicts(&prohibited, "cnc.state", &[Row::of("st-1")]), ["EU"]);
+}
+
+#[test]
+fn a_rule_can_make_a_class_stricter_and_never_laxer() {
+    for (of_pipeline, of_rule, expected) in [
+        (Class::General, "important", "important"),
+        (Class::Core, "general", "core"),
+        (Class::Unclassified, "core", "unclassified"),
+        (Class::Important, "unclassified", "unclassified"),
+    ] {
+        let text = POLICY.replace("zone: CN, basis", &format!("class: {of_rule}, zone: CN, basis"));
+        let mut judge = policy(&text).judge(&PipelineFacts { class: of_pipeline, ..facts() }).unwrap();
+        let rows = [Row::of("nn-1"), Row::of("st-1"), Row::of("nobody")];
+        let found = tags(&judge.judge(batch("cnc.state", &rows)).unwrap());
+        let classes: Vec<&str> = found.iter().map(|tags| tags.class.as_str()).collect();
+        assert_eq!(classes, [expected, of_pipeline.as_str(), of_pipeline.as_str()]);
+    }
+    // In conditions `_class` is that of the pipeline, whatever a rule before gave.
+    let text = POLICY
+        .replace("zone: CN, basis", "class: core, zone: CN, basis")
+        .replace("load > 10", "_class = 'core'");
+    assert_eq!(tags(&judge(&text, "cnc.state", &[Row::of("nn-1")]))[0].models, None);
+}
+
+#[test]
+fn lines_subdivisions_and_clusters() {
+    let text = POLICY
+        .replace(
+            "    topics: [cnc.state]\n",
+            "    topics: [cnc.state]\n    subdivision: CN-GX\n    lines: { l-1: [nn-3] }\n",
+        )
+        .replace("    jurisdiction: DE\n", "    jurisdiction: DE\n    cluster: kafka-st\n")
+        .replace(
+            "rules:",
+            "rules:
+  - { id: line, when: _line = 'l-1', zone: CN, basis: contract }
+  - { id: part, when: _subdivision = 'CN-GX' AND count = 1, zone: CN, basis: contract }",
+        );
+    let rows = [Row::of("nn-1"), Row::of("nn-3").count(1), Row::of("nn-1").count(1), Row::of("st-1")];
+    let mut judge = policy(&text).judge(&facts()).unwrap();
+    let mut told = |cluster: &str| -> Vec<String> {
+        let found = tags(&judge.judge(crate::testing::batch_of(cluster, "cnc.state", &rows)).unwrap());
+        found.into_iter().map(|tags| tags.rule.unwrap_or(tags.verdict)).collect()
+    };
+    assert_eq!(told("kafka"), ["cn-resident", "line", "part", "foreign-cluster"]);
+    assert_eq!(told("kafka-st"), ["cn-resident", "line", "part", "eu-resident"]);
 }
 
 #[test]

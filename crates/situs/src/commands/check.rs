@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::json;
+use situs_model::Date;
 use situs_model::doc::{Diagnostic, Diagnostics, nearest, whole_file};
 
 use crate::cases;
@@ -42,7 +43,7 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     if !problems.is_empty() {
         for problem in &problems {
             if args.json {
-                println!("{}", as_json(problem));
+                println!("{}", as_json("error", problem));
             } else {
                 println!("{problem}");
             }
@@ -52,24 +53,43 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(super::EXIT_USAGE));
     }
     let Some(catalog) = catalog else { return Ok(ExitCode::from(super::EXIT_USAGE)) };
+    let warnings = catalog.lint(Date::of_us(chrono::Utc::now().timestamp_micros()));
+    for warning in &warnings {
+        if args.json {
+            println!("{}", as_json("warning", warning));
+        } else {
+            println!("warning: {warning}");
+        }
+    }
     let (count, failures) = cases::run_all(&library, &catalog)?;
     for failure in &failures {
         if args.json {
-            println!("{}", json!({ "file": failure.file, "message": failure.message }));
+            println!("{}", json!({ "severity": "case", "file": failure.file, "message": failure.message }));
         } else {
             println!("{}: {}", failure.file, failure.message);
         }
     }
     if !args.json {
+        let warned = match warnings.len() {
+            0 => String::new(),
+            1 => ", 1 warning".to_owned(),
+            n => format!(", {n} warnings"),
+        };
         println!(
-            "{} pipelines, policy {}, {count} cases: {} passed, {} failed",
+            "{} pipelines, policy {}, {count} cases: {} passed, {} failed{warned}",
             catalog.pipelines.len(),
             catalog.policy.version(),
             count - failures.len(),
             failures.len()
         );
     }
-    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(super::EXIT_CASES) })
+    Ok(if !failures.is_empty() {
+        ExitCode::from(super::EXIT_CASES)
+    } else if args.deny_warnings && !warnings.is_empty() {
+        ExitCode::from(super::EXIT_USAGE)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// What the site says against what the policy and the pipelines know.
@@ -109,8 +129,9 @@ fn agreement(site: &Site, catalog: &Catalog, file: &str) -> Vec<Diagnostic> {
     problems
 }
 
-fn as_json(problem: &Diagnostic) -> serde_json::Value {
+fn as_json(severity: &str, problem: &Diagnostic) -> serde_json::Value {
     json!({
+        "severity": severity,
         "file": &*problem.file,
         "line": problem.line,
         "column": problem.column,

@@ -3,6 +3,7 @@
 
 mod check;
 mod maintain;
+mod policy;
 mod produce;
 mod quarantine;
 mod run;
@@ -39,6 +40,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),
         Command::Try(args) => try_messages::try_messages(&args),
+        Command::Policy(command) => policy::policy(&command),
         Command::Sql(args) => sql::sql(&args),
         Command::Produce(args) => produce::produce(&args),
         Command::Store(command) => store::store(&command),

@@ -21,10 +21,13 @@ pub(super) fn try_messages(args: &TryArgs) -> anyhow::Result<ExitCode> {
         .into_iter()
         .map(|(name, value)| (name, value.into_bytes()))
         .collect();
+    let cluster = args.cluster.as_deref().map(str::parse).transpose();
+    let cluster = cluster.map_err(|error| super::Usage(format!("--cluster: {error}")))?;
     let now_ms = chrono::Utc::now().timestamp_millis();
     let mut tally = Tally::default();
     super::for_each_message(args.file.as_deref(), args.whole, |number, bytes| {
         let fate = inspector.look(&Message {
+            cluster: cluster.clone(),
             topic: args.topic.clone(),
             key: args.key.clone().map(String::into_bytes),
             headers: headers.clone(),

@@ -4,7 +4,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use crate::testing::{Row, Tags, batch, facts, policy, tags};
+use situs_model::{Class, Date};
+
+use crate::PipelineFacts;
+use crate::testing::{Row, Tags, batch, batch_of, facts, policy, tags};
 
 /// SplitMix64: the same numbers for the same seed, everywhere.
 struct Random(u64);
@@ -32,7 +35,30 @@ impl Random {
 }
 
 const TOPICS: [&str; 3] = ["cnc.state", "edge.halden", "other"];
-const ZONES: [(&str, &[&str]); 3] = [("CN", &["CN"]), ("EU", &["DE", "FR"]), ("US", &["US"])];
+const CLUSTERS: [&str; 2] = ["kafka", "other"];
+/// The zones, and the jurisdictions that they have among those used here. `GERMANY` is within `EU`.
+const ZONES: [(&str, &[&str]); 4] =
+    [("CN", &["CN"]), ("EU", &["DE", "FR"]), ("US", &["US"]), ("GERMANY", &["DE"])];
+/// How they are written.
+const ZONES_YAML: &str = "zones:
+  CN: { jurisdictions: [CN] }
+  EU: { jurisdictions: [EU27@2020-02-01] }
+  US: { jurisdictions: [US] }
+  GERMANY: { jurisdictions: [DE], within: EU }
+";
+/// `zone: innermost`, beside the indices of zones.
+const INNERMOST: usize = ZONES.len();
+/// Texts for the jurisdictions of a rule, and which of those used here they are.
+const LISTS: [(&str, &[&str]); 5] = [
+    ("EEA@2020-02-01", &["DE", "FR", "NO"]),
+    ("EU@2020-02-01, 'NO', CN", &["CN", "DE", "FR", "NO"]),
+    ("CN, US", &["CN", "US"]),
+    ("DE", &["DE"]),
+    ("HK", &[]),
+];
+/// Days on which rules and models begin and end; records are of these days and of one before and after.
+const DAYS: [&str; 3] = ["2026-01-02", "2026-01-03", "2026-01-05"];
+const CLASSES: [Class; 4] = [Class::General, Class::Important, Class::Core, Class::Unclassified];
 /// `NO` is in no zone.
 const JURISDICTIONS: [&str; 5] = ["CN", "DE", "FR", "US", "NO"];
 const TRAINING: [&str; 4] = ["prohibited", "in-zone", "with-approval", "allowed"];
@@ -58,12 +84,14 @@ struct Known<'a> {
     jurisdiction: Option<&'a str>,
     site: Option<&'a str>,
     claimed: Option<&'a str>,
+    line: Option<&'a str>,
+    subdivision: Option<&'a str>,
 }
 
 impl Test {
     fn random(random: &mut Random, depth: usize) -> Self {
         let inner = |random: &mut Random| Box::new(Self::random(random, depth - 1));
-        match random.below(if depth == 0 { 9 } else { 13 }) {
+        match random.below(if depth == 0 { 11 } else { 15 }) {
             0..=2 => Self::Fact("_jurisdiction", random.one_in(4), random.pick(&JURISDICTIONS).to_owned()),
             3 => Self::Fact("_site", random.one_in(4), format!("site-{}", random.below(5))),
             4 => Self::Fact("_topic", random.one_in(4), random.pick(&TOPICS).to_owned()),
@@ -72,8 +100,10 @@ impl Test {
             7 if random.one_in(3) => Self::Lacking,
             7 => Self::LoadIsNull,
             8 => Self::Ratio(random.below(4) as i64),
-            9 | 10 => Self::And(inner(random), inner(random)),
-            11 => Self::Or(inner(random), inner(random)),
+            9 => Self::Fact("_line", random.one_in(4), random.pick(&["line-1", "line-2"]).to_owned()),
+            10 => Self::Fact("_subdivision", random.one_in(4), random.pick(&["CN-GX", "DE-GX"]).to_owned()),
+            11 | 12 => Self::And(inner(random), inner(random)),
+            13 => Self::Or(inner(random), inner(random)),
             _ => Self::Not(inner(random)),
         }
     }
@@ -121,6 +151,8 @@ impl Test {
                     "_jurisdiction" => known.jurisdiction,
                     "_site" => known.site,
                     "_claimed" => known.claimed,
+                    "_line" => known.line,
+                    "_subdivision" => known.subdivision,
                     _ => Some(known.topic),
                 };
                 Ok(value.map(|value| (value == text) != *negated))
@@ -161,20 +193,38 @@ fn condition(random: &mut Random, wild: bool) -> Test {
 struct RandomSite {
     jurisdiction: &'static str,
     topics: Option<Vec<&'static str>>,
-    devices: Vec<String>,
+    /// With the line that it is on, if it is on one.
+    devices: Vec<(String, Option<&'static str>)>,
     any_device: bool,
+    cluster: Option<&'static str>,
+    subdivision: Option<String>,
 }
 
+#[derive(Default)]
 struct RandomRule {
     when: Option<Test>,
+    list: Option<usize>,
+    from: Option<&'static str>,
+    until: Option<&'static str>,
+    class: Option<Class>,
     zone: usize,
     training: usize,
 }
 
 struct RandomModel {
     filter: Option<Test>,
+    until: Option<&'static str>,
     markets: BTreeSet<&'static str>,
     here: bool,
+}
+
+/// Whether a record of this day, or of none, is among the days.
+fn among(day: Option<Date>, from: Option<&str>, until: Option<&str>) -> Result<bool, ()> {
+    if from.is_none() && until.is_none() {
+        return Ok(true);
+    }
+    let day = day.ok_or(())?.to_string();
+    Ok(from.is_none_or(|from| day.as_str() >= from) && until.is_none_or(|until| day.as_str() <= until))
 }
 
 struct RandomPolicy {
@@ -194,25 +244,39 @@ impl RandomPolicy {
                 } else {
                     random.one_in(2).then(|| vec![random.pick(&TOPICS)])
                 };
-                let devices = (0..random.below(3)).map(|device| format!("d-{site}-{device}")).collect();
-                RandomSite { jurisdiction: random.pick(&JURISDICTIONS), topics, devices, any_device }
+                let mut line = || random.one_in(2).then(|| random.pick(&["line-1", "line-2"]));
+                let lines = [line(), line(), line()];
+                let devices = (0..random.below(3))
+                    .map(|device| (format!("d-{site}-{device}"), lines[device]))
+                    .collect();
+                let cluster = random.one_in(4).then(|| random.pick(&CLUSTERS));
+                let jurisdiction = random.pick(&JURISDICTIONS);
+                let subdivision = random.one_in(2).then(|| format!("{jurisdiction}-GX"));
+                RandomSite { jurisdiction, topics, devices, any_device, cluster, subdivision }
             })
             .collect();
         let mut rules: Vec<RandomRule> = (0..random.below(5))
             .map(|_| RandomRule {
-                when: Some(condition(random, wild)),
-                zone: random.below(ZONES.len()),
+                when: (!random.one_in(5)).then(|| condition(random, wild)),
+                // One key at least, for a rule for all records ends the list.
+                list: Some(random.below(LISTS.len() + 3)).filter(|list| *list < LISTS.len()),
+                from: random.one_in(5).then(|| DAYS[0]),
+                until: random.one_in(5).then(|| random.pick(&DAYS)),
+                class: random.one_in(4).then(|| random.pick(&CLASSES)),
+                zone: random.below(ZONES.len() + 1),
                 training: random.below(4),
             })
+            .map(|rule| RandomRule { list: rule.list.or((rule.when.is_none()).then_some(0)), ..rule })
             .collect();
         // Every zone needs a rule; the last rule may match always.
         for (zone, (_, jurisdictions)) in ZONES.iter().enumerate() {
             let text = jurisdictions[0].to_owned();
             let when = Some(Test::Fact("_jurisdiction", false, text));
-            rules.push(RandomRule { when, zone, training: random.below(4) });
+            rules.push(RandomRule { when, zone, training: random.below(4), ..RandomRule::default() });
         }
         if random.one_in(3) {
-            rules.push(RandomRule { when: None, zone: random.below(ZONES.len()), training: 3 });
+            let zone = random.below(ZONES.len() + 1);
+            rules.push(RandomRule { zone, training: 3, ..RandomRule::default() });
         }
         let models = (0..random.below(4))
             .map(|_| {
@@ -221,31 +285,51 @@ impl RandomPolicy {
                     .then(|| condition(random, wild))
                     .filter(|test| !here || !test.lacks());
                 let markets = (0..random.below(3)).map(|_| random.pick(&JURISDICTIONS)).collect();
-                RandomModel { filter, markets, here }
+                let until = random.one_in(4).then(|| random.pick(&DAYS));
+                RandomModel { filter, until, markets, here }
             })
             .collect();
         Self { sites, rules, models }
     }
 
     fn yaml(&self) -> String {
-        let mut text = String::from("zones:\n");
-        for (zone, jurisdictions) in ZONES {
-            writeln!(text, "  {zone}: {{ jurisdictions: [{}] }}", jurisdictions.join(", ")).unwrap();
-        }
+        let mut text = String::from(ZONES_YAML);
         text.push_str("sites:\n");
         for (i, site) in self.sites.iter().enumerate() {
             writeln!(text, "  site-{i}:\n    jurisdiction: {}", site.jurisdiction).unwrap();
-            writeln!(text, "    devices: [{}]\n    any-device: {}", site.devices.join(", "), site.any_device)
-                .unwrap();
+            let on = |line: Option<&str>| {
+                let devices = site.devices.iter().filter(|(_, of)| *of == line);
+                devices.map(|(device, _)| device.as_str()).collect::<Vec<_>>().join(", ")
+            };
+            writeln!(text, "    devices: [{}]\n    any-device: {}", on(None), site.any_device).unwrap();
+            let (first, second) = (on(Some("line-1")), on(Some("line-2")));
+            writeln!(text, "    lines: {{ line-1: [{first}], line-2: [{second}] }}").unwrap();
+            if let Some(cluster) = site.cluster {
+                writeln!(text, "    cluster: {cluster}").unwrap();
+            }
+            if let Some(subdivision) = &site.subdivision {
+                writeln!(text, "    subdivision: {subdivision}").unwrap();
+            }
             if let Some(topics) = &site.topics {
                 writeln!(text, "    topics: [{}]", topics.join(", ")).unwrap();
             }
         }
         text.push_str("rules:\n");
         for (i, rule) in self.rules.iter().enumerate() {
-            let zone = ZONES[rule.zone].0;
+            let zone = ZONES.get(rule.zone).map_or("innermost", |zone| zone.0);
             writeln!(text, "  - id: rule-{i}\n    zone: {zone}\n    basis: law").unwrap();
             writeln!(text, "    training: {}", TRAINING[rule.training]).unwrap();
+            if let Some(list) = rule.list {
+                writeln!(text, "    jurisdictions: [{}]", LISTS[list].0).unwrap();
+            }
+            for (key, day) in [("from", rule.from), ("until", rule.until)] {
+                if let Some(day) = day {
+                    writeln!(text, "    {key}: {day}").unwrap();
+                }
+            }
+            if let Some(class) = rule.class {
+                writeln!(text, "    class: {class}").unwrap();
+            }
             if let Some(when) = &rule.when {
                 writeln!(text, "    when: \"{}\"", when.sql()).unwrap();
             }
@@ -256,6 +340,9 @@ impl RandomPolicy {
             writeln!(text, "  - id: model-{i}\n    version: 1\n    pipelines: [{pipeline}]").unwrap();
             let markets: Vec<&str> = model.markets.iter().copied().collect();
             writeln!(text, "    markets: [{}]", markets.join(", ")).unwrap();
+            if let Some(until) = model.until {
+                writeln!(text, "    until: {until}").unwrap();
+            }
             if let Some(filter) = &model.filter {
                 writeln!(text, "    where: \"{}\"", filter.sql()).unwrap();
             }
@@ -264,7 +351,7 @@ impl RandomPolicy {
     }
 
     /// docs/policy.md, "How a record is judged", step by step.
-    fn judge(&self, topic: &str, row: &Row) -> Tags {
+    fn judge(&self, cluster: &str, topic: &str, of_pipeline: Class, row: &Row) -> Tags {
         let claims: Vec<&str> =
             [&row.country, &row.plant].into_iter().flatten().map(String::as_str).collect();
         let claimed = (!claims.is_empty()).then(|| claims.join(","));
@@ -273,21 +360,25 @@ impl RandomPolicy {
             jurisdiction: site.map(|site| self.sites[site].jurisdiction.to_owned()),
             site: site.map(|site| format!("site-{site}")),
             claimed: claimed.clone(),
+            class: of_pipeline.to_string(),
             training: "prohibited".to_owned(),
             ..Tags::default()
         };
         // 1. Where it comes from.
+        let by = |site: &RandomSite| site.cluster.is_none_or(|of| of == cluster);
         let sends = |site: &RandomSite| site.topics.as_ref().is_none_or(|topics| topics.contains(&topic));
-        let registered =
-            self.sites.iter().position(|site| row.device.as_ref().is_some_and(|d| site.devices.contains(d)));
+        let has = |site: &RandomSite| site.devices.iter().position(|(id, _)| Some(id) == row.device.as_ref());
+        let registered = self.sites.iter().position(|site| has(site).is_some());
         let site = match registered {
-            Some(site) if sends(&self.sites[site]) => site,
-            Some(_) => return undetermined("foreign-topic", None),
-            None => match self.sites.iter().position(|site| site.any_device && sends(site)) {
+            Some(site) if !by(&self.sites[site]) => return undetermined("foreign-cluster", None),
+            Some(site) if !sends(&self.sites[site]) => return undetermined("foreign-topic", None),
+            Some(site) => site,
+            None => match self.sites.iter().position(|site| site.any_device && by(site) && sends(site)) {
                 Some(site) => site,
                 None => return undetermined("unknown-device", None),
             },
         };
+        let line = has(&self.sites[site]).and_then(|device| self.sites[site].devices[device].1);
         // 2. What it claims.
         let jurisdiction = self.sites[site].jurisdiction;
         let site_name = format!("site-{site}");
@@ -300,13 +391,21 @@ impl RandomPolicy {
             jurisdiction: Some(jurisdiction),
             site: Some(&site_name),
             claimed: claimed.as_deref(),
+            line,
+            subdivision: self.sites[site].subdivision.as_deref(),
         };
+        let day = row.time.map(Date::of_us);
         let mut found = None;
         for (i, rule) in self.rules.iter().enumerate() {
-            let truth = match &rule.when {
-                None => Ok(Some(true)),
-                Some(when) if when.lacks() => Ok(None),
-                Some(when) => when.truth(row, &known),
+            let lacks = rule.when.as_ref().is_some_and(Test::lacks);
+            if lacks || rule.list.is_some_and(|list| !LISTS[list].1.contains(&jurisdiction)) {
+                continue;
+            }
+            let truth = match (among(day, rule.from, rule.until), &rule.when) {
+                (Err(()), _) => Err(()),
+                (Ok(false), _) => Ok(Some(false)),
+                (Ok(true), None) => Ok(Some(true)),
+                (Ok(true), Some(when)) => when.truth(row, &known),
             };
             match truth {
                 Err(()) => return undetermined("condition-failed", Some(site)),
@@ -318,15 +417,23 @@ impl RandomPolicy {
             }
         }
         let Some(rule) = found else { return undetermined("no-rule", Some(site)) };
-        let (zone, inside) = ZONES[self.rules[rule].zone];
-        if !inside.contains(&jurisdiction) {
+        let named = match self.rules[rule].zone {
+            // The one that has it and is within all others that have it.
+            INNERMOST => ZONES.iter().rev().find(|(_, inside)| inside.contains(&jurisdiction)),
+            zone => ZONES.get(zone).filter(|(_, inside)| inside.contains(&jurisdiction)),
+        };
+        let Some((zone, inside)) = named.copied() else {
             return undetermined("jurisdiction-outside-zone", Some(site));
-        }
+        };
         // 4. The models that it feeds.
         let mut training = self.rules[rule].training;
         let (mut models, mut markets) = (Vec::new(), BTreeSet::new());
         for (i, model) in self.models.iter().enumerate().filter(|(_, model)| model.here && training > 0) {
-            let truth = model.filter.as_ref().map_or(Ok(Some(true)), |filter| filter.truth(row, &known));
+            let truth = match among(day, None, model.until) {
+                Err(()) => Err(()),
+                Ok(false) => Ok(Some(false)),
+                Ok(true) => model.filter.as_ref().map_or(Ok(Some(true)), |filter| filter.truth(row, &known)),
+            };
             match truth {
                 Err(()) => return undetermined("condition-failed", Some(site)),
                 Ok(Some(true)) => {
@@ -348,6 +455,7 @@ impl RandomPolicy {
             claimed,
             zone: Some(zone.to_owned()),
             rule: Some(format!("rule-{rule}")),
+            class: self.rules[rule].class.map_or(of_pipeline, |class| class.max(of_pipeline)).to_string(),
             training: TRAINING[training].to_owned(),
             models: fed.then_some(models),
             markets: fed.then(|| markets.into_iter().collect()),
@@ -370,6 +478,10 @@ fn random_row(random: &mut Random) -> Row {
         load: (!random.one_in(4)).then(|| random.below(6) as f64),
         count: (!random.one_in(4)).then(|| random.pick(&[0, 0, 1, 3, 5])),
         text: None,
+        time: (!random.one_in(8)).then(|| {
+            let start = Date::of(2026, 1, 1).start_us() + 86_400_000_000 * random.below(7) as i64;
+            start + random.pick(&[0, 43_200_000_000, 86_399_999_999])
+        }),
     }
 }
 
@@ -380,15 +492,16 @@ fn judging_agrees_with_the_document_read_literally() {
         let mut random = Random(seed);
         let document = RandomPolicy::new(&mut random, false);
         let yaml = document.yaml();
-        let mut judge = policy(&yaml).judge(&facts()).unwrap();
+        let class = random.pick(&CLASSES);
+        let mut judge = policy(&yaml).judge(&PipelineFacts { class, ..facts() }).unwrap();
         for _ in 0..3 {
-            let topic = random.pick(&TOPICS);
+            let (cluster, topic) = (random.pick(&CLUSTERS), random.pick(&TOPICS));
             let rows: Vec<Row> = (0..random.below(60)).map(|_| random_row(&mut random)).collect();
-            let found = tags(&judge.judge(batch(topic, &rows)).unwrap());
+            let found = tags(&judge.judge(batch_of(cluster, topic, &rows)).unwrap());
             assert_eq!(found.len(), rows.len());
             for (found, row) in found.iter().zip(&rows) {
-                let expected = document.judge(topic, row);
-                assert_eq!(*found, expected, "seed {seed}, topic {topic}, {row:?}\n{yaml}");
+                let expected = document.judge(cluster, topic, class, row);
+                assert_eq!(*found, expected, "seed {seed}, {cluster} {topic} {class}, {row:?}\n{yaml}");
                 seen.insert((found.verdict.clone(), found.training.clone(), found.models.is_some()));
             }
         }
@@ -398,9 +511,11 @@ fn judging_agrees_with_the_document_read_literally() {
     let all = [
         "CN",
         "EU",
+        "GERMANY",
         "US",
         "claim-contradicts-registry",
         "condition-failed",
+        "foreign-cluster",
         "foreign-topic",
         "jurisdiction-outside-zone",
         "no-rule",

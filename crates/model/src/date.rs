@@ -1,0 +1,149 @@
+//! A day of the calendar, in UTC.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::words::InvalidWord;
+
+/// Microseconds of a day.
+const DAY_US: i64 = 86_400_000_000;
+
+/// A day in UTC, as days since 1970-01-01, from year 1 to year 9999.
+///
+/// ```
+/// use situs_model::Date;
+/// let day: Date = "2020-02-29".parse().unwrap();
+/// assert_eq!(day.next().to_string(), "2020-03-01");
+/// assert_eq!(Date::of_us(-1).to_string(), "1969-12-31");
+/// assert!("2021-02-29".parse::<Date>().is_err());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Date(i32);
+
+impl Date {
+    /// The day of this number in the proleptic Gregorian calendar. The caller knows that there is such a
+    /// day; [`FromStr`] checks it.
+    pub const fn of(year: i32, month: u32, day: u32) -> Self {
+        // Years begin in March, so that the day that is added every four years is a year's last.
+        let year = if month <= 2 { year - 1 } else { year };
+        let era = year.div_euclid(400);
+        let year_of_era = year.rem_euclid(400);
+        let month = (month as i32 + 9) % 12;
+        let day_of_year = (153 * month + 2) / 5 + day as i32 - 1;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        Self(era * 146_097 + day_of_era - 719_468)
+    }
+
+    /// The day on which a moment lies, given in microseconds since the epoch.
+    pub fn of_us(us: i64) -> Self {
+        // The quotient of 64 bits by a day fits into 28.
+        Self(us.div_euclid(DAY_US) as i32)
+    }
+
+    /// Its first moment, in microseconds since the epoch.
+    pub fn start_us(self) -> i64 {
+        i64::from(self.0) * DAY_US
+    }
+
+    /// The day after.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// Year, month and day.
+    fn civil(self) -> (i32, u32, u32) {
+        let days = self.0 + 719_468;
+        let era = days.div_euclid(146_097);
+        let day_of_era = days.rem_euclid(146_097);
+        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * month + 2) / 5 + 1;
+        let month = if month < 10 { month + 3 } else { month - 9 };
+        let year = year_of_era + era * 400 + i32::from(month <= 2);
+        (year, month as u32, day as u32)
+    }
+}
+
+impl FromStr for Date {
+    type Err = InvalidWord;
+
+    fn from_str(text: &str) -> Result<Self, InvalidWord> {
+        let number = |part: &str| part.parse::<u32>().ok();
+        let date = match text.as_bytes() {
+            [y @ .., b'-', _, _, b'-', _, _]
+                if y.len() == 4 && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) =>
+            {
+                let (year, month, day) = (number(&text[..4]), number(&text[5..7]), number(&text[8..]));
+                year.zip(month).zip(day).filter(|((year, _), _)| *year > 0).and_then(
+                    |((year, month), day)| {
+                        let date = Self::of(year as i32, month, day);
+                        // What is no day comes out as another one.
+                        (date.civil() == (year as i32, month, day)).then_some(date)
+                    },
+                )
+            }
+            _ => None,
+        };
+        date.ok_or_else(|| InvalidWord::new("a day such as `2026-12-31`", text))
+    }
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = self.civil();
+        write!(f, "{year:04}-{month:02}-{day:02}")
+    }
+}
+
+impl fmt::Debug for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_day_of_four_centuries_is_read_as_it_is_written() {
+        let (mut day, end) = (Date::of(1799, 12, 31), Date::of(2200, 1, 1));
+        let mut last = String::new();
+        while day < end {
+            let text = day.to_string();
+            assert!(text > last, "{text} after {last}");
+            assert_eq!(text.parse::<Date>().unwrap(), day);
+            last = text;
+            day = day.next();
+        }
+        assert_eq!(Date::of(1970, 1, 1), Date(0));
+        assert_eq!(Date::of_us(86_399_999_999), Date(0));
+        assert_eq!(Date::of_us(86_400_000_000), Date(1));
+        // The ends of what a timestamp can hold are days like others.
+        assert!(Date::of_us(i64::MIN) < Date::of_us(i64::MAX));
+    }
+
+    #[test]
+    fn what_is_no_day() {
+        for text in [
+            "",
+            "2026",
+            "2026-1-1",
+            "2026-13-01",
+            "2026-00-10",
+            "2026-04-31",
+            "2100-02-29",
+            "20260401",
+            "0000-01-01",
+            "2026-04-01T00:00:00Z",
+            "+026-04-01",
+            "2026-04-0\u{661}",
+            "-026-04-01",
+            "26-04-01",
+        ] {
+            assert!(text.parse::<Date>().is_err(), "{text:?}");
+        }
+    }
+}
