@@ -124,7 +124,7 @@ impl<'a> Process<'a> {
         found.extend(self.persist(|| self.home().fence_quarantine(&tenures)).await?);
 
         let mut unfinished: BTreeMap<i32, Unfinished> = BTreeMap::new();
-        for (source, Unsettled { until, versions }) in found {
+        for (source, Unsettled { until, versions, .. }) in found {
             let tenure = tenures.iter().find(|(other, _)| *other == source).unwrap().1;
             let start = tenure.settled.unwrap_or(NextOffset(self.plant.first(source.partition)));
             let policy = Plant::policy_of(&versions.policy).unwrap();
@@ -176,8 +176,8 @@ impl<'a> Process<'a> {
         let mut encoders: BTreeMap<ZoneId, Box<dyn RowEncoder>> = BTreeMap::new();
         let (mut shares, mut counts, mut messages) = (Vec::new(), Vec::new(), Vec::new());
         for (partition, range) in ranges {
-            let Tenure { epoch, settled } = self.owned[partition];
-            shares.push(Share { source: source(*partition), range: *range, settled, epoch });
+            let Tenure { epoch, settled, topic_id } = self.owned[partition];
+            shares.push(Share { source: source(*partition), range: *range, settled, epoch, topic_id });
             let split = self.plant.split(policy, *partition, *range);
             counts.push(split.counts);
             messages.extend(split.quarantined.into_iter().filter(|_| only.is_none()));
@@ -212,6 +212,7 @@ impl<'a> Process<'a> {
         let stores: Vec<StoreReceipt> = stores.into_iter().collect::<Result<_, _>>()?;
         let quarantine = quarantine.transpose()?;
         let receipt = |(share, counts): (&Share, Counts)| Receipt {
+            topic_id: share.topic_id,
             flush_id: facts.flush_id.clone(),
             source: share.source.clone(),
             epoch: share.epoch,
