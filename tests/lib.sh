@@ -67,17 +67,34 @@ newest_situs() {
 
 # Runs one of the store's tests that a script chooses, and prints what it tells, without what `cargo test` and a
 # failing test add. Further arguments go to cargo. Fails if the test does.
+# With $profile `dev` it takes the build that `cargo test --workspace` makes, which may be there already.
 # Usage: store_test NAME [ARGUMENT…]
 store_test() {
-    local test=$1 root
+    local test=$1 root packages=(-p situs-store)
     shift
     root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    [[ ${profile:-} != dev ]] || packages=(--workspace)
     # Apart, so that what the compiler says is seen.
-    cargo test --manifest-path "$root/Cargo.toml" --quiet -p situs-store --lib --no-run "$@" || return
+    cargo test --manifest-path "$root/Cargo.toml" --quiet "${packages[@]}" --lib --no-run "$@" || return
     (
         set -o pipefail
-        cargo test --manifest-path "$root/Cargo.toml" --quiet -p situs-store --lib "$@" -- \
+        cargo test --manifest-path "$root/Cargo.toml" --quiet "${packages[@]}" --lib "$@" -- \
             "$test" --exact --ignored --nocapture 2>&1 \
             | grep -E '^(seed |stores: |sweep|[a-z-]+ +(NOT FOUND|found) by | *[0-9]+ [0-9]+ )'
     )
+}
+
+# Builds the simulation's first tier and prints where it is. Arguments go to cargo.
+# With $profile `dev` it is the build that `cargo test --workspace` makes, which may be there already.
+sim_binary() {
+    local root target
+    root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    target=${CARGO_TARGET_DIR:-$root/target}
+    if [[ ${profile:-} == dev ]]; then
+        cargo test --manifest-path "$root/Cargo.toml" --quiet --workspace --no-run "$@" >&2 || return
+        echo "$target/debug/situs-sim"
+    else
+        cargo build --manifest-path "$root/Cargo.toml" --quiet --release -p situs-sim "$@" >&2 || return
+        echo "$target/release/situs-sim"
+    fi
 }
