@@ -3,7 +3,8 @@
 use std::process::Command;
 
 fn sim(arguments: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_situs-sim")).args(arguments).output().expect("the simulation");
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_situs-sim")).args(arguments).output().expect("the simulation");
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     (output.status.code(), text.into_owned())
 }
