@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use situs_ingest::{Config, Control, IngestError, Stage, Stores, Summary};
@@ -19,6 +20,9 @@ use crate::http;
 use crate::past::HomePast;
 use crate::site::Site;
 use crate::upkeep;
+
+/// How long a step of maintenance may take to end, at the end.
+const MAINTENANCE_ENDS: Duration = Duration::from_secs(5);
 
 /// A home that runs.
 #[derive(Debug)]
@@ -108,6 +112,10 @@ impl Service {
         let result = (&mut self.intake).await.context("the intake thread panicked");
         self.helpers.iter().for_each(JoinHandle::abort);
         for store in &self.leased {
+            // Whatever a step has staged, it tidies up.
+            if tokio::time::timeout(MAINTENANCE_ENDS, store.maintenance_over()).await.is_err() {
+                tracing::warn!(event = "maintenance-cut-off", store = %store.identity(), "it does not end in time");
+            }
             if let Err(error) = store.release_lease().await {
                 tracing::warn!(event = "lease-not-released", "{error}");
             }

@@ -24,6 +24,7 @@ use std::time::Duration;
 use situs_model::store::StoreError;
 use situs_model::{StoreIdentity, TableName};
 use situs_observe::Metrics;
+use tokio::sync::RwLock;
 
 pub use checkpoint::Checkpointed;
 pub use clean::Cleaned;
@@ -223,6 +224,7 @@ pub struct Maintenance {
     root: PathBuf,
     identity: StoreIdentity,
     leases: Arc<Leases>,
+    maintained: Arc<RwLock<()>>,
     metrics: Arc<Metrics>,
     right: Arc<Maintainer>,
 }
@@ -242,13 +244,15 @@ impl Maintenance {
         root: &Path,
         identity: &StoreIdentity,
         leases: Arc<Leases>,
+        maintained: Arc<RwLock<()>>,
         metrics: Arc<Metrics>,
     ) -> Result<Option<Self>, Fault> {
         let (root, identity) = (root.to_owned(), identity.clone());
         disk::blocking(move || {
             root::expect_store(&root, &identity)?;
             let right = Maintainer::acquire(&root)?;
-            Ok(right.map(|right| Self { root, identity, leases, metrics, right: Arc::new(right) }))
+            let right = right.map(Arc::new);
+            Ok(right.map(|right| Self { root, identity, leases, maintained, metrics, right }))
         })
         .await?
     }
@@ -343,7 +347,9 @@ impl Maintenance {
         let right = self.right.clone();
         let stop = StopOnDrop(Arc::default());
         let stopped = stop.0.clone();
+        let working = self.maintained.clone().read_owned().await;
         let done = disk::blocking(move || {
+            let _working = working;
             if !right.renew()? {
                 return Err(Fault::retry("another process has taken the maintenance over"));
             }

@@ -13,7 +13,7 @@ use situs_model::store::{
 };
 use situs_model::{ContentVersion, NextOffset, Receipt, Source, StoreIdentity, TableName, ZoneId};
 use situs_observe::Metrics;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, RwLock};
 
 use crate::encode::{self, Encoded, Encoder};
 use crate::error::Fault;
@@ -43,6 +43,8 @@ pub struct DeltaStore {
     identity: StoreIdentity,
     metrics: Arc<Metrics>,
     leases: Arc<Leases>,
+    /// Held, to be read, by each step of maintenance for as long as it works.
+    maintained: Arc<RwLock<()>>,
     tables: Mutex<HashMap<TableName, Arc<Table>>>,
     /// Signs receipts.
     receipt_key: Option<Arc<ReceiptKey>>,
@@ -70,6 +72,7 @@ impl DeltaStore {
             identity,
             metrics,
             leases,
+            maintained: Arc::default(),
             tables: Mutex::default(),
             receipt_key: None,
             key_archived: OnceCell::new(),
@@ -117,9 +120,15 @@ impl DeltaStore {
     /// # Errors
     /// See [`Advice`](situs_model::store::Advice).
     pub async fn begin_maintenance(&self) -> Result<Option<Maintenance>, StoreError> {
-        Maintenance::begin(&self.root, &self.identity, self.leases.clone(), self.metrics.clone())
+        let (leases, maintained) = (self.leases.clone(), self.maintained.clone());
+        Maintenance::begin(&self.root, &self.identity, leases, maintained, self.metrics.clone())
             .await
             .map_err(|fault| fault.at(&self.identity))
+    }
+
+    /// Waits until no step of maintenance works any more: one that nobody waits for ends soon, but not at once.
+    pub async fn maintenance_over(&self) {
+        drop(self.maintained.write().await);
     }
 
     /// Checkpoints tables that have had `every` commits since their last checkpoint. Outside the

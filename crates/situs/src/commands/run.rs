@@ -1,7 +1,6 @@
 //! `situs run`.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use situs_observe::init_logs;
@@ -26,8 +25,14 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let service = run::start(&site, &catalog, args.until_caught_up).await?;
-        if let (Some(file), Some(address)) = (&args.http_address_file, service.http) {
-            std::fs::write(file, address.to_string()).with_context(|| format!("{}", file.display()))?;
+        let told = match (&args.http_address_file, service.http) {
+            (Some(file), Some(address)) => {
+                std::fs::write(file, address.to_string()).with_context(|| format!("{}", file.display()))
+            }
+            _ => Ok(()),
+        };
+        if told.is_err() {
+            service.control.stop();
         }
         let control = service.control.clone();
         tokio::spawn(async move {
@@ -44,7 +49,9 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             tracing::warn!(event = "killed", "second signal: stopping at once");
             std::process::exit(i32::from(super::EXIT_FAILED));
         });
-        let summary = service.wait().await?;
+        let summary = service.wait().await;
+        told?;
+        let summary = summary?;
         let counts = &summary.counts;
         tracing::info!(
             event = "stopped",
@@ -56,7 +63,8 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         );
         Ok(ExitCode::SUCCESS)
     });
-    // After an error the intake may still be draining; it gets its drain time and no more.
-    runtime.shutdown_timeout(site.drain_timeout + Duration::from_secs(10));
+    // Nothing runs any more that the process's end could harm. To shut the runtime down would let threads of
+    // delta-rs panic that are still reading.
+    std::mem::forget(runtime);
     result
 }
