@@ -66,7 +66,7 @@ impl DevicesFile {
 
     fn read(name: &str, text: &str, first_line: u32) -> Result<Self, Diagnostics> {
         let mut problems = Vec::new();
-        let mut records = Csv { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: first_line };
+        let records = Csv { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: first_line };
         let problem = |line: u32, column: u32, message: String| Diagnostic {
             line,
             column,
@@ -74,7 +74,7 @@ impl DevicesFile {
         };
         let mut columns: Option<(usize, Option<usize>, usize)> = None;
         let mut rows = Vec::new();
-        while let Some((at, record)) = records.next() {
+        for (at, record) in records {
             let fields = match record {
                 Ok(fields) => fields,
                 Err(message) => {
