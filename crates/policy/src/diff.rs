@@ -145,6 +145,11 @@ fn text<T: ToString>(part: Option<&T>) -> String {
     part.map(ToString::to_string).unwrap_or_default()
 }
 
+/// A condition on one line, however it is laid out; empty if there is none.
+fn condition(part: Option<&String>) -> String {
+    part.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).unwrap_or_default()
+}
+
 fn zone_parts(zone: &Zone) -> Parts {
     vec![("jurisdictions", codes(&zone.jurisdictions)), ("within", text(zone.within.as_ref()))]
 }
@@ -165,7 +170,7 @@ fn site_parts(site: &Site) -> Parts {
 fn rule_parts(rule: &Rule) -> Parts {
     vec![
         ("jurisdictions", rule.jurisdictions.as_deref().map(codes).unwrap_or_default()),
-        ("when", text(rule.when.as_ref())),
+        ("when", condition(rule.when.as_ref())),
         ("from", text(rule.from.as_ref())),
         ("until", text(rule.until.as_ref())),
         ("zone", rule.zone_name().to_owned()),
@@ -184,7 +189,7 @@ fn model_parts(model: &Model) -> Parts {
         ("owner", text(model.owner.as_ref())),
         ("purpose", text(model.purpose.as_ref())),
         ("pipelines", pipelines.join(" ")),
-        ("where", text(model.filter.as_ref())),
+        ("where", condition(model.filter.as_ref())),
         ("until", text(model.until.as_ref())),
         ("markets", codes(&model.markets)),
     ]

@@ -76,7 +76,7 @@ impl<'d> Reader<'d> {
         let devices = self.devices(&map, "devices", &id, taken);
         let mut lines = self.lines(&map, &id, taken);
         let mut devices = devices;
-        let devices_file = self.read_file(&map, &id, taken, &mut devices, &mut lines);
+        let devices_file = self.add_file(&map, &id, taken, &mut devices, &mut lines);
         let (topics, topic_places) = self.topics(&map, &id, any_device, cluster.as_ref(), taken);
         let jurisdiction = map.parsed::<Jurisdiction>("jurisdiction");
         let subdivision = map.optional_parsed::<Subdivision>("subdivision");
@@ -131,7 +131,7 @@ impl<'d> Reader<'d> {
     }
 
     /// Adds the devices of the site's file.
-    fn read_file(
+    fn add_file(
         &self,
         map: &Map<'d>,
         site: &SiteId,

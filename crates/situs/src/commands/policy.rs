@@ -44,11 +44,10 @@ fn diff(args: &PolicyDiffArgs) -> anyhow::Result<ExitCode> {
         println!("no difference that means anything to a record");
     } else {
         println!("{found}");
-        let n = found.effects.len();
-        let word = if n == 1 { "group" } else { "groups" };
-        println!(
-            "{n} {word} of records of the same facts live or serve elsewhere than before, devices that moved apart"
-        );
+        match found.effects.len() {
+            0 => println!("no record lives elsewhere or serves other training, but for devices that moved"),
+            n => println!("kinds of records that live elsewhere or serve other training than before: {n}"),
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
