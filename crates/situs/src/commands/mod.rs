@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what commands do")]
 
 mod check;
+mod explain;
 mod maintain;
 mod produce;
 mod quarantine;
@@ -43,6 +44,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Produce(args) => produce::produce(&args),
         Command::Store(command) => store::store(&command),
         Command::Quarantine(command) => quarantine::quarantine(&command),
+        Command::Explain(args) => explain::explain(&args),
     };
     match result {
         Ok(code) => code,
