@@ -2,6 +2,7 @@
 
 mod command;
 mod end_to_end;
+mod explain;
 mod graph;
 mod home;
 mod quarantine;
