@@ -6,5 +6,6 @@ mod explain;
 mod graph;
 mod home;
 mod quarantine;
+mod requirements;
 mod upkeep;
 mod verify;

@@ -60,10 +60,11 @@ impl DeltaStore {
     /// Opens the store of `zone`.
     ///
     /// # Errors
-    /// If the root's marker is missing or names another zone (RES-8).
+    /// If the root's marker is missing or names another zone (RES-8), or others than the owner may use it.
     pub async fn open(root: &Path, zone: &ZoneId, metrics: Arc<Metrics>) -> Result<Self, RootError> {
         let root = root::canonical(root)?;
         let identity = root::expect_zone(&root, zone)?;
+        root::expect_closed(&root)?;
         let leases = Arc::new(Leases::new(&root));
         Ok(Self {
             root,
