@@ -283,6 +283,8 @@ def roots_attack(home):
     refused(home, {"CN": data / "cn" / ".." / "eu", "EU": roots["EU"]}, "have the same root", "`..`")
     refused(home, {"CN": roots["EU"], "EU": roots["CN"]}, "is the store of zone", "swapped volumes")
     site = refused(home, {"CN": roots["EU"] / "cn", "EU": roots["EU"]}, "lies inside another", "a root inside another")
+    said = home.run("store", "verify", "--config", site)
+    home.expect(said.returncode == 1, "store verify accepts a root inside another")
     said = home.run("store", "init", "--zone", "CN", "--root", roots["EU"] / "cn")
     home.expect(said.returncode != 0, "init inside another store")
     shutil.rmtree(roots["EU"] / "cn", ignore_errors=True)
@@ -293,8 +295,6 @@ def roots_attack(home):
         roots["CN"].chmod(mode)
         refused(home, roots, "group or others may use it", f"mode {mode:o}")
     roots["CN"].chmod(0o700)
-    said = home.run("store", "verify", "--config", site)
-    home.expect(said.returncode == 1, "store verify accepts a root inside another")
 
 
 def bind_mounts(home):

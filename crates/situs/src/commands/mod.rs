@@ -35,7 +35,9 @@ pub const EXIT_CASES: u8 = 3;
 /// Carries out the command; the process's exit code.
 pub fn execute(cli: Cli) -> ExitCode {
     hide_panic_texts();
-    crate::process::keep_memory_out_of_core_dumps();
+    if let Err(error) = crate::process::forbid_core_dumps() {
+        eprintln!("situs: core dumps cannot be forbidden, and would hold payload: {error}");
+    }
     let result = match cli.command {
         Command::Demo(args) => crate::demo::demo(&args),
         Command::Run(args) => run::run(&args),

@@ -14,9 +14,6 @@ use crate::run;
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let site = super::load_site(&args.config)?;
     init_logs(&site.logs).map_err(|error| super::Usage(format!("`filter` in logs: {error}")))?;
-    if let Some(told) = crate::process::core_dumps() {
-        tracing::warn!(event = "core-dumps", "{told}");
-    }
     let catalog = Catalog::load(&site.library)?;
     if args.init_stores {
         for (zone, root) in &site.stores {
