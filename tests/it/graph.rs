@@ -15,10 +15,12 @@ const GRAPH: &[(&str, &[&str])] = &[
     ("situs-ingest", &["situs-decode", "situs-policy", "situs-model", "situs-observe"]),
     ("situs-sim", &["situs-decode", "situs-ingest", "situs-model", "situs-observe", "situs-policy"]),
     ("situs-query", &["situs-store", "situs-policy", "situs-model", "situs-observe"]),
+    ("situs-evidence", &["situs-model", "situs-policy", "situs-store"]),
     (
         "situs",
         &[
             "situs-decode",
+            "situs-evidence",
             "situs-ingest",
             "situs-model",
             "situs-observe",
@@ -52,6 +54,7 @@ const ABSENT: &[(&str, &[&str])] = &[
     ("situs-store", &["rdkafka", "simd-json", "datafusion"]),
     ("situs-ingest", &["deltalake", "deltalake-core", "parquet", "datafusion"]),
     ("situs-query", &["rdkafka", "simd-json"]),
+    ("situs-evidence", &["rdkafka", "simd-json", "datafusion", "situs-decode", "situs-ingest"]),
 ];
 
 fn metadata() -> Value {

@@ -2,9 +2,11 @@
 
 mod command;
 mod end_to_end;
+mod explain;
 mod graph;
 mod home;
 mod policy;
 mod quarantine;
+mod requirements;
 mod upkeep;
 mod verify;

@@ -1,18 +1,20 @@
 //! The arguments.
 
+mod explain;
 mod quarantine;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use explain::ExplainArgs;
 pub use quarantine::{
     QuarantineCommand, QuarantineFilterArgs, QuarantineListArgs, QuarantineReleaseArgs, QuarantineShowArgs,
 };
 
 /// Telemetry stream processor that keeps every record in its jurisdiction's store.
 ///
-/// Exit codes: 0 all went well; 1 something failed while running, or `store verify` found a violation;
+/// Exit codes: 0 all went well; 1 something failed while running, or `store verify` or `explain` found something;
 /// 2 the arguments or the configuration are wrong, or `check --deny-warnings` has warnings; 3 `check` found a case that does not hold.
 #[derive(Debug, Parser)]
 #[command(name = "situs", version, max_term_width = 100)]
@@ -61,6 +63,13 @@ pub enum Command {
     /// Look into quarantine, and release what can be placed today.
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// Tell where a record lies and why, and judge it again by the policy of the time. Shows no payload.
+    ///
+    /// Exit code 0 if it lies where it should and the decision is the same again; 1 if something differs, or the
+    /// record is not settled yet.
+    ///
+    /// Example: situs explain --config site.yaml cnc.state/0/1742
+    Explain(ExplainArgs),
 }
 
 /// Arguments of `demo`.

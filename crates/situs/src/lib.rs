@@ -11,6 +11,7 @@ mod http;
 pub mod inspect;
 pub mod library;
 mod past;
+pub mod process;
 pub mod release;
 pub mod run;
 pub mod site;

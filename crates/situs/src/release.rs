@@ -95,7 +95,7 @@ impl Tally {
 }
 
 /// What today's pipeline and policy make of a message.
-enum Judged {
+pub(crate) enum Judged {
     Placed(Vec<ResidentBatch>),
     Stays(String),
 }
@@ -491,7 +491,7 @@ impl<'a> Releaser<'a> {
 
 /// Sends one message through a stage, alone: what becomes of it must not depend on which others are
 /// released with it.
-fn judge(
+pub(crate) fn judge(
     stage: &mut Stage,
     source: Source,
     entry: &QuarantineEntry,

@@ -11,6 +11,7 @@ mod durable;
 mod encode;
 mod entry;
 mod error;
+mod find;
 mod history;
 mod key;
 mod lease;
@@ -33,6 +34,7 @@ mod tables;
 pub mod verify;
 mod work;
 
+pub use find::{Coverage, FoundReceipt, FoundRows, Place, SignatureState, StoreOfReceipt};
 pub use key::{KeyError, PublicKey, ReceiptKey};
 pub use lease::Renewal;
 pub use maintain::{Checkpointed, Cleaned, Maintenance, Optimize, Optimized, Tally, Vacuum, Vacuumed};

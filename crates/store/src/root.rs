@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,8 @@ use crate::names;
 
 /// The format of stores that this version writes and reads.
 const FORMAT: u32 = 1;
+/// Bits of a mode that let others than the owner in.
+pub(crate) const OTHERS: u32 = 0o077;
 /// What a fresh volume may hold without being somebody's.
 const LOST_AND_FOUND: &str = "lost+found";
 
@@ -62,6 +64,14 @@ pub enum RootError {
         /// The root.
         root: PathBuf,
     },
+    /// Others than the owner may use the root.
+    #[error("{}: group or others may use it (mode {mode:04o}), expected 0700; `chmod 700` it", root.display())]
+    Exposed {
+        /// The root.
+        root: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// The path is relative in a way that cannot be resolved, or leads to something else than a folder.
     #[error("{} cannot be a root: {reason}", root.display())]
     NotAFolder {
@@ -106,8 +116,8 @@ struct Marker {
     created: String,
 }
 
-/// Makes `root` the store of `zone`: creates it (0700) and writes the marker. A root that already is
-/// the zone's store is left as it is, and its identity returned.
+/// Makes `root` the store of `zone`: creates it (0700) and writes the marker. A folder that is there and empty
+/// is closed to others first. A root that already is the zone's store is left as it is, and its identity returned.
 ///
 /// # Errors
 /// If the root has another zone's marker, is not empty without a marker, lies inside another store,
@@ -124,6 +134,10 @@ pub fn init(root: &Path, zone: &ZoneId) -> Result<StoreIdentity, RootError> {
         let foreign = |name: &String| !names::is_temporary(name) && name != LOST_AND_FOUND;
         if durable::list(&root)?.iter().any(foreign) {
             return Err(RootError::NotEmpty { root });
+        }
+        if mode_of(&root)? & OTHERS != 0 {
+            let closed = fs::Permissions::from_mode(0o700);
+            fs::set_permissions(&root, closed).map_err(FileError::new("close to others", &root))?;
         }
         let marker = Marker {
             format: FORMAT,
@@ -184,6 +198,18 @@ pub(crate) fn expect_store(root: &Path, store: &StoreIdentity) -> Result<(), Fau
         )));
     }
     Ok(())
+}
+
+/// Checks that nobody but its owner may use a root: what a store writes is 0600 and 0700 whatever the umask
+/// says, but whoever may write into the root could rename its folders.
+pub(crate) fn expect_closed(root: &Path) -> Result<(), RootError> {
+    let mode = mode_of(root)?;
+    if mode & OTHERS != 0 { Err(RootError::Exposed { root: root.to_owned(), mode }) } else { Ok(()) }
+}
+
+fn mode_of(path: &Path) -> Result<u32, RootError> {
+    let metadata = fs::metadata(path).map_err(FileError::new("look at", path))?;
+    Ok(metadata.permissions().mode() & 0o7777)
 }
 
 /// Resolves symlinks.

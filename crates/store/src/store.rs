@@ -23,7 +23,7 @@ use crate::maintain::Maintenance;
 use crate::root::{self, RootError};
 use crate::table::Table;
 use crate::work::{Claim, Layout, Rows, Work};
-use crate::{disk, durable, entry, maintain, names, quarantine, receipts};
+use crate::{disk, durable, entry, find, maintain, names, quarantine, receipts};
 
 /// Where the tables of pipelines keep offset and day.
 pub(crate) const LAYOUT: Layout =
@@ -62,10 +62,11 @@ impl DeltaStore {
     /// Opens the store of `zone`.
     ///
     /// # Errors
-    /// If the root's marker is missing or names another zone (RES-8).
+    /// If the root's marker is missing or names another zone (RES-8), or others than the owner may use it.
     pub async fn open(root: &Path, zone: &ZoneId, metrics: Arc<Metrics>) -> Result<Self, RootError> {
         let root = root::canonical(root)?;
         let identity = root::expect_zone(&root, zone)?;
+        root::expect_closed(&root)?;
         let leases = Arc::new(Leases::new(&root));
         Ok(Self {
             root,
@@ -214,11 +215,7 @@ impl DeltaStore {
             // Afterwards, since that it is missing counts only if this store was there.
             root::expect_store(&root, &identity)?;
             let Some(bytes) = text else { return Ok(None) };
-            if ContentVersion::of(&bytes) != version {
-                return Err(Fault::stop(format!("{} is not the text of that version", path.display())));
-            }
-            let unfit = |_| Fault::stop(format!("{} is not text", path.display()));
-            String::from_utf8(bytes).map(Some).map_err(unfit)
+            find::text_of_version(&path, bytes, &version).map(Some)
         })
         .await?
     }

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what commands do")]
 
 mod check;
+mod explain;
 mod maintain;
 mod policy;
 mod produce;
@@ -35,6 +36,9 @@ pub const EXIT_CASES: u8 = 3;
 /// Carries out the command; the process's exit code.
 pub fn execute(cli: Cli) -> ExitCode {
     hide_panic_texts();
+    if let Err(error) = crate::process::forbid_core_dumps() {
+        eprintln!("situs: core dumps cannot be forbidden, and would hold payload: {error}");
+    }
     let result = match cli.command {
         Command::Demo(args) => crate::demo::demo(&args),
         Command::Run(args) => run::run(&args),
@@ -45,6 +49,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Produce(args) => produce::produce(&args),
         Command::Store(command) => store::store(&command),
         Command::Quarantine(command) => quarantine::quarantine(&command),
+        Command::Explain(args) => explain::explain(&args),
     };
     match result {
         Ok(code) => code,

@@ -210,7 +210,7 @@ impl QuarantineScan {
     }
 }
 
-fn messages(
+pub(crate) fn messages(
     rows: &Rows<'_>,
     count: usize,
     filter: &QuarantineFilter,

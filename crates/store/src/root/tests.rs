@@ -1,4 +1,4 @@
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::symlink;
 
 use super::*;
 
@@ -16,6 +16,27 @@ fn init_is_idempotent_and_private() {
     assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
     assert_eq!(fs::metadata(names::marker(&root)).unwrap().permissions().mode() & 0o777, 0o600);
     assert_ne!(init(&dir.path().join("other"), &zone("CN")).unwrap().store_id, identity.store_id);
+}
+
+/// A folder that an administrator made, under whatever umask.
+#[tokio::test]
+async fn a_root_is_closed_to_others_when_it_is_made_and_refused_when_it_is_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("cn");
+    fs::create_dir(&root).unwrap();
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o777)).unwrap();
+    init(&root, &zone("CN")).unwrap();
+    assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o7777, 0o700);
+    let open = async || {
+        let metrics = std::sync::Arc::new(situs_observe::Metrics::new().unwrap());
+        crate::DeltaStore::open(&root, &zone("CN"), metrics).await
+    };
+    assert!(open().await.is_ok());
+    for mode in [0o701, 0o710, 0o750, 0o755, 0o2770] {
+        fs::set_permissions(&root, fs::Permissions::from_mode(mode)).unwrap();
+        let refused = open().await.unwrap_err();
+        assert!(matches!(&refused, RootError::Exposed { mode: found, .. } if *found == mode), "{refused}");
+    }
 }
 
 #[test]

@@ -175,7 +175,7 @@ pub(super) fn check_missing_tables(stores: &[Store], ledger: &mut Ledger, report
     }
 }
 
-fn sha256_of(path: &Path) -> std::io::Result<String> {
+pub(crate) fn sha256_of(path: &Path) -> std::io::Result<String> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 256 << 10];

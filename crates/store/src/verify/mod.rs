@@ -23,6 +23,8 @@ use std::path::PathBuf;
 
 use situs_model::{Ledger as Releases, TableName, ZoneId};
 
+pub(crate) use files::sha256_of;
+
 use crate::key::PublicKey;
 use ledger::Ledger;
 use released::Released;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -75,7 +76,10 @@ fn walk(root: &Path, below: &Path, zone: &str, report: &mut Report) -> std::io::
             let finding =
                 Finding { file: Some(path.display().to_string()), ..Finding::in_zone(zone, "is a symlink") };
             report.violation(Kind::Roots, finding);
-        } else if kind.is_dir() {
+        } else if entry.metadata().is_ok_and(|found| found.permissions().mode() & root::OTHERS != 0) {
+            report.count(Kind::Roots, "open to others", 1);
+        }
+        if kind.is_dir() {
             walk(root, &path, zone, report)?;
         }
     }

@@ -1,0 +1,286 @@
+//! Judges a record again by the texts of the time, and compares.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::{Array as _, ArrayRef, RecordBatch, StringArray, new_null_array};
+use arrow_cast::cast;
+use arrow_schema::DataType;
+use situs_model::columns::{names, tag_fields};
+use situs_model::store::Versions;
+use situs_model::{
+    Coordinates, DecodeNotes, DecodedBatch, NextOffset, PipelineName, RawBatch, RejectCode, Source,
+};
+use situs_policy::Policy;
+use situs_store::{Content, Place, QuarantineEntry};
+
+use super::report::{Explanation, ModelPart, QuarantinedMessage, RowGroup, RulePart, time_text};
+use super::{Judgement, Past, Stored};
+
+/// The word for a message that can be placed.
+const PLACED: &str = "placed";
+/// Tags of a row by column.
+type Tags = BTreeMap<String, Option<String>>;
+
+/// Tells of the stored rows, and judges them again.
+pub(super) fn rows(
+    stored: &[Stored],
+    only: Option<i32>,
+    versions: Option<(&PipelineName, Versions)>,
+    past: &dyn Past,
+    record: &Coordinates,
+    explanation: &mut Explanation,
+) {
+    if stored.is_empty() {
+        return;
+    }
+    let judgement = match &versions {
+        Some((pipeline, versions)) => match past.judgement(pipeline, versions) {
+            Ok(judgement) => Some(judgement),
+            Err(why) => {
+                explanation.flag(format!("it cannot be judged again: {why}"));
+                None
+            }
+        },
+        None => {
+            explanation.not_assessed.push("by which texts it was judged: no receipt says so yet".to_owned());
+            None
+        }
+    };
+    for part in stored {
+        let tags = tags_of(&part.found.rows);
+        let again = judgement.as_ref().and_then(|judgement| match judge(judgement, part, record) {
+            Ok(again) => Some(again),
+            Err(why) => {
+                explanation.flag(format!("zone {}: its rows cannot be judged again: {why}", part.zone));
+                None
+            }
+        });
+        for (at, number) in part.numbers.iter().enumerate() {
+            if only.is_some_and(|only| only != *number) {
+                continue;
+            }
+            let stored = tags.get(at).cloned().unwrap_or_default();
+            let recomputed = again.as_ref().and_then(|again| again.get(at).cloned());
+            compare(part, *number, &stored, recomputed.as_ref(), versions.as_ref(), explanation);
+            let device = judgement.as_ref().and_then(|judgement| device(judgement, part, at, &stored));
+            let position = part.found.positions.get(at).copied().unwrap_or_default();
+            let (zone, table) = (part.zone.to_string(), part.table.to_string());
+            let same = explanation.rows.iter_mut().find(|group| {
+                group.zone == zone
+                    && group.table == table
+                    && group.file == part.found.file
+                    && group.tags == stored
+                    && group.device == device
+                    && group.recomputed == recomputed
+            });
+            if let Some(group) = same {
+                group.rows.push(*number);
+                group.positions.push(position);
+                continue;
+            }
+            let policy = judgement.as_ref().map(|judgement| &*judgement.policy);
+            let hashed = explanation.hashed.get(&(part.zone.clone(), part.found.file.clone())).copied();
+            explanation.rows.push(RowGroup {
+                rows: vec![*number],
+                zone,
+                table,
+                file: part.found.file.clone(),
+                positions: vec![position],
+                hash_holds: hashed,
+                device,
+                rule: policy.and_then(|policy| rule(policy, &stored)),
+                models: policy.map(|policy| models(policy, &stored)).unwrap_or_default(),
+                tags: stored,
+                recomputed,
+            });
+        }
+    }
+}
+
+/// Flags what a row's tags contradict: where it lies, what its receipt says, and what comes out now.
+fn compare(
+    part: &Stored,
+    number: i32,
+    stored: &Tags,
+    recomputed: Option<&Tags>,
+    versions: Option<&(&PipelineName, Versions)>,
+    explanation: &mut Explanation,
+) {
+    let shown = |value: Option<&Option<String>>| {
+        value.cloned().flatten().map_or_else(|| "null".to_owned(), |value| format!("`{value}`"))
+    };
+    let tag = |name: &str| stored.get(name).and_then(Option::as_deref);
+    if tag(names::ZONE) != Some(part.zone.as_str()) {
+        let zone = shown(stored.get(names::ZONE));
+        explanation.flag(format!("row {number} lies in zone {}, its _zone is {zone}", part.zone));
+    }
+    if let Some((_, versions)) = versions
+        && tag(names::POLICY) != Some(versions.policy.as_str())
+    {
+        let policy = shown(stored.get(names::POLICY));
+        explanation.flag(format!("row {number}: _policy is {policy}, not `{}`", versions.policy));
+    }
+    for (name, again) in recomputed.into_iter().flatten() {
+        // The claim is payload: that it differs is told, not how.
+        if stored.get(name) == Some(again) {
+        } else if name == names::CLAIMED {
+            explanation.flag(format!("row {number}: {name} is otherwise when judged again"));
+        } else {
+            let (before, now) = (shown(stored.get(name)), shown(Some(again)));
+            explanation.flag(format!("row {number}: {name} is {before}, judged again it is {now}"));
+        }
+    }
+}
+
+/// Tells of a message in quarantine, and judges it again.
+pub(super) fn quarantined(
+    place: &Place,
+    entry: &QuarantineEntry,
+    content: &Content,
+    versions: Option<Versions>,
+    past: &dyn Past,
+    explanation: &mut Explanation,
+) {
+    let mut recomputed = None;
+    if let Some(versions) = versions {
+        if entry.policy != versions.policy.as_str() {
+            explanation.flag(format!("in quarantine by policy {}, not by its receipt's", entry.policy));
+        }
+        match past.reason(entry, content, &versions) {
+            Ok(reason) => {
+                let reason = reason.unwrap_or_else(|| PLACED.to_owned());
+                if reason == entry.reason {
+                    recomputed = Some(reason);
+                } else if entry.reason == RejectCode::Poison.as_str() {
+                    let why = "poison is told of by code, not by texts: this version does not fail on it";
+                    explanation.not_assessed.push(why.to_owned());
+                } else {
+                    explanation
+                        .flag(format!("in quarantine for `{}`, judged again it is `{reason}`", entry.reason));
+                    recomputed = Some(reason);
+                }
+            }
+            Err(why) => explanation.flag(format!("it cannot be judged again: {why}")),
+        }
+    } else {
+        explanation.not_assessed.push("by which texts it was judged: no receipt says so yet".to_owned());
+    }
+    explanation.quarantine.push(QuarantinedMessage {
+        file: place.file.clone(),
+        position: place.position,
+        quarantined_at: time_text(entry.quarantined_us),
+        reason: entry.reason.clone(),
+        rows: entry.rows,
+        policy: entry.policy.clone(),
+        recomputed,
+    });
+}
+
+/// The tags that the policy gives these rows now.
+fn judge(judgement: &Judgement, part: &Stored, record: &Coordinates) -> Result<Vec<Tags>, String> {
+    let decoded = decoded(judgement, &part.found.rows)?;
+    let cluster = "none".parse().map_err(|_| "`none` is no name of a cluster")?;
+    let source = Source { cluster, topic: record.topic.clone(), partition: record.partition };
+    let batch = DecodedBatch {
+        // Only its topic is asked for.
+        raw: Arc::new(RawBatch::new(source, NextOffset(record.offset), 0)),
+        message_of_row: vec![0; decoded.num_rows()],
+        rows: decoded,
+        rejects: Vec::new(),
+        notes: DecodeNotes::default(),
+    };
+    let mut judge = judgement.policy.judge(&judgement.facts).map_err(|problems| problems.to_string())?;
+    let tagged = judge.judge(batch).map_err(|error| error.to_string())?;
+    Ok(tags_of(&tagged.decoded.rows))
+}
+
+/// The rows with the columns that they had when they were judged.
+fn decoded(judgement: &Judgement, rows: &RecordBatch) -> Result<RecordBatch, String> {
+    let schema = &judgement.facts.schema;
+    let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        let unfit = || format!("column `{}` is of another type", field.name());
+        columns.push(match rows.column_by_name(field.name()) {
+            Some(column) if column.data_type() == field.data_type() => column.clone(),
+            Some(column) => cast(column, field.data_type()).map_err(|_| unfit())?,
+            None if field.is_nullable() => new_null_array(field.data_type(), rows.num_rows()),
+            None => return Err(format!("column `{}` is missing", field.name())),
+        });
+    }
+    RecordBatch::try_new(schema.clone(), columns)
+        .map_err(|_| "a column has nulls that must have none".to_owned())
+}
+
+/// The tag columns of each row. A column that is missing is null.
+fn tags_of(rows: &RecordBatch) -> Vec<Tags> {
+    let mut tags = vec![Tags::new(); rows.num_rows()];
+    for field in tag_fields() {
+        let texts = rows.column_by_name(field.name()).map(texts).unwrap_or_default();
+        for (row, tags) in tags.iter_mut().enumerate() {
+            tags.insert(field.name().clone(), texts.get(row).cloned().flatten());
+        }
+    }
+    tags
+}
+
+/// A column of text, or of lists of text, as texts.
+fn texts(column: &ArrayRef) -> Vec<Option<String>> {
+    let plain = match column.data_type() {
+        DataType::Dictionary(_, values) => cast(column, values).unwrap_or_else(|_| column.clone()),
+        _ => column.clone(),
+    };
+    let joined = |entry: ArrayRef| {
+        let words = cast(&entry, &DataType::Utf8).ok();
+        let words = words.as_ref().and_then(|words| words.as_string_opt::<i32>());
+        words.map(|words| words.iter().flatten().collect::<Vec<_>>().join(",")).unwrap_or_default()
+    };
+    if let Some(lists) = plain.as_list_opt::<i32>() {
+        return (0..lists.len()).map(|row| lists.is_valid(row).then(|| joined(lists.value(row)))).collect();
+    }
+    let text = cast(&plain, &DataType::Utf8).ok();
+    let text = text.as_ref().and_then(|text| text.as_string_opt::<i32>());
+    let value = |text: &StringArray, row| text.is_valid(row).then(|| text.value(row).to_owned());
+    text.map(|text| (0..text.len()).map(|row| value(text, row)).collect()).unwrap_or_default()
+}
+
+fn words(tags: &Tags, name: &str) -> Vec<String> {
+    let text = tags.get(name).and_then(Option::as_deref).unwrap_or_default();
+    text.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+fn rule(policy: &Policy, tags: &Tags) -> Option<RulePart> {
+    let rule = policy.rule(tags.get(names::RULE)?.as_deref()?)?;
+    Some(RulePart {
+        id: rule.id.to_string(),
+        basis: rule.basis.to_string(),
+        reference: rule.reference.clone(),
+        when: rule.when.clone(),
+    })
+}
+
+fn models(policy: &Policy, tags: &Tags) -> Vec<ModelPart> {
+    let fed = words(tags, names::MODELS);
+    let fed = policy.models().filter(|model| fed.iter().any(|id| id == model.id.as_str()));
+    fed.map(|model| ModelPart {
+        id: model.id.to_string(),
+        version: model.version.clone(),
+        owner: model.owner.clone(),
+        purpose: model.purpose.clone(),
+        markets: model.markets.iter().map(ToString::to_string).collect(),
+    })
+    .collect()
+}
+
+/// The device of a row, if the registry names it at the row's site.
+fn device(judgement: &Judgement, part: &Stored, row: usize, tags: &Tags) -> Option<String> {
+    let column = part.found.rows.column_by_name(judgement.facts.device_column.as_deref()?)?;
+    let device = texts(column).get(row).cloned().flatten()?;
+    let site = tags.get(names::SITE)?.as_deref()?;
+    let site = judgement.policy.sites().find(|known| known.id.as_str() == site)?;
+    site.devices.iter().any(|known| **known == *device).then_some(device)
+}
+
+#[cfg(test)]
+mod tests;

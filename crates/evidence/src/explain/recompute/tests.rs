@@ -1,0 +1,236 @@
+//! A record that was judged by a policy is judged again, as it was and with its tags changed.
+
+use arrow_array::types::Int32Type;
+use arrow_array::{DictionaryArray, Int32Array, Int64Array};
+use arrow_schema::{Field, Schema};
+use situs_model::columns::{dictionary_type, timestamp_type};
+use situs_model::{ContentVersion, TableName};
+use situs_policy::PipelineFacts;
+use situs_store::{Coverage, FoundRows};
+
+use super::super::report::Verdict;
+use super::*;
+
+const POLICY: &str = "
+zones: { CN: { jurisdictions: [CN] }, EU: { jurisdictions: [DE] } }
+sites:
+  nanning-1: { jurisdiction: CN, topics: [t], devices: [nn-1] }
+  hall-7: { jurisdiction: DE, topics: [t], any-device: true }
+rules:
+  - { id: hot, when: _jurisdiction = 'CN' AND load > 50, zone: CN, basis: law, reference: Art. 21, training: in-zone }
+  - { id: cn, when: _jurisdiction = 'CN', zone: CN, basis: contract, training: allowed }
+  - { id: eu, when: _jurisdiction = 'DE', zone: EU, basis: voluntary }
+models:
+  - { id: wear, version: \"2\", pipelines: [state], where: load > 10, markets: [CN, DE] }
+";
+
+/// The texts of one policy.
+#[derive(Debug)]
+struct Texts(Arc<Policy>);
+
+impl Past for Texts {
+    fn judgement(&self, _: &PipelineName, versions: &Versions) -> Result<Judgement, String> {
+        if versions.policy != *self.0.version() {
+            return Err(format!("the home store keeps no policy of version {}", versions.policy));
+        }
+        Ok(Judgement { policy: self.0.clone(), facts: facts() })
+    }
+
+    fn reason(&self, _: &QuarantineEntry, content: &Content, _: &Versions) -> Result<Option<String>, String> {
+        Ok((content.payload.as_deref() != Some(b"good")).then(|| "unknown-device".to_owned()))
+    }
+}
+
+fn record() -> Coordinates {
+    "t/0/17".parse().unwrap()
+}
+
+fn facts() -> PipelineFacts {
+    let fields = vec![
+        Field::new("device", dictionary_type(), true),
+        Field::new("load", DataType::Int64, true),
+        Field::new(names::TOPIC, dictionary_type(), false),
+        Field::new(names::ROW, DataType::Int32, false),
+        Field::new("note", DataType::Utf8, true),
+        Field::new(names::BROKER_TIME, timestamp_type(), true),
+    ];
+    PipelineFacts {
+        name: "state".parse().unwrap(),
+        scenario: situs_model::Scenario::RemoteMaintenance,
+        class: situs_model::Class::Important,
+        topics: vec!["t".into()],
+        schema: Arc::new(Schema::new(fields)),
+        device_column: Some("device".to_owned()),
+        claim_columns: Vec::new(),
+    }
+}
+
+/// Rows as a table of `zone` gives them back: text is plain, and the file lacks a column that came later.
+fn stored(policy: &Arc<Policy>, devices: &[&str], loads: &[i64], zone: &str) -> Stored {
+    let words: DictionaryArray<Int32Type> = devices.iter().copied().collect();
+    let topics: DictionaryArray<Int32Type> = devices.iter().map(|_| "t").collect();
+    let numbers: Vec<i32> = (0..).take(devices.len()).collect();
+    let facts = facts();
+    let count = devices.len();
+    let rows = RecordBatch::try_new(
+        facts.schema.clone(),
+        vec![
+            Arc::new(words),
+            Arc::new(Int64Array::from(loads.to_vec())),
+            Arc::new(topics),
+            Arc::new(Int32Array::from(numbers.clone())),
+            new_null_array(&DataType::Utf8, count),
+            new_null_array(&timestamp_type(), count),
+        ],
+    )
+    .unwrap();
+    let source = Source { cluster: "k".parse().unwrap(), topic: "t".into(), partition: 0 };
+    let batch = DecodedBatch {
+        raw: Arc::new(RawBatch::new(source, NextOffset(17), 0)),
+        message_of_row: vec![0; count],
+        rows,
+        rejects: Vec::new(),
+        notes: DecodeNotes::default(),
+    };
+    let tagged = policy.judge(&facts).unwrap().judge(batch).unwrap().decoded.rows;
+    let kept: Vec<usize> = tagged
+        .schema_ref()
+        .fields()
+        .iter()
+        .enumerate()
+        .filter(|(_, field)| field.name() != "note")
+        .map(|(index, _)| index)
+        .collect();
+    let found = tagged.project(&kept).unwrap();
+    let plain: Vec<(String, ArrayRef)> = found
+        .schema_ref()
+        .fields()
+        .iter()
+        .zip(found.columns())
+        .map(|(field, column)| {
+            let column = match field.data_type() {
+                DataType::Dictionary(_, value) => cast(column, value).unwrap(),
+                _ => column.clone(),
+            };
+            (field.name().clone(), column)
+        })
+        .collect();
+    Stored {
+        zone: zone.parse().unwrap(),
+        table: "state".parse::<TableName>().unwrap(),
+        found: FoundRows {
+            file: "event_date=2026-03-01/f-0.parquet".to_owned(),
+            positions: (100..).take(count).collect(),
+            rows: RecordBatch::try_from_iter_with_nullable(
+                plain.into_iter().map(|(name, column)| (name, column, true)),
+            )
+            .unwrap(),
+        },
+        numbers,
+    }
+}
+
+/// The rows with another text in one column.
+fn changed(mut part: Stored, column: &str, text: &str) -> Stored {
+    let rows = &part.found.rows;
+    let index = rows.schema_ref().index_of(column).unwrap();
+    let mut columns = rows.columns().to_vec();
+    columns[index] = Arc::new(StringArray::from(vec![text; rows.num_rows()]));
+    part.found.rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
+    part
+}
+
+fn explained(policy: &Arc<Policy>, part: Stored, version: &ContentVersion) -> Explanation {
+    let mut explanation = Explanation::new(&record(), &Coverage::default());
+    let name: PipelineName = "state".parse().unwrap();
+    let versions = Versions { policy: version.clone(), schema: ContentVersion::of(b"s"), definition: None };
+    let past = Texts(policy.clone());
+    rows(&[part], None, Some((&name, versions)), &past, &record(), &mut explanation);
+    explanation.conclude();
+    explanation
+}
+
+fn policy() -> Arc<Policy> {
+    Arc::new(Policy::parse("policy.yaml", POLICY).unwrap())
+}
+
+#[test]
+fn what_nobody_touched_is_equal_and_is_told_with_its_reasons() {
+    let policy = policy();
+    let part = stored(&policy, &["nn-1", "nn-1", "nn-1"], &[60, 60, 20], "CN");
+    let told = explained(&policy, part, policy.version());
+    assert_eq!((told.verdict, &told.findings), (Verdict::Equal, &Vec::new()));
+    let [hot, cold] = told.rows.as_slice() else { panic!("two kinds of rows: {:?}", told.rows) };
+    assert_eq!((&hot.rows, &hot.positions), (&vec![0, 1], &vec![100, 101]));
+    assert_eq!(cold.rows, [2]);
+    let rule = hot.rule.as_ref().unwrap();
+    assert_eq!((&*rule.id, &*rule.basis, rule.reference.as_deref()), ("hot", "law", Some("Art. 21")));
+    assert_eq!(hot.device.as_deref(), Some("nn-1"));
+    assert_eq!(hot.models[0].markets, ["CN", "DE"]);
+    assert_eq!(hot.tags[names::MODELS].as_deref(), Some("wear"));
+    assert_eq!(cold.tags[names::TRAINING].as_deref(), Some("in-zone"), "a model leaves the zone");
+    let text = told.to_string();
+    assert!(text.contains("declared      basis          law: Art. 21"), "{text}");
+    assert!(text.ends_with("verdict: equal; 0 findings"), "{text}");
+}
+
+#[test]
+fn each_tag_that_was_changed_is_flagged() {
+    let policy = policy();
+    for (column, text, finding) in [
+        (names::RULE, "cn", "row 0: _rule is `cn`, judged again it is `hot`"),
+        (names::TRAINING, "allowed", "row 0: _training is `allowed`, judged again it is `in-zone`"),
+        (names::CLASS, "general", "row 0: _class is `general`, judged again it is `important`"),
+        (names::JURISDICTION, "DE", "row 0: _jurisdiction is `DE`, judged again it is `CN`"),
+        (names::SITE, "hall-7", "row 0: _site is `hall-7`, judged again it is `nanning-1`"),
+        (names::ZONE, "EU", "row 0 lies in zone CN, its _zone is `EU`"),
+        (names::CLAIMED, "secret", "row 0: _claimed is otherwise when judged again"),
+    ] {
+        let part = changed(stored(&policy, &["nn-1"], &[60], "CN"), column, text);
+        let told = explained(&policy, part, policy.version());
+        assert_eq!(told.verdict, Verdict::Flagged, "{column}");
+        assert!(told.findings.iter().any(|found| found == finding), "{column}: {:?}", told.findings);
+        assert!(!told.findings.concat().contains("secret"), "a claim is payload");
+    }
+}
+
+#[test]
+fn a_value_that_decides_is_flagged_when_it_was_changed() {
+    let policy = policy();
+    let mut part = stored(&policy, &["nn-1"], &[60], "CN");
+    let index = part.found.rows.schema_ref().index_of("load").unwrap();
+    let mut columns = part.found.rows.columns().to_vec();
+    columns[index] = Arc::new(Int64Array::from(vec![7]));
+    part.found.rows = RecordBatch::try_new(part.found.rows.schema(), columns).unwrap();
+    let told = explained(&policy, part, policy.version());
+    assert!(
+        told.findings.iter().any(|found| found.starts_with("row 0: _rule is `hot`")),
+        "{:?}",
+        told.findings
+    );
+    assert!(
+        told.findings.iter().any(|found| found.starts_with("row 0: _models is `wear`")),
+        "{:?}",
+        told.findings
+    );
+}
+
+#[test]
+fn texts_that_are_gone_are_flagged() {
+    let policy = policy();
+    let part = stored(&policy, &["nn-1"], &[60], "CN");
+    let told = explained(&policy, part, &ContentVersion::of(b"another"));
+    assert_eq!(told.verdict, Verdict::Flagged);
+    assert!(told.findings[0].contains("keeps no policy of version"), "{:?}", told.findings);
+    assert!(told.rows[0].recomputed.is_none());
+}
+
+/// An id that no site lists is payload.
+#[test]
+fn only_devices_of_the_registry_are_named() {
+    let policy = policy();
+    let told = explained(&policy, stored(&policy, &["canary-1"], &[1], "EU"), policy.version());
+    assert_eq!(told.verdict, Verdict::Equal, "{:?}", told.findings);
+    assert_eq!(told.rows[0].device, None);
+    assert!(!told.to_string().contains("canary-1"), "{told}");
+}

@@ -1,0 +1,15 @@
+//! Prints what can be proved of the records of a home, from its stores alone: no broker, no process that runs.
+//!
+//! Everything that is printed is marked: *measured* (read from a store, or recomputed), *declared* (somebody
+//! wrote it into the policy, or a machine into its payload) or *not assessed*. Payload is never printed:
+//! coordinates, tags, codes and texts of the policy only.
+//!
+//! This crate knows no JSON payload and no Kafka. What needs the decoder, to judge a message of quarantine
+//! again, is asked of whoever has one ([`Past`]).
+
+mod explain;
+
+pub use explain::{
+    ExplainError, Explanation, Judgement, Mark, Past, QuarantinedMessage, ReceiptPart, ReleasePart, Request,
+    RowGroup, State, Subject, Verdict, explain,
+};
