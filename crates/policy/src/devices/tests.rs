@@ -151,11 +151,9 @@ fn a_hundred_thousand_devices_of_a_file() {
     }
     let start = Instant::now();
     let policy = parse(&csv).unwrap();
-    let first = start.elapsed();
     let kept = Policy::parse("kept", policy.text()).unwrap();
     assert_eq!(kept.sites().next().unwrap().all_devices().count(), 100_001);
     assert_eq!(kept.sites().next().unwrap().lines.len(), 41);
-    println!("read in {first:?}, and what is kept in {:?}", start.elapsed() - first);
     // Quadratic reading would take many minutes, also where others leave little of the machine.
     assert!(start.elapsed().as_secs() < 300, "{:?}", start.elapsed());
 }
