@@ -6,6 +6,7 @@ mod compaction;
 mod fate;
 mod faults;
 mod fence;
+mod find;
 mod history;
 mod home;
 mod mounts;
