@@ -181,6 +181,8 @@ pub(crate) struct Kafka {
     /// For readers of the same cluster.
     config: Config,
     metrics: Arc<Metrics>,
+    /// The cluster's controller was among its brokers once.
+    pub(crate) controller_seen: AtomicBool,
 }
 
 impl std::fmt::Debug for Kafka {
@@ -196,7 +198,7 @@ impl Kafka {
     /// If librdkafka refuses a property.
     pub(crate) fn new(config: &Config, workers: usize, metrics: Arc<Metrics>) -> Result<Self, ClientError> {
         let consumer = consumer(config, workers, Context::new(metrics.clone()))?;
-        Ok(Self { consumer, config: config.clone(), metrics })
+        Ok(Self { consumer, config: config.clone(), metrics, controller_seen: AtomicBool::new(false) })
     }
 
     /// The consumer itself.

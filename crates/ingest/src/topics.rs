@@ -7,6 +7,7 @@
 use std::ffi::{CStr, CString, c_char};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rdkafka::bindings as c;
@@ -50,6 +51,9 @@ impl TopicIds for Kafka {
         let names = names.map_err(|_| ClientError("a topic's name holds a zero".to_owned()))?;
         let mut addresses: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
         let milliseconds = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX).max(1);
+        if !self.has_controller(topics, limit)? {
+            return Ok(vec![Told::NoId; topics.len()]);
+        }
         let client = self.consumer().client().native_ptr();
         // SAFETY: `client` is that of a client which `self` keeps alive. The collection copies the names, and
         // the request copies collection and options. Each of the four things is ours and is given back by the
@@ -81,6 +85,24 @@ impl TopicIds for Kafka {
         drop(event);
         drop(queue);
         told
+    }
+}
+
+impl Kafka {
+    /// Whether the cluster has a controller, which is the one that is asked for ids. librdkafka's mock broker
+    /// names one that is not there, and would be waited for in vain.
+    fn has_controller(&self, topics: &[Arc<str>], limit: Duration) -> Result<bool, ClientError> {
+        // A cluster that has had one has one again, sooner or later.
+        if self.controller_seen.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let topic = topics.first().map(|topic| &**topic);
+        let metadata = self.consumer().fetch_metadata(topic, limit)?;
+        // SAFETY: the client is alive. Without time to wait this reads what the client remembers.
+        let controller = unsafe { c::rd_kafka_controllerid(self.consumer().client().native_ptr(), 0) };
+        let is_there = metadata.brokers().iter().any(|broker| broker.id() == controller);
+        self.controller_seen.store(is_there, Ordering::Relaxed);
+        Ok(is_there)
     }
 }
 
