@@ -290,7 +290,15 @@ impl SimStore {
                 }
             };
             match self.commit(table, seen.version, apply).await? {
-                Some(version) => return Ok(done(Some(version))),
+                Some(version) => {
+                    for ((source, range, ..), (_, decision)) in claims.iter().zip(&decisions) {
+                        world().note(&format!(
+                            "{table} has {source} {range} of flush {}: {decision:?}",
+                            facts.flush_id
+                        ));
+                    }
+                    return Ok(done(Some(version)));
+                }
                 None => self.pause().await,
             }
         }
