@@ -273,11 +273,14 @@ impl SimStore {
                 return Ok(done(None));
             }
             let (write, kept) = (write.clone(), decisions.clone());
-            let claims = claims.to_vec();
+            let (name, claims) = (table.to_owned(), claims.to_vec());
             let facts = facts.clone();
             let apply = move |table: &mut Table| {
                 write(table, &kept);
                 for (claim, (_, decision)) in claims.into_iter().zip(&kept) {
+                    let (source, range) = (&claim.source, claim.range);
+                    world()
+                        .note(&format!("{name}: {source} {range} {decision:?} for epoch {}", claim.epoch.0));
                     if *decision != Decision::AlreadyCommitted {
                         let progress = Progress {
                             next: Some(claim.range.end),
@@ -290,15 +293,7 @@ impl SimStore {
                 }
             };
             match self.commit(table, seen.version, apply).await? {
-                Some(version) => {
-                    for ((source, range, ..), (_, decision)) in claims.iter().zip(&decisions) {
-                        world().note(&format!(
-                            "{table} has {source} {range} of flush {}: {decision:?}",
-                            facts.flush_id
-                        ));
-                    }
-                    return Ok(done(Some(version)));
-                }
+                Some(version) => return Ok(done(Some(version))),
                 None => self.pause().await,
             }
         }
