@@ -184,6 +184,7 @@ impl Client for SimClient {
 
     fn assign(&self, partitions: &[Begin]) -> Result<(), ClientError> {
         let world = world();
+        world.tell(|| format!("process {} assigns {partitions:?}", self.process));
         let state = self.state();
         let mut state = state.borrow_mut();
         if self.in_group && !self.is_cooperative() {
@@ -204,6 +205,7 @@ impl Client for SimClient {
 
     fn unassign(&self, partitions: &[Source]) -> Result<(), ClientError> {
         let gone: Vec<Place> = partitions.iter().map(place_of).collect();
+        world().tell(|| format!("process {} unassigns {gone:?}", self.process));
         let state = self.state();
         let mut state = state.borrow_mut();
         if self.is_cooperative() {
@@ -227,6 +229,7 @@ impl Client for SimClient {
     fn seek(&self, partition: &Source, to: Start, _: Duration) -> Result<(), ClientError> {
         let place = place_of(partition);
         let next = resolve(&place, to);
+        world().tell(|| format!("process {} seeks {}/{} to {next}", self.process, place.0, place.1));
         let state = self.state();
         let mut state = state.borrow_mut();
         match state.partitions.get_mut(&place) {
@@ -420,7 +423,7 @@ impl SimReader {
                 continue;
             }
             let most = 1 + world.below(MESSAGES) as usize;
-            let before = self.messages.len();
+            let (before, first) = (self.messages.len(), standing.next);
             while self.messages.len() < before + most && standing.next < log.end() {
                 let offset = standing.next;
                 standing.next += 1;
@@ -429,6 +432,10 @@ impl SimReader {
                     let record = Some(record.clone());
                     self.messages.push(SimMessage { place: place.clone(), offset, record });
                 }
+            }
+            if standing.next > first {
+                let (process, next) = (client.process, standing.next);
+                world.tell(|| format!("process {process} reads {}/{} {first}..{next}", place.0, place.1));
             }
         }
     }

@@ -1,7 +1,8 @@
 //! The whole intake over a fake cluster, faulty stores and a clock of its own, all from a seed.
 //!
 //! `situs-sim --seeds N [--from S] [--twice] [--course]` runs seeds S to S+N, each once, or twice to see that
-//! both courses of events are the same; `--course` prints them. It ends with one line of verdict and figures,
+//! both courses of events are the same; `--course` prints them, and `--log` does so at once, to standard error,
+//! among all that the processes log. It ends with one line of verdict and figures,
 //! and with exit code 0 only if everything held for every seed.
 //!
 //! `situs-sim --planted [--seeds N]`, in a build with the feature `planted`, switches bugs on, one after
@@ -20,6 +21,8 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use situs_observe::{LogFormat, LogSettings};
+
 #[cfg(feature = "planted")]
 use situs_model::planted::Bug;
 
@@ -28,6 +31,7 @@ struct Arguments {
     from: u64,
     twice: bool,
     course: bool,
+    log: bool,
     planted: bool,
 }
 
@@ -36,7 +40,8 @@ struct Arguments {
 const OF_THE_STORE: [Bug; 2] = [Bug::TimeoutAsFailure, Bug::FreshSnapshot];
 
 fn arguments() -> Result<Arguments, String> {
-    let mut arguments = Arguments { seeds: 200, from: 1, twice: false, course: false, planted: false };
+    let mut arguments =
+        Arguments { seeds: 200, from: 1, twice: false, course: false, log: false, planted: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut number = || {
@@ -48,10 +53,11 @@ fn arguments() -> Result<Arguments, String> {
             "--from" => arguments.from = number()?,
             "--twice" => arguments.twice = true,
             "--course" => arguments.course = true,
+            "--log" => arguments.log = true,
             "--planted" if cfg!(feature = "planted") => arguments.planted = true,
             "--planted" => return Err("`--planted` needs a build with the feature `planted`".to_owned()),
             _ => {
-                let known = "--seeds N, --from S, --twice, --course and --planted";
+                let known = "--seeds N, --from S, --twice, --course, --log and --planted";
                 return Err(format!("`{word}` is not known; there are {known}"));
             }
         }
@@ -68,6 +74,13 @@ fn main() -> ExitCode {
         }
     };
     situs_observe::hide_panic_texts();
+    if arguments.log {
+        let settings = LogSettings { format: LogFormat::Human, filter: "debug".to_owned() };
+        if let Err(problem) = situs_observe::init_logs(&settings) {
+            eprintln!("situs-sim: {problem}");
+        }
+        world::tell_at_once();
+    }
     if arguments.planted {
         return planted(&arguments);
     }

@@ -8,8 +8,10 @@ use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 use std::time::Duration;
@@ -19,6 +21,14 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 /// Bytes of a fiber's stack.
 const STACK: usize = 1 << 20;
+
+/// Whether events are told as they happen.
+static AT_ONCE: AtomicBool = AtomicBool::new(false);
+
+/// Tells events as they happen, to standard error.
+pub(crate) fn tell_at_once() {
+    AT_ONCE.store(true, Ordering::Relaxed);
+}
 
 type Body = Coroutine<(), (), Fate>;
 type Event = Box<dyn FnOnce()>;
@@ -174,7 +184,18 @@ impl World {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
         self.hash.set(hash);
+        if AT_ONCE.load(Ordering::Relaxed) {
+            let _ = std::io::stderr().write_all(line.as_bytes());
+        }
         let _ = self.course.borrow_mut().write_str(&line);
+    }
+
+    /// Tells what is too much for the course of events, if they are told as they happen.
+    pub(crate) fn tell(&self, text: impl FnOnce() -> String) {
+        if AT_ONCE.load(Ordering::Relaxed) {
+            let line = format!("{:9.4}   {}\n", self.now().as_secs_f64(), text());
+            let _ = std::io::stderr().write_all(line.as_bytes());
+        }
     }
 
     /// Notes that something does not hold.
