@@ -76,8 +76,8 @@ pub(crate) struct Member {
     owned: BTreeSet<Place>,
     /// Changes that its client has not handed over yet.
     pub(crate) events: VecDeque<(Rebalance, bool)>,
-    /// A change that it has not answered.
-    unanswered: bool,
+    /// Changes that it has not answered.
+    unanswered: usize,
     /// It was expelled and does not know it.
     expelled: bool,
     /// Its network is gone.
@@ -175,7 +175,7 @@ impl Cluster {
     /// A member has answered a change of its assignment.
     pub(crate) fn answered(&mut self, member: u64, gone: &[Place]) {
         let Some(there) = self.members.get_mut(&member) else { return };
-        there.unanswered = false;
+        there.unanswered = there.unanswered.saturating_sub(1);
         for place in gone {
             there.owned.remove(place);
             if self.owners.get(place) == Some(&member) {
@@ -187,7 +187,7 @@ impl Cluster {
 
     /// Whether no change is under way for a member.
     pub(crate) fn is_steady(&self, member: u64) -> bool {
-        let quiet = |member: &Member| member.events.is_empty() && !member.unanswered && !member.expelled;
+        let quiet = |member: &Member| member.events.is_empty() && member.unanswered == 0 && !member.expelled;
         self.reaches(member) && !self.dirty && self.members.get(&member).is_some_and(quiet)
     }
 
@@ -207,12 +207,13 @@ impl Cluster {
                 if member.expelled && world().chance(30) {
                     // It hears that it is none any more, and joins again as another.
                     member.expelled = false;
+                    // What its client has handed over it answers yet, as if nothing had happened.
+                    member.unanswered = member.unanswered.saturating_sub(member.events.len());
                     member.events.clear();
-                    member.unanswered = false;
                     let all: Vec<Place> = std::mem::take(&mut member.owned).into_iter().collect();
                     if !all.is_empty() {
                         member.events.push_back((Rebalance::Revoke(all), true));
-                        member.unanswered = true;
+                        member.unanswered += 1;
                     }
                     self.dirty = true;
                 }
@@ -263,14 +264,14 @@ impl Cluster {
         let mut changed = false;
         for number in numbers {
             let Some(member) = self.members.get_mut(&number) else { continue };
-            if member.unanswered || !member.events.is_empty() {
+            if member.unanswered > 0 || !member.events.is_empty() {
                 self.dirty = true;
                 continue;
             }
             let wanted = &target[&number];
             let gone: Vec<Place> = member.owned.difference(wanted).cloned().collect();
             if !gone.is_empty() {
-                member.unanswered = true;
+                member.unanswered += 1;
                 member.events.push_back((Rebalance::Revoke(gone), false));
                 changed = true;
                 continue;
@@ -284,7 +285,7 @@ impl Cluster {
                     member.owned.insert(place.clone());
                     self.owners.insert(place.clone(), number);
                 }
-                member.unanswered = true;
+                member.unanswered += 1;
                 member.events.push_back((Rebalance::Assign(come), false));
                 changed = true;
             }
@@ -293,7 +294,7 @@ impl Cluster {
     }
 
     fn rebalance_eagerly(&mut self, numbers: &[u64]) {
-        if numbers.iter().any(|number| self.members[number].unanswered) {
+        if numbers.iter().any(|number| self.members[number].unanswered > 0) {
             self.dirty = true;
             return;
         }
@@ -302,7 +303,7 @@ impl Cluster {
                 let Some(member) = self.members.get_mut(number) else { continue };
                 if !member.owned.is_empty() {
                     let all = member.owned.iter().cloned().collect();
-                    member.unanswered = true;
+                    member.unanswered += 1;
                     member.events.push_back((Rebalance::Revoke(all), false));
                 }
             }
@@ -320,7 +321,7 @@ impl Cluster {
             }
             let Some(member) = self.members.get_mut(number) else { continue };
             member.owned = mine.iter().cloned().collect();
-            member.unanswered = true;
+            member.unanswered += 1;
             member.events.push_back((Rebalance::Assign(mine), false));
         }
     }

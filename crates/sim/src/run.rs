@@ -111,7 +111,8 @@ impl Producer {
         let world = &self.world;
         let mut cluster = self.cluster.borrow_mut();
         let places: Vec<Place> = cluster.logs.keys().cloned().collect();
-        let place = places[world.below(places.len() as u64) as usize].clone();
+        // All topics may be deleted at the moment.
+        let Some(place) = places.get(world.below(places.len() as u64) as usize).cloned() else { return };
         let Some(log) = cluster.logs.get_mut(&place) else { return };
         fill(world, &place, log, 1 + world.below(12), &self.fates);
     }
@@ -478,7 +479,6 @@ impl Plant {
 
     /// A topic is deleted, and one of its name is created, at once or after a while.
     fn recreate(&mut self) {
-        self.recreations -= 1;
         let name = TOPICS[self.world.below(2) as usize];
         let mut cluster = self.cluster.borrow_mut();
         let before: Vec<(Place, i64)> = cluster
@@ -487,6 +487,10 @@ impl Plant {
             .filter(|((of, _), _)| of == name)
             .map(|(place, log)| (place.clone(), log.end()))
             .collect();
+        if before.is_empty() {
+            return;
+        }
+        self.recreations -= 1;
         let (world, fates) = (self.world.clone(), self.fates.clone());
         let born = move |cluster: &mut Cluster| {
             let topic = create(&world);
