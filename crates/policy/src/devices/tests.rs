@@ -155,6 +155,5 @@ fn a_hundred_thousand_devices_of_a_file() {
     assert_eq!(kept.sites().next().unwrap().all_devices().count(), 100_001);
     assert_eq!(kept.sites().next().unwrap().lines.len(), 41);
     // Quadratic reading would take many minutes, also where others leave little of the machine.
-    let kept = start.elapsed() - first;
-    assert!(start.elapsed().as_secs() < 300, "read in {first:?}, and what is kept in {kept:?}");
+    assert!(start.elapsed().as_secs() < 300, "{:?}", start.elapsed());
 }
