@@ -78,16 +78,21 @@ class Faults:
         self.bag = []
 
     def kinds(self):
-        """The kinds that are possible here."""
-        return [kind for kind, needs_mounts in self.KINDS.items() if self.run.mounts or not needs_mounts]
+        """The kinds that are possible here, and still."""
+        kinds = [kind for kind, needs_mounts in self.KINDS.items() if self.run.mounts or not needs_mounts]
+        if all(topic.partitions >= topic.most for topic in self.run.topics):
+            kinds.remove("add_partitions")
+        return kinds
 
     def make(self, claimed):
         """The next fault, or None if the one that is next cannot be now.
 
         Kinds come from a bag, so that each comes once before any comes twice.
         """
+        kinds = self.kinds()
+        self.bag = [kind for kind in self.bag if kind in kinds]
         if not self.bag:
-            self.bag = self.kinds()
+            self.bag = kinds
             self.random.shuffle(self.bag)
         for place in reversed(range(len(self.bag))):
             fault = getattr(self, self.bag[place])(claimed)
@@ -381,8 +386,9 @@ class Faults:
 
     def add_partitions(self, claimed):
         """A topic grows."""
-        topic = self.random.choice(self.run.topics)
-        if f"topic {topic.name}" in claimed or topic.partitions >= topic.most or "broker" in claimed:
+        free = [topic for topic in self.run.topics if topic.partitions < topic.most]
+        topic = self.random.choice(free) if free else None
+        if topic is None or f"topic {topic.name}" in claimed or "broker" in claimed:
             return None
 
         def steps():

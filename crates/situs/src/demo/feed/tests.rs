@@ -48,7 +48,15 @@ impl Reader {
     /// Reads one message; false if none comes for long. Fails if an offset was skipped, which is how
     /// a message that the broker dropped is noticed.
     fn read(&mut self) -> bool {
-        let Some(message) = self.consumer.poll(Duration::from_secs(30)) else { return false };
+        // The client also returns without a message when it had something else to do.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let message = loop {
+            match self.consumer.poll(Duration::from_secs(1)) {
+                Some(message) => break message,
+                None if Instant::now() > deadline => return false,
+                None => {}
+            }
+        };
         let message = message.unwrap();
         let lane = (message.topic().to_owned(), message.partition());
         let mut next = self.next.lock().unwrap();
