@@ -186,7 +186,7 @@ def sql_in_names(home):
             "model": lambda text: text.replace("id: spindle-wear", f"id: {quoted}"),
             "pipeline": lambda text: text.replace("pipelines: [cnc-state]", f"pipelines: [{quoted}]"),
             "topic": lambda text: text.replace("topics: [cnc.state,", f"topics: [{quoted},", 1),
-            "condition": lambda text: text.replace("when: _jurisdiction = 'CN'\n", f"when: {quoted}\n"),
+            "condition": lambda text: text.replace("when: _class IN ('important', 'core', 'unclassified')\n", f"when: {quoted}\n"),
         }.items():
             said = home.check(change)
             home.expect(said.returncode == 2, f"{what} {name!a} passes `check`")
