@@ -27,7 +27,7 @@ pub use batch::{
 };
 pub use commit::{Decision, Standing, decide};
 pub use date::Date;
-pub use offset::{Epoch, NextOffset, NoTopicId, OffsetRange, Source, TopicId};
+pub use offset::{Epoch, NextOffset, NoTopicId, OffsetRange, Source, TopicId, app_id};
 pub use permit::{PermittedBatch, Refused, StoreIdentity, permit};
 pub use pipeline::{DeviceSource, Pipeline};
 pub use raw::{RawBatch, RawMessage};

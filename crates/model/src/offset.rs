@@ -18,13 +18,18 @@ pub struct Source {
     pub partition: i32,
 }
 
+/// The [`Source::app_id`] of a partition that is known by its words only.
+pub fn app_id(cluster: &str, topic: &str, partition: i32) -> String {
+    format!("situs/{cluster}/{topic}/{partition}")
+}
+
 impl Source {
     /// The application id under which a store keeps this partition's offset (Delta `txn`).
     ///
     /// Topic names cannot contain `/` (Kafka allows letters, digits, `.`, `_` and `-`), so ids of
     /// different sources never collide.
     pub fn app_id(&self) -> String {
-        format!("situs/{}/{}/{}", self.cluster, self.topic, self.partition)
+        app_id(self.cluster.as_str(), &self.topic, self.partition)
     }
 
     /// The application id under which a table keeps this partition's [`Epoch`].

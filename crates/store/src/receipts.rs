@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::{Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use situs_model::store::FlushFacts;
 use situs_model::{Counts, Epoch, NextOffset, OffsetRange, Receipt, Source, StoreReceipt};
@@ -177,6 +178,30 @@ fn row(receipt: &Receipt) -> Result<RecordBatch, Fault> {
         .times("created_at", false, std::iter::once(Some(receipt.created_us)))
         .days("created_date", std::iter::once(receipt.created_us));
     columns.build()
+}
+
+/// What `zones` holds of a zone, as JSON.
+#[derive(Deserialize)]
+pub(crate) struct ZoneText {
+    pub(crate) messages: u64,
+    pub(crate) rows: u64,
+}
+
+/// What `stores` holds of each store, and `quarantine_store` of quarantine, as JSON.
+#[derive(Deserialize)]
+pub(crate) struct StoreText {
+    pub(crate) zone: String,
+    pub(crate) store: String,
+    pub(crate) files: Vec<FileText>,
+}
+
+/// A file of a store, as JSON.
+#[derive(Deserialize)]
+pub(crate) struct FileText {
+    pub(crate) path: String,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    pub(crate) sha256: String,
 }
 
 fn store(receipt: &StoreReceipt) -> Value {

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use arrow_array::{RecordBatch, StringArray};
-use serde::Deserialize;
 use situs_model::store::{StoreError, Versions};
-use situs_model::{ContentVersion, Coordinates, FileFact, PipelineName, StoreIdentity, TableName, ZoneCount};
+use situs_model::{
+    ContentVersion, Coordinates, FileFact, PipelineName, StoreIdentity, TableName, ZoneCount, app_id,
+};
 
 use crate::chain::{self, Canonical};
 use crate::error::Fault;
 use crate::history::History;
 use crate::key::PublicKey;
 use crate::reader::StoreReader;
+use crate::receipts::{FileText, StoreText, ZoneText};
 use crate::scan::{self, Rows};
 use crate::{disk, durable, names, tables};
 
@@ -82,27 +84,6 @@ pub struct Coverage {
     pub settled: Option<i64>,
 }
 
-#[derive(Deserialize)]
-struct StoreText {
-    zone: String,
-    store: String,
-    files: Vec<FileText>,
-}
-
-#[derive(Deserialize)]
-struct FileText {
-    path: String,
-    rows: u64,
-    bytes: u64,
-    sha256: String,
-}
-
-#[derive(Deserialize)]
-struct ZoneText {
-    messages: u64,
-    rows: u64,
-}
-
 impl StoreText {
     fn parsed(self) -> Option<StoreOfReceipt> {
         let fact = |FileText { path, rows, bytes, sha256 }| FileFact { path, rows, bytes, sha256 };
@@ -134,7 +115,7 @@ impl StoreReader {
             return Ok(Coverage::default());
         }
         let history = History::read(&folder)?;
-        let id = format!("situs/{cluster}/{}/{}", record.topic, record.partition);
+        let id = app_id(cluster, &record.topic, record.partition);
         let mut coverage = Coverage { settled: history.offsets.get(&id).copied(), ..Coverage::default() };
         let archived = if pinned.is_empty() { self.archived_keys()? } else { Vec::new() };
         let keys = if pinned.is_empty() { &archived } else { pinned };

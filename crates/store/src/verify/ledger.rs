@@ -6,8 +6,7 @@ use std::fs::File;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{Array as _, Int64Array, RecordBatch, StringArray};
-use serde::Deserialize;
-use situs_model::{TableName, ZoneId};
+use situs_model::{TableName, ZoneId, app_id};
 
 use super::files;
 use super::report::{Finding, Kind, Report};
@@ -16,6 +15,7 @@ use super::sign::Keys;
 use crate::chain::{self, Canonical};
 use crate::error::Fault;
 use crate::history::History;
+use crate::receipts::{StoreText, ZoneText};
 use crate::{names, scan};
 
 /// Everything that the receipts say.
@@ -67,7 +67,7 @@ pub(super) struct Lane {
 impl Lane {
     /// The name under which tables keep its offset.
     pub(super) fn app_id(&self) -> String {
-        format!("situs/{}/{}/{}", self.cluster, self.topic, self.partition)
+        app_id(&self.cluster, &self.topic, self.partition)
     }
 
     pub(super) fn finding(&self, offset: i64, what: impl Into<String>) -> Finding {
@@ -121,27 +121,6 @@ impl Entry {
         });
         &mut self.tallies[at]
     }
-}
-
-#[derive(Deserialize)]
-struct ZoneText {
-    messages: u64,
-    rows: u64,
-}
-
-#[derive(Deserialize)]
-struct StoreText {
-    zone: String,
-    store: String,
-    files: Vec<FileText>,
-}
-
-#[derive(Deserialize)]
-struct FileText {
-    path: String,
-    rows: u64,
-    bytes: u64,
-    sha256: String,
 }
 
 impl Ledger {
