@@ -51,8 +51,8 @@ impl Date {
         Self(self.0 + 1)
     }
 
-    /// Year, month and day.
-    fn civil(self) -> (i32, u32, u32) {
+    /// Year, month (1 to 12) and day (1 to 31).
+    pub fn civil(self) -> (i32, u32, u32) {
         let days = self.0 + 719_468;
         let era = days.div_euclid(146_097);
         let day_of_era = days.rem_euclid(146_097);

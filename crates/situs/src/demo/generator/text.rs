@@ -1,6 +1,8 @@
 //! JSON text, written straight into the message's buffer. Numbers are whole numbers with a fixed
 //! number of decimals, which is what machines send and several times cheaper than shortest floats.
 
+use situs_model::Date;
+
 /// Two digits for each number below 100.
 const PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\
 2021222324252627282930313233343536373839\
@@ -109,9 +111,10 @@ impl Text<'_> {
         let seconds = ns.div_euclid(1_000_000_000);
         let fraction = ns.rem_euclid(1_000_000_000) as u64 / POWERS[9 - decimals.min(9)];
         let local = seconds + offset_minutes * 60;
-        let (year, month, day) = civil(local.div_euclid(86_400));
+        let (year, month, day) = Date::of_us(local * 1_000_000).civil();
         let second = local.rem_euclid(86_400) as u64;
-        self.digits(year, 4).raw("-").digits(month, 2).raw("-").digits(day, 2).raw("T");
+        self.digits(u64::from(year.unsigned_abs()), 4).raw("-");
+        self.digits(u64::from(month), 2).raw("-").digits(u64::from(day), 2).raw("T");
         self.digits(second / 3_600, 2).raw(":").digits(second / 60 % 60, 2).raw(":").digits(second % 60, 2);
         self.raw(".").digits(fraction, decimals);
         if offset_minutes == 0 {
@@ -121,21 +124,6 @@ impl Text<'_> {
         self.raw(if offset_minutes < 0 { "-" } else { "+" });
         self.digits(minutes / 60, 2).raw(":").digits(minutes % 60, 2)
     }
-}
-
-/// Year, month and day of a number of days since the epoch (Hinnant's algorithm), for years 0 to
-/// 9999.
-fn civil(days: i64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year.unsigned_abs(), month.unsigned_abs(), day.unsigned_abs())
 }
 
 #[cfg(test)]
