@@ -38,6 +38,28 @@ fn with(device: &str, more: &str) -> Option<Vec<u8>> {
     Some(text.into_bytes())
 }
 
+/// Lets the site name another policy: the one that ships, changed.
+fn change_policy(home: &Home, change: impl FnOnce(&str) -> String) {
+    let policy = home.site().with_file_name("policy.yaml");
+    let text =
+        std::fs::read_to_string(crate::home::project().join("pipelines/policy.yaml")).expect("a policy");
+    let changed = change(&text);
+    assert_ne!(changed, text);
+    std::fs::write(&policy, changed).expect("written");
+    let site = std::fs::read_to_string(home.site()).expect("a site");
+    let site: Vec<String> = site
+        .lines()
+        .map(|line| {
+            if line.starts_with("policy: ") {
+                format!("policy: {}", policy.display())
+            } else {
+                line.to_owned()
+            }
+        })
+        .collect();
+    std::fs::write(home.site(), site.join("\n")).expect("written");
+}
+
 fn filled() -> Home {
     let home = Home::new(&["cnc-state", "opcua-pubsub"], &[("cnc.state", 1), ("opcua.pubsub", 1)]);
     home.send(
@@ -114,24 +136,9 @@ fn every_record_is_explained_and_judged_again() {
 #[test]
 fn the_archived_policy_counts_and_not_todays() {
     let home = filled();
-    let policy = home.site().with_file_name("policy.yaml");
-    let text =
-        std::fs::read_to_string(crate::home::project().join("pipelines/policy.yaml")).expect("a policy");
-    let moved = text.replace("nn-cnc-001, ", "").replace("[st-cnc-001,", "[nn-cnc-001, st-cnc-001,");
-    assert_ne!(moved, text);
-    std::fs::write(&policy, moved).expect("written");
-    let site = std::fs::read_to_string(home.site()).expect("a site");
-    let site: Vec<String> = site
-        .lines()
-        .map(|line| {
-            if line.starts_with("policy: ") {
-                format!("policy: {}", policy.display())
-            } else {
-                line.to_owned()
-            }
-        })
-        .collect();
-    std::fs::write(home.site(), site.join("\n")).expect("written");
+    change_policy(&home, |text| {
+        text.replace("nn-cnc-001, ", "").replace("[st-cnc-001,", "[nn-cnc-001, st-cnc-001,")
+    });
     let (cn, code) = told(&home, &["cnc.state/0/0"]);
     assert_eq!((code, &cn["verdict"]), (Some(0), &"equal".into()), "{cn:#}");
     assert_eq!(cn["rows"][0]["tags"]["_site"], "nanning-1");
@@ -173,22 +180,7 @@ fn what_was_tampered_with_is_flagged() {
 #[test]
 fn a_release_is_told_with_who_and_by_which_policy() {
     let home = filled();
-    let policy = home.site().with_file_name("policy.yaml");
-    let text =
-        std::fs::read_to_string(crate::home::project().join("pipelines/policy.yaml")).expect("a policy");
-    std::fs::write(&policy, text.replacen("[st-cnc-001,", "[who-knows, st-cnc-001,", 1)).expect("written");
-    let site = std::fs::read_to_string(home.site()).expect("a site");
-    let site: Vec<String> = site
-        .lines()
-        .map(|line| {
-            if line.starts_with("policy: ") {
-                format!("policy: {}", policy.display())
-            } else {
-                line.to_owned()
-            }
-        })
-        .collect();
-    std::fs::write(home.site(), site.join("\n")).expect("written");
+    change_policy(&home, |text| text.replacen("[st-cnc-001,", "[who-knows, st-cnc-001,", 1));
     let mut release = situs();
     release.args(["quarantine", "release", "--config"]).arg(home.site());
     let output = release.args(["cnc.state/0/2", "--by", "J. Doe"]).output().expect("situs runs");

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use situs_evidence::{Request, State, Subject, Verdict};
-use situs_store::{PublicKey, StoreReader};
+use situs_store::StoreReader;
 
 use crate::catalog::Catalog;
 use crate::cli::ExplainArgs;
@@ -14,11 +14,7 @@ use crate::site::Receipts;
 pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     super::default_logs("warn");
     let site = super::load_site(&args.config)?;
-    let public_keys = args
-        .public_keys
-        .iter()
-        .map(|file| PublicKey::read(file).map_err(|error| super::Usage(format!("--public-key: {error}"))))
-        .collect::<Result<_, _>>()?;
+    let public_keys = super::public_keys(&args.public_keys)?;
     let home = site.stores.get(&site.home_zone).context("the home zone has no store")?;
     // Today's definitions are wanted for old receipts only, and may be in the middle of an edit.
     let catalog = Catalog::load(&site.library).ok();

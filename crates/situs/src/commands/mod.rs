@@ -15,12 +15,13 @@ mod verify;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use situs_model::doc::Diagnostics;
 use situs_observe::{LogFormat, LogSettings, hide_panic_texts, init_logs};
+use situs_store::PublicKey;
 
 use crate::cli::{Cli, Command, LibraryArgs};
 use crate::library::Library;
@@ -84,6 +85,13 @@ impl std::fmt::Display for Usage {
 }
 
 impl std::error::Error for Usage {}
+
+/// The keys of `--public-key`.
+fn public_keys(files: &[PathBuf]) -> anyhow::Result<Vec<PublicKey>> {
+    let read =
+        |file: &PathBuf| PublicKey::read(file).map_err(|error| Usage(format!("--public-key: {error}")));
+    Ok(files.iter().map(read).collect::<Result<_, _>>()?)
+}
 
 /// The runtime for commands that wait for I/O.
 pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

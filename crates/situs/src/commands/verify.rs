@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use situs_model::Ledger;
 use situs_store::verify::{Check, Report};
-use situs_store::{PublicKey, StoreReader, Subject};
+use situs_store::{StoreReader, Subject};
 
 use crate::cli::VerifyArgs;
 use crate::site::Receipts;
@@ -16,11 +16,7 @@ const PRINTED: usize = 20;
 
 pub(super) fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let site = super::load_site(&args.config)?;
-    let public_keys = args
-        .public_keys
-        .iter()
-        .map(|file| PublicKey::read(file).map_err(|error| super::Usage(format!("--public-key: {error}"))))
-        .collect::<Result<_, _>>()?;
+    let public_keys = super::public_keys(&args.public_keys)?;
     let home = site.stores.get(&site.home_zone).context("the home zone has no store")?;
     // A root that is no store has no ledger; what is wrong with it is a finding.
     let releases = match StoreReader::open(home) {
