@@ -10,7 +10,8 @@ use situs_model::planted::{self, Bug};
 use situs_model::store::{Advice, Tenure};
 
 use crate::client::{Begin, Client, ClientError, Rebalance, Start};
-use crate::intake::{IngestError, Intake, Partition};
+use crate::error::IngestError;
+use crate::intake::{Intake, Partition};
 use crate::partition;
 use crate::takeover::{DISPUTE_PAUSE, PATIENCE};
 use crate::worker::{Adopted, Position};

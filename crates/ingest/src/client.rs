@@ -48,6 +48,9 @@ pub enum Polled {
     Fatal(String),
 }
 
+/// How long the broker may take to tell the ids of topics, at a time. At a take-over the group waits meanwhile.
+pub(crate) const IDS_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// What a broker says of the topic that has a name now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {

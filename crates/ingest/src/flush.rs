@@ -20,10 +20,10 @@ use situs_model::{
 };
 use situs_observe::Metrics;
 
-use crate::client::{ClientError, Told, TopicIds};
+use crate::client::{ClientError, IDS_TIMEOUT, Told, TopicIds};
 use crate::config::Stores;
+use crate::error::IngestError;
 use crate::host::Host;
-use crate::intake::IngestError;
 
 /// A buffer taken for flushing.
 #[derive(Debug)]
@@ -75,8 +75,6 @@ pub(crate) struct Flusher {
     pub(crate) give_up: AtomicBool,
 }
 
-/// How long the broker may take to tell the ids of topics, at a time.
-const IDS_TIMEOUT: Duration = Duration::from_secs(2);
 /// For how long a broker must say that a topic is not there before it is believed: one that comes back does
 /// not know all topics at once.
 const GONE_AFTER: Duration = Duration::from_secs(10);

@@ -7,25 +7,24 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
-use arrow_schema::SchemaRef;
 use situs_model::invariant::Invariant;
 use situs_model::planted::{self, Bug};
-use situs_model::store::{FlushFacts, Share, StoreError, Tenure, Versions};
-use situs_model::{ContentVersion, Counts, NextOffset, Pipeline, Refused, Source, TopicId, ZoneId};
+use situs_model::store::{Share, Tenure};
+use situs_model::{Counts, NextOffset, Source};
 use situs_observe::Metrics;
 use tokio::runtime::Handle;
-use uuid::Uuid;
 
-use crate::buffer::Buffer;
-use crate::client::{Client, ClientError, Polled, TopicIds};
+use crate::client::{Client, Polled, TopicIds};
 use crate::config::{Config, Stores};
-use crate::flush::{Ended, Flusher, Job, Outcome};
+use crate::definition::Definition;
+use crate::error::IngestError;
+use crate::flush::{Ended, Flusher, Outcome};
 use crate::held::Held;
 use crate::host::{Host, Process, Task};
 use crate::kafka::Kafka;
 use crate::pace::Pace;
 use crate::partition::Index;
-use crate::stage::{Stage, StageError};
+use crate::stage::Stage;
 use crate::takeover::Waiting;
 use crate::worker::Position;
 use crate::workers::Workers;
@@ -84,98 +83,6 @@ pub struct Summary {
     pub settled: Vec<(Source, NextOffset)>,
 }
 
-/// Why the intake ended before it was asked to.
-#[derive(Debug, thiserror::Error)]
-pub enum IngestError {
-    /// The Kafka client refused something.
-    #[error("kafka: {0}")]
-    Kafka(#[from] ClientError),
-    /// The Kafka client can do nothing more.
-    #[error("kafka: fatal: {0}")]
-    KafkaFatal(String),
-    /// A step failed on a batch as a whole.
-    #[error(transparent)]
-    Stage(#[from] StageError),
-    /// A store could not be read at an assignment.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A flush could not be settled; what it held is read again after the next start.
-    #[error("flush of {pipeline} not settled: {reason}")]
-    Flush {
-        /// The pipeline.
-        pipeline: String,
-        /// Why.
-        reason: String,
-    },
-    /// A row was about to be written where it must not be.
-    #[error(transparent)]
-    Refused(#[from] Refused),
-    /// A zone has no store here, though rows were placed in it.
-    #[error("zone {0} has no store at this home")]
-    NoStore(ZoneId),
-    /// A worker cannot go on.
-    #[error("a worker {0}")]
-    Worker(&'static str),
-    /// The client found a batch of records damaged.
-    #[error("{0}: a batch of records is damaged; it was not skipped")]
-    Corrupt(Source),
-    /// A message came by another way than its worker's, so others may be missing there.
-    #[error("{0}: a message came outside of its worker's queue")]
-    Misdelivered(Source),
-    /// Another topic has the name of the one that was read before.
-    #[error(
-        "{partition}: the topic was deleted and created again: what is stored is of the topic with id {before}, the one that the \
-         broker has now has id {now}. Use a new topic name or a new cluster alias; nothing was mixed"
-    )]
-    Recreated {
-        /// The partition.
-        partition: Source,
-        /// The topic of which rows or receipts are stored.
-        before: TopicId,
-        /// The topic that the broker has.
-        now: TopicId,
-    },
-    /// A partition is shorter than what is stored of it.
-    #[error(
-        "{partition}: it ends at offset {end} at the broker, but {next} is to come next: was the topic deleted and created again, \
-         or has the broker lost records? Use a new topic name or a new cluster alias; nothing was mixed"
-    )]
-    Shrunk {
-        /// The partition.
-        partition: Source,
-        /// Its end at the broker.
-        end: i64,
-        /// The offset that is to come next: the settled one, or one after it of which rows are stored.
-        next: NextOffset,
-    },
-    /// A range that an earlier process left unfinished cannot be finished.
-    #[error("{partition}: the range up to {until} was begun by other texts and cannot be finished: {reason}")]
-    Replay {
-        /// The partition.
-        partition: Source,
-        /// The end of the range.
-        until: NextOffset,
-        /// Why.
-        reason: String,
-    },
-    /// Partitions went to another process while catching up.
-    #[error("not caught up: partitions were given up to another process of the group")]
-    Interrupted,
-    /// A partition's offsets went back.
-    #[error(
-        "{partition}: the broker sent offset {offset}, but {next} was to come next: was the topic deleted and created again? \
-         Use a new topic name or a new cluster alias; nothing was mixed"
-    )]
-    OffsetRegression {
-        /// The partition.
-        partition: Source,
-        /// The offset that came.
-        offset: i64,
-        /// The offset that was expected, or a later one.
-        next: NextOffset,
-    },
-}
-
 /// An assigned partition.
 #[derive(Debug)]
 pub(crate) struct Partition {
@@ -188,60 +95,6 @@ pub(crate) struct Partition {
     pub(crate) position: Arc<Position>,
     /// With `until_caught_up`: where the partition ended at the assignment.
     pub(crate) target: Option<i64>,
-}
-
-/// What is the same in all workers' stages of a pipeline.
-#[derive(Debug, Clone)]
-pub(crate) struct Definition {
-    pub(crate) pipeline: Pipeline,
-    policy: ContentVersion,
-    schema: ContentVersion,
-    /// Those of its rows.
-    pub(crate) columns: SchemaRef,
-}
-
-impl Definition {
-    pub(crate) fn of(stage: &Stage) -> Self {
-        Self {
-            pipeline: stage.pipeline().clone(),
-            policy: stage.policy_version().clone(),
-            schema: stage.schema_version().clone(),
-            columns: stage.columns().clone(),
-        }
-    }
-
-    /// A flush with this id of what there is, each partition's share by its owner.
-    pub(crate) fn job(&self, buffer: Buffer, id: Uuid, tenure: impl Fn(&Source) -> Tenure) -> Job {
-        let bytes = buffer.bytes();
-        let shares = buffer.shares.into_iter().map(|(source, share)| {
-            let Tenure { epoch, settled, topic_id } = tenure(&source);
-            (Share { source, range: share.range, settled, epoch, topic_id }, share.counts, share.notes)
-        });
-        Job {
-            facts: FlushFacts {
-                flush_id: id.to_string(),
-                pipeline: self.pipeline.name.clone(),
-                policy: self.policy.clone(),
-                schema: self.schema.clone(),
-                definition: self.pipeline.version.clone(),
-            },
-            table: self.pipeline.table(),
-            shares: shares.collect(),
-            resident: buffer.resident,
-            quarantined: buffer.quarantined,
-            bytes,
-            newest_broker_ms: buffer.newest_broker_ms,
-        }
-    }
-
-    /// Whether rows that were made by these texts are the same as this pipeline's today.
-    pub(crate) fn is_of(&self, versions: &Versions) -> bool {
-        versions.may_be(&Versions {
-            policy: self.policy.clone(),
-            schema: self.schema.clone(),
-            definition: Some(self.pipeline.version.clone()),
-        })
-    }
 }
 
 /// The intake's state; one thread owns it.

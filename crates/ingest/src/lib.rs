@@ -11,6 +11,8 @@ mod assignment;
 mod buffer;
 pub mod client;
 mod config;
+mod definition;
+mod error;
 mod flush;
 mod held;
 pub mod host;
@@ -29,5 +31,6 @@ mod worker;
 mod workers;
 
 pub use config::{Config, FlushLimits, Past, Stores};
-pub use intake::{Control, IngestError, Summary, run, run_with};
+pub use error::IngestError;
+pub use intake::{Control, Summary, run, run_with};
 pub use stage::{Fault, Stage, StageError, Step};

@@ -2,17 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use situs_model::planted::{self, Bug};
 use situs_model::store::{Tenure, Unsettled};
 use situs_model::{NextOffset, Source};
 
-use crate::client::{Client, ClientError, Told};
-use crate::intake::{IngestError, Intake};
-
-/// How long the broker may take to tell the ids of topics. The group waits meanwhile.
-const IDS_TIMEOUT: Duration = Duration::from_secs(2);
+use crate::client::{Client, ClientError, IDS_TIMEOUT, Told};
+use crate::error::IngestError;
+use crate::intake::Intake;
 
 impl<C: Client> Intake<'_, C> {
     /// Reads nothing of a partition that is assigned, as long as it is. All others go on.
@@ -107,17 +104,5 @@ impl<C: Client> Intake<'_, C> {
             }
         }
         Ok(())
-    }
-}
-
-impl IngestError {
-    /// The partition that cannot be read any more, though all others can.
-    pub(crate) fn refused(&self) -> Option<&Source> {
-        match self {
-            Self::Recreated { partition, .. }
-            | Self::Shrunk { partition, .. }
-            | Self::OffsetRegression { partition, .. } => Some(partition),
-            _ => None,
-        }
     }
 }

@@ -10,7 +10,8 @@ use situs_model::store::{Advice, StoreError, Tenure, Unsettled, Versions};
 use situs_model::{NextOffset, Source, ZoneId};
 
 use crate::client::{Client, Told};
-use crate::intake::{IngestError, Intake};
+use crate::error::IngestError;
+use crate::intake::Intake;
 use crate::replay::{Range, Replayed};
 
 /// How long the stores may take to answer.

@@ -7,8 +7,8 @@ use situs_model::invariant::{self, Invariant};
 use situs_model::{RawBatch, Split, ZoneId};
 
 use crate::buffer::{Buffer, ShareBuffer};
+use crate::error::IngestError;
 use crate::flush::Flusher;
-use crate::intake::IngestError;
 use crate::stage::Stage;
 
 /// A raw batch of a partition.

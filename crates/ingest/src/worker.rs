@@ -14,9 +14,9 @@ use situs_model::{NextOffset, RawBatch, Source, ZoneId};
 
 use crate::buffer::Buffer;
 use crate::client::{BAD_MESSAGE, Message, Queue, Reader as _};
+use crate::error::IngestError;
 use crate::flush::Flusher;
 use crate::held::Held;
-use crate::intake::IngestError;
 use crate::partition::{self, Index, look_for_deleted};
 use crate::stage::Stage;
 use crate::turn::{Coming, turn};

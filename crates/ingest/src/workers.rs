@@ -8,10 +8,10 @@ use situs_model::Source;
 
 use crate::buffer::Buffer;
 use crate::client::{Client, Queue};
+use crate::error::IngestError;
 use crate::flush::Flusher;
 use crate::held::Held;
 use crate::host::{Host, Thread};
-use crate::intake::IngestError;
 use crate::stage::Stage;
 use crate::worker::{Adopted, Command, Worker};
 
