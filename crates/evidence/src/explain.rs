@@ -13,14 +13,16 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int32Type;
 use situs_model::columns::names;
 use situs_model::store::{StoreError, Versions};
-use situs_model::{Coordinates, PipelineName, ReleaseState, TableName, ZoneId};
+use situs_model::{ClusterName, Coordinates, PipelineName, ReleaseState, TableName, ZoneId};
 use situs_policy::{PipelineFacts, Policy};
 use situs_store::{
     Content, Coverage, FoundReceipt, FoundRows, PublicKey, QuarantineEntry, RootError, SignatureState,
     StoreReader,
 };
 
-pub use report::{Explanation, Mark, QuarantinedMessage, ReceiptPart, ReleasePart, RowGroup, State, Verdict};
+pub use report::{
+    Explanation, Mark, QuarantinedMessage, ReceiptPart, ReleasePart, RowGroup, State, Verdict, time_text,
+};
 
 /// The stores of a home.
 #[derive(Debug, Clone)]
@@ -30,7 +32,7 @@ pub struct Subject {
     /// The zone whose store keeps quarantine, receipts and the archive.
     pub home: ZoneId,
     /// The alias of the Kafka cluster that the records came from.
-    pub cluster: String,
+    pub cluster: ClusterName,
     /// Keys that may have signed; those that the home store has archived if none is given.
     pub public_keys: Vec<PublicKey>,
     /// Whether an unsigned receipt is nothing to be flagged.
@@ -124,7 +126,7 @@ pub async fn explain(
     let home = subject.stores.get(&subject.home).ok_or_else(|| ExplainError::NoHome(subject.home.clone()))?;
     let home = StoreReader::open(home)?;
     // The receipts first: what is committed meanwhile is then not settled yet, and never lost.
-    let coverage = home.find_receipts(&subject.cluster, record, &subject.public_keys)?;
+    let coverage = home.find_receipts(subject.cluster.as_str(), record, &subject.public_keys)?;
     let ledger = home.ledger().await?;
     let mut stored = Vec::new();
     let mut readers = BTreeMap::new();
@@ -171,7 +173,7 @@ pub async fn explain(
         (None, Some(receipt)) => Some((&receipt.pipeline, receipt.versions.clone())),
         (None, None) => None,
     };
-    recompute::rows(&stored, request.row, versions, past, record, &mut explanation);
+    recompute::rows(&stored, request.row, versions, past, &subject.cluster, record, &mut explanation);
     if quarantined.len() > 1 {
         explanation.flag(format!("it is in quarantine {} times", quarantined.len()));
     }

@@ -11,5 +11,5 @@ mod explain;
 
 pub use explain::{
     ExplainError, Explanation, Judgement, Mark, Past, QuarantinedMessage, ReceiptPart, ReleasePart, Request,
-    RowGroup, State, Subject, Verdict, explain,
+    RowGroup, State, Subject, Verdict, explain, time_text,
 };

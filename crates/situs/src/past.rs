@@ -18,9 +18,9 @@ use crate::release::{Judged, judge};
 /// Today's definitions, for what was written before definitions were noted.
 type Today = HashMap<PipelineName, String>;
 
-fn today(catalog: &Catalog) -> Today {
+fn today(pipelines: &[Loaded]) -> Today {
     let text = |loaded: &Loaded| (loaded.pipeline.name.clone(), loaded.texts.pipeline.clone());
-    catalog.pipelines.iter().map(text).collect()
+    pipelines.iter().map(text).collect()
 }
 
 /// A pipeline and the policy by texts of these versions, which `archived` finds.
@@ -61,7 +61,7 @@ pub(crate) struct HomePast {
 
 impl HomePast {
     pub(crate) fn new(home: Arc<DeltaStore>, catalog: &Catalog, runtime: Handle) -> Self {
-        Self { home, today: today(catalog), runtime }
+        Self { home, today: today(&catalog.pipelines), runtime }
     }
 }
 
@@ -87,14 +87,15 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// Without a catalog, what was written before definitions were noted cannot be judged again.
+    /// Of a pipeline that is not among today's, what was written before definitions were noted cannot be judged
+    /// again.
     pub(crate) fn new(
         home: StoreReader,
-        catalog: Option<&Catalog>,
+        pipelines: &[Loaded],
         cluster: ClusterName,
         zones: BTreeSet<ZoneId>,
     ) -> Self {
-        Self { home, today: catalog.map(today).unwrap_or_default(), cluster, zones }
+        Self { home, today: today(pipelines), cluster, zones }
     }
 
     fn load(&self, name: &PipelineName, versions: &Versions) -> Result<(Loaded, Arc<Policy>), String> {

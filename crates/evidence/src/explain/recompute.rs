@@ -10,7 +10,8 @@ use arrow_schema::DataType;
 use situs_model::columns::{names, tag_fields};
 use situs_model::store::Versions;
 use situs_model::{
-    Coordinates, DecodeNotes, DecodedBatch, NextOffset, PipelineName, RawBatch, RejectCode, Source,
+    ClusterName, Coordinates, DecodeNotes, DecodedBatch, NextOffset, PipelineName, RawBatch, RejectCode,
+    Source,
 };
 use situs_policy::Policy;
 use situs_store::{Content, Place, QuarantineEntry};
@@ -29,6 +30,7 @@ pub(super) fn rows(
     only: Option<i32>,
     versions: Option<(&PipelineName, Versions)>,
     past: &dyn Past,
+    cluster: &ClusterName,
     record: &Coordinates,
     explanation: &mut Explanation,
 ) {
@@ -50,13 +52,18 @@ pub(super) fn rows(
     };
     for part in stored {
         let tags = tags_of(&part.found.rows);
-        let again = judgement.as_ref().and_then(|judgement| match judge(judgement, part, record) {
+        let again = judgement.as_ref().and_then(|judgement| match judge(judgement, part, cluster, record) {
             Ok(again) => Some(again),
             Err(why) => {
                 explanation.flag(format!("zone {}: its rows cannot be judged again: {why}", part.zone));
                 None
             }
         });
+        let devices = judgement.as_ref().and_then(|judgement| {
+            let column = judgement.facts.device_column.as_deref()?;
+            part.found.rows.column_by_name(column).map(texts)
+        });
+        let devices = devices.unwrap_or_default();
         for (at, number) in part.numbers.iter().enumerate() {
             if only.is_some_and(|only| only != *number) {
                 continue;
@@ -64,7 +71,9 @@ pub(super) fn rows(
             let stored = tags.get(at).cloned().unwrap_or_default();
             let recomputed = again.as_ref().and_then(|again| again.get(at).cloned());
             compare(part, *number, &stored, recomputed.as_ref(), versions.as_ref(), explanation);
-            let device = judgement.as_ref().and_then(|judgement| device(judgement, part, at, &stored));
+            let device = judgement.as_ref().zip(devices.get(at).and_then(Option::as_deref));
+            let device =
+                device.and_then(|(judgement, device)| registered(&judgement.policy, device, &stored));
             let position = part.found.positions.get(at).copied().unwrap_or_default();
             let (zone, table) = (part.zone.to_string(), part.table.to_string());
             let same = explanation.rows.iter_mut().find(|group| {
@@ -179,12 +188,17 @@ pub(super) fn quarantined(
 }
 
 /// The tags that the policy gives these rows now.
-fn judge(judgement: &Judgement, part: &Stored, record: &Coordinates) -> Result<Vec<Tags>, String> {
+fn judge(
+    judgement: &Judgement,
+    part: &Stored,
+    cluster: &ClusterName,
+    record: &Coordinates,
+) -> Result<Vec<Tags>, String> {
     let decoded = decoded(judgement, &part.found.rows)?;
-    let cluster = "none".parse().map_err(|_| "`none` is no name of a cluster")?;
-    let source = Source { cluster, topic: record.topic.clone(), partition: record.partition };
+    let source =
+        Source { cluster: cluster.clone(), topic: record.topic.clone(), partition: record.partition };
     let batch = DecodedBatch {
-        // Only its topic is asked for.
+        // Only its source is asked for.
         raw: Arc::new(RawBatch::new(source, NextOffset(record.offset), 0)),
         message_of_row: vec![0; decoded.num_rows()],
         rows: decoded,
@@ -274,12 +288,10 @@ fn models(policy: &Policy, tags: &Tags) -> Vec<ModelPart> {
 }
 
 /// The device of a row, if the registry names it at the row's site.
-fn device(judgement: &Judgement, part: &Stored, row: usize, tags: &Tags) -> Option<String> {
-    let column = part.found.rows.column_by_name(judgement.facts.device_column.as_deref()?)?;
-    let device = texts(column).get(row).cloned().flatten()?;
+fn registered(policy: &Policy, device: &str, tags: &Tags) -> Option<String> {
     let site = tags.get(names::SITE)?.as_deref()?;
-    let site = judgement.policy.sites().find(|known| known.id.as_str() == site)?;
-    site.devices.iter().any(|known| **known == *device).then_some(device)
+    let site = policy.sites().find(|known| known.id.as_str() == site)?;
+    site.all_devices().any(|(_, known)| **known == *device).then(|| device.to_owned())
 }
 
 #[cfg(test)]

@@ -329,8 +329,8 @@ impl Explanation {
     }
 }
 
-/// A time in RFC 3339.
-pub(super) fn time_text(micros: i64) -> String {
+/// A time, given in µs since the epoch, in RFC 3339 with milliseconds; the number itself if there is no such time.
+pub fn time_text(micros: i64) -> String {
     DateTime::<Utc>::from_timestamp_micros(micros)
         .map_or_else(|| micros.to_string(), |time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
 }

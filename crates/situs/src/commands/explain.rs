@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use situs_evidence::{Request, State, Subject, Verdict};
 use situs_store::StoreReader;
 
-use crate::catalog::Catalog;
+use crate::catalog::load_pipelines;
 use crate::cli::ExplainArgs;
 use crate::past::Archive;
 use crate::site::Receipts;
@@ -17,11 +17,11 @@ pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let public_keys = super::public_keys(&args.public_keys)?;
     let home = site.stores.get(&site.home_zone).context("the home zone has no store")?;
     // Today's definitions are wanted for old receipts only, and may be in the middle of an edit.
-    let catalog = Catalog::load(&site.library).ok();
+    let (today, _) = load_pipelines(&site.library);
     let zones = site.stores.keys().cloned().collect();
-    let archive = Archive::new(StoreReader::open(home)?, catalog.as_ref(), site.kafka.cluster.clone(), zones);
+    let archive = Archive::new(StoreReader::open(home)?, &today, site.kafka.cluster.clone(), zones);
     let subject = Subject {
-        cluster: site.kafka.cluster.to_string(),
+        cluster: site.kafka.cluster,
         home: site.home_zone,
         public_keys,
         allow_unsigned: site.receipts == Receipts::AllowUnsigned,

@@ -6,8 +6,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate};
 use serde_json::{Value, json};
+use situs_evidence::time_text;
 use situs_model::doc::nearest;
 use situs_model::{Coordinates, Ledger, RejectCode, ReleaseState, UndeterminedReason};
 use situs_store::{Content, QuarantineEntry, QuarantineFilter, StoreReader};
@@ -74,11 +75,6 @@ fn time_of(text: &str) -> Option<i64> {
     }
     let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
     Some(day.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros())
-}
-
-fn time_text(micros: i64) -> String {
-    DateTime::<Utc>::from_timestamp_micros(micros)
-        .map_or_else(|| micros.to_string(), |time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
 /// Text that a machine sent, so that it cannot steer a terminal.

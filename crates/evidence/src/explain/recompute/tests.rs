@@ -45,6 +45,10 @@ fn record() -> Coordinates {
     "t/0/17".parse().unwrap()
 }
 
+fn cluster() -> ClusterName {
+    "k".parse().unwrap()
+}
+
 fn facts() -> PipelineFacts {
     let fields = vec![
         Field::new("device", dictionary_type(), true),
@@ -84,7 +88,7 @@ fn stored(policy: &Arc<Policy>, devices: &[&str], loads: &[i64], zone: &str) -> 
         ],
     )
     .unwrap();
-    let source = Source { cluster: "k".parse().unwrap(), topic: "t".into(), partition: 0 };
+    let source = Source { cluster: cluster(), topic: "t".into(), partition: 0 };
     let batch = DecodedBatch {
         raw: Arc::new(RawBatch::new(source, NextOffset(17), 0)),
         message_of_row: vec![0; count],
@@ -145,7 +149,7 @@ fn explained(policy: &Arc<Policy>, part: Stored, version: &ContentVersion) -> Ex
     let name: PipelineName = "state".parse().unwrap();
     let versions = Versions { policy: version.clone(), schema: ContentVersion::of(b"s"), definition: None };
     let past = Texts(policy.clone());
-    rows(&[part], None, Some((&name, versions)), &past, &record(), &mut explanation);
+    rows(&[part], None, Some((&name, versions)), &past, &cluster(), &record(), &mut explanation);
     explanation.conclude();
     explanation
 }
@@ -223,6 +227,16 @@ fn texts_that_are_gone_are_flagged() {
     assert_eq!(told.verdict, Verdict::Flagged);
     assert!(told.findings[0].contains("keeps no policy of version"), "{:?}", told.findings);
     assert!(told.rows[0].recomputed.is_none());
+}
+
+#[test]
+fn the_cluster_of_the_records_and_the_lines_of_their_site_count() {
+    let text =
+        POLICY.replace("topics: [t], devices: [nn-1]", "topics: [t], cluster: k, lines: { l-1: [nn-1] }");
+    let policy = Arc::new(Policy::parse("policy.yaml", &text).unwrap());
+    let told = explained(&policy, stored(&policy, &["nn-1"], &[60], "CN"), policy.version());
+    assert_eq!((told.verdict, &told.findings), (Verdict::Equal, &Vec::new()));
+    assert_eq!(told.rows[0].device.as_deref(), Some("nn-1"));
 }
 
 /// An id that no site lists is payload.
