@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod tests;
 
+use situs_model::Date;
+
 use crate::number;
 
 /// An instant: whole seconds since 1970-01-01T00:00:00Z, and the nanoseconds after them.
@@ -210,7 +212,7 @@ fn parse(text: &[u8]) -> Option<Parsed> {
     };
 
     let seconds_of_day = i64::from(hour * 3600 + minute * 60 + second.min(59));
-    let seconds = days_from_civil(i64::from(year), month, day) * 86_400 + seconds_of_day - offset;
+    let seconds = i64::from(Date::of(year as i32, month, day).days()) * 86_400 + seconds_of_day - offset;
     if second == 60 {
         if seconds.rem_euclid(86_400) != 86_399 {
             return None;
@@ -227,16 +229,4 @@ fn days_in_month(year: u32, month: u32) -> u32 {
         4 | 6 | 9 | 11 => 30,
         _ => 31,
     }
-}
-
-/// Days since 1970-01-01 in the proleptic Gregorian calendar. The year is counted from March, so
-/// that the leap day is its last.
-fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let month_from_march = i64::from((month + 9) % 12);
-    let day_of_year = (153 * month_from_march + 2) / 5 + i64::from(day) - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
 }

@@ -23,6 +23,7 @@ pub struct Date(i32);
 impl Date {
     /// The day of this number in the proleptic Gregorian calendar. The caller knows that there is such a
     /// day; [`FromStr`] checks it.
+    #[inline]
     pub const fn of(year: i32, month: u32, day: u32) -> Self {
         // Years begin in March, so that the day that is added every four years is a year's last.
         let year = if month <= 2 { year - 1 } else { year };
@@ -32,6 +33,12 @@ impl Date {
         let day_of_year = (153 * month + 2) / 5 + day as i32 - 1;
         let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
         Self(era * 146_097 + day_of_era - 719_468)
+    }
+
+    /// Days since 1970-01-01.
+    #[inline]
+    pub const fn days(self) -> i32 {
+        self.0
     }
 
     /// The day on which a moment lies, given in microseconds since the epoch.

@@ -112,9 +112,8 @@ impl Checker<'_> {
                 let problem = missing(self.policy, condition.place, message, column, all.iter().copied());
                 self.problems.push(problem);
             }
-            let depends_on_pipeline = [names::CLASS, PIPELINE, SCENARIO]
-                .iter()
-                .any(|name| condition.columns.iter().any(|c| c == name));
+            let depends_on_pipeline =
+                [names::CLASS, PIPELINE, SCENARIO].iter().any(|name| condition.names(name));
             let mut asked = 0;
             let mut never = 0;
             for (facts, scope) in &self.pipelines {
@@ -214,7 +213,7 @@ impl Checker<'_> {
     /// that has problems of its own counts as one that may.
     fn may_match(&self, condition: Option<&Condition>, jurisdiction: &str) -> bool {
         let Some(condition) = condition else { return true };
-        if !condition.columns.iter().any(|column| column == names::JURISDICTION) {
+        if !condition.names(names::JURISDICTION) {
             return true;
         }
         let compiled = self.pipelines.iter().map(|(_, scope)| {

@@ -62,18 +62,11 @@ impl<'a> Grid<'a> {
 
     /// All combinations of these jurisdictions with the pipelines, each with its own class.
     pub(crate) fn combinations(&self, of: &BTreeSet<Jurisdiction>) -> Vec<Facts> {
-        let with_class = |(pipeline, facts): (usize, &PipelineFacts)| (pipeline, facts.class);
-        let pipelines: Vec<(usize, Class)> = self.pipelines.iter().enumerate().map(with_class).collect();
-        let of_one = |jurisdiction: &Jurisdiction| {
-            let jurisdiction = *jurisdiction;
-            let facts = move |(pipeline, class): &(usize, Class)| Facts {
-                jurisdiction,
-                class: *class,
-                pipeline: *pipeline,
-            };
-            pipelines.iter().map(facts).collect::<Vec<_>>()
+        let of_one = |jurisdiction: Jurisdiction| {
+            let pipelines = self.pipelines.iter().enumerate();
+            pipelines.map(move |(pipeline, facts)| Facts { jurisdiction, class: facts.class, pipeline })
         };
-        of.iter().flat_map(of_one).collect()
+        of.iter().copied().flat_map(of_one).collect()
     }
 
     /// The same with every class, whichever the pipelines have today.

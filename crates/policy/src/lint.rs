@@ -113,25 +113,26 @@ impl Linter<'_> {
     fn reached(&self, later: usize, matched: &[Facts]) -> (Vec<Facts>, BTreeSet<usize>) {
         let rules = &self.policy.rules;
         let entry = &rules[later];
+        // Rules that hold on all days of this one, and whether they have its condition.
+        let before: Vec<(usize, bool)> = (0..later)
+            .filter(|earlier| days_within(&entry.rule, &rules[*earlier].rule))
+            .map(|earlier| {
+                let same =
+                    rules[earlier].when.as_ref().zip(entry.when.as_ref()).is_some_and(|(a, b)| a.same(b));
+                (earlier, same)
+            })
+            .collect();
         let mut takers = BTreeSet::new();
-        let takes = |earlier: &usize, facts: Facts| {
-            let before = &rules[*earlier];
-            let same = || match (&before.when, &entry.when) {
-                (Some(a), Some(b)) => a.same(b),
-                _ => false,
-            };
-            days_within(&entry.rule, &before.rule)
-                && match self.grid.hold(*earlier, facts) {
-                    Hold::Never => false,
-                    Hold::Always => true,
-                    Hold::Maybe => same(),
-                }
-        };
         let mut reached = Vec::new();
         for facts in matched {
-            match (0..later).find(|earlier| takes(earlier, *facts)) {
-                Some(taker) => {
-                    takers.insert(taker);
+            let takes = |(earlier, same): &&(usize, bool)| match self.grid.hold(*earlier, *facts) {
+                Hold::Never => false,
+                Hold::Always => true,
+                Hold::Maybe => *same,
+            };
+            match before.iter().find(takes) {
+                Some((taker, _)) => {
+                    takers.insert(*taker);
                 }
                 None => reached.push(*facts),
             }

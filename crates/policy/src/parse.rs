@@ -134,36 +134,37 @@ impl<'d> Reader<'d> {
         Some(id)
     }
 
+    /// A list of texts.
+    fn strings(&self, map: &Map<'d>, key: &str, what: &str, may_be_empty: bool) -> Vec<(&'d Node, String)> {
+        let strings = map.optional_strings(key);
+        if let (Some(node), true) = (map.optional(key), strings.is_empty())
+            && node.text().is_none()
+            && self.doc.items(node, what).is_empty()
+            && !may_be_empty
+        {
+            self.doc.report(node, format!("`{key}`: expected at least one entry"));
+        }
+        strings
+    }
+
     /// A list of values that parse.
-    fn list<T>(&self, map: &Map<'d>, key: &str) -> Vec<(&'d Node, T)>
+    fn list<T>(&self, map: &Map<'d>, key: &str, may_be_empty: bool) -> Vec<(&'d Node, T)>
     where
         T: FromStr,
         T::Err: fmt::Display,
     {
         let what = format!("an entry of `{key}`");
-        let strings = map.optional_strings(key);
-        if let (Some(node), true) = (map.optional(key), strings.is_empty())
-            && node.text().is_none()
-            && self.doc.items(node, &what).is_empty()
-            && key != "markets"
-        {
-            self.doc.report(node, format!("`{key}`: expected at least one entry"));
-        }
-        strings.into_iter().filter_map(|(node, _)| Some((node, self.doc.parsed::<T>(node, &what)?))).collect()
+        self.strings(map, key, &what, may_be_empty)
+            .into_iter()
+            .filter_map(|(node, _)| Some((node, self.doc.parsed::<T>(node, &what)?)))
+            .collect()
     }
 
     /// A list of jurisdictions in which groups of states may stand, each with the node that names it.
     fn jurisdictions(&self, map: &Map<'d>, key: &str, what: &str) -> Vec<(&'d Node, Jurisdiction)> {
         let label = format!("an entry of `{key}`");
-        let strings = map.optional_strings(key);
-        if let (Some(node), true) = (map.optional(key), strings.is_empty())
-            && node.text().is_none()
-            && self.doc.items(node, &label).is_empty()
-        {
-            self.doc.report(node, format!("`{key}`: expected at least one entry"));
-        }
         let mut found: Vec<(&Node, Jurisdiction)> = Vec::new();
-        for (node, text) in strings {
+        for (node, text) in self.strings(map, key, &label, false) {
             let names_group = text.contains('@') || groups::is_name(&text);
             let members = if names_group {
                 groups::members(&text).unwrap_or_else(|error| {

@@ -104,7 +104,7 @@ fn conditions(rule: &Rule, hold: Hold) -> String {
         parts.push(format!("until {until}"));
     }
     if let (Hold::Maybe, Some(when)) = (hold, &rule.when) {
-        parts.push(format!("where `{}`", when.split_whitespace().collect::<Vec<_>>().join(" ")));
+        parts.push(format!("where `{}`", super::condition(Some(when))));
     }
     parts.join(" ")
 }

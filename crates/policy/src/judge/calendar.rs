@@ -55,14 +55,13 @@ impl Calendar {
     /// times.
     pub(super) fn periods(&self, times: &ArrayRef) -> Option<Vec<u32>> {
         let times = times.as_primitive_opt::<TimestampMicrosecondType>()?;
-        let begins: Vec<i64> = self.begins.iter().map(|day| day.start_us()).collect();
         // Neighbours are mostly of the same period.
         let (mut first, mut end, mut period) = (i64::MAX, i64::MIN, 0);
         let mut of_time = |us: i64| {
             if !(first..end).contains(&us) {
-                let after = begins.partition_point(|begin| *begin <= us);
-                first = after.checked_sub(1).map_or(i64::MIN, |before| begins[before]);
-                end = begins.get(after).copied().unwrap_or(i64::MAX);
+                let after = self.begins.partition_point(|begin| begin.start_us() <= us);
+                first = after.checked_sub(1).map_or(i64::MIN, |before| self.begins[before].start_us());
+                end = self.begins.get(after).map_or(i64::MAX, |begin| begin.start_us());
                 // There are fewer days than rules and models.
                 period = after as u32 + 1;
             }

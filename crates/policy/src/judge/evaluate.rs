@@ -302,19 +302,18 @@ impl<'a> Batch<'a> {
         // A set of models is the set before it and one model more.
         let mut grown = Pairs::new();
         for (number, model) in (0u32..).zip(models).filter(|_| any_may_feed) {
-            let period = |unit: u32| self.facts.sets[decision_of(unit).set as usize].period;
-            if model.days.is_some() {
-                for (unit, feed) in (0u32..).zip(&mut feeds) {
-                    if decision_of(unit).may_feed && among(&model.days, period(unit)) == Answer::Failed {
-                        *feed = FEED_FAILED;
-                    }
+            let mut eligible = Vec::new();
+            for (unit, feed) in (0u32..).zip(&mut feeds) {
+                let decision = decision_of(unit);
+                if *feed == FEED_FAILED || !decision.may_feed {
+                    continue;
+                }
+                match among(&model.days, self.facts.sets[decision.set as usize].period) {
+                    Answer::Yes => eligible.push(unit),
+                    Answer::No => {}
+                    Answer::Failed => *feed = FEED_FAILED,
                 }
             }
-            let eligible = indices(&feeds, |unit, feed| {
-                feed != FEED_FAILED
-                    && decision_of(unit).may_feed
-                    && (model.days.is_none() || among(&model.days, period(unit)) == Answer::Yes)
-            });
             let answers = self.answers(&model.filter, &eligible, |unit| decision_of(unit).set)?;
             for (unit, answer) in eligible.into_iter().zip(answers) {
                 let feed = &mut feeds[unit as usize];
@@ -417,9 +416,4 @@ impl<'a> Batch<'a> {
         ];
         Ok(Tagged { columns, verdicts, verdict_of_row })
     }
-}
-
-/// The indices of the values that `wanted` takes.
-fn indices(values: &[u32], wanted: impl Fn(u32, u32) -> bool) -> Vec<u32> {
-    (0u32..).zip(values).filter(|(index, value)| wanted(*index, **value)).map(|(index, _)| index).collect()
 }

@@ -16,8 +16,7 @@ impl<'d> Reader<'d> {
     pub(super) fn rules(&self, map: &Map<'d>, zones: &[ZoneEntry]) -> Vec<RuleEntry> {
         // All names as they stand in the text, so that a zone with a fault inside is not also
         // reported as unknown.
-        let zone_names: Vec<&str> =
-            map.optional("zones").map(names_in).unwrap_or_default().into_iter().collect();
+        let zone_names: Vec<&str> = map.optional("zones").map(names_in).unwrap_or_default();
         let mut used: Vec<String> = Vec::new();
         let mut ids: Vec<RuleId> = Vec::new();
         let mut rules: Vec<RuleEntry> = Vec::new();
@@ -110,10 +109,11 @@ impl<'d> Reader<'d> {
             let owner = map.optional_string("owner");
             let purpose = map.optional_string("purpose");
             map.required("pipelines");
-            let (nodes, pipelines): (Vec<&Node>, Vec<_>) = self.list(&map, "pipelines").into_iter().unzip();
+            let (nodes, pipelines): (Vec<&Node>, Vec<_>) =
+                self.list(&map, "pipelines", false).into_iter().unzip();
             let (text, filter) = self.condition(&map, "where", &what).unzip();
             let until = map.optional_parsed::<Date>("until");
-            let markets = self.list::<Jurisdiction>(&map, "markets");
+            let markets = self.list::<Jurisdiction>(&map, "markets", true);
             let mut markets: Vec<Jurisdiction> = markets.into_iter().map(|(_, market)| market).collect();
             markets.sort();
             markets.dedup();

@@ -73,9 +73,8 @@ impl<'d> Reader<'d> {
         let map = self.doc.map(value, &what, KEYS)?;
         let any_device = map.optional_bool("any-device").unwrap_or(false);
         let cluster = map.optional_parsed::<ClusterName>("cluster");
-        let devices = self.devices(&map, "devices", &id, taken);
+        let mut devices = self.devices(&map, "devices", &id, taken);
         let mut lines = self.lines(&map, &id, taken);
-        let mut devices = devices;
         let devices_file = self.add_file(&map, &id, taken, &mut devices, &mut lines);
         let (topics, topic_places) = self.topics(&map, &id, any_device, cluster.as_ref(), taken);
         let jurisdiction = map.parsed::<Jurisdiction>("jurisdiction");
