@@ -1,8 +1,9 @@
 //! Files that survive a power cut once a function has returned. `object_store`'s local files are
 //! never synced, so nothing that a store writes goes through it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::{disk, names};
@@ -21,6 +22,15 @@ impl FileError {
         let path = path.to_owned();
         move |source| Self { action, path, source }
     }
+}
+
+/// Bits of a mode that let others than the owner in.
+pub(crate) const OTHERS: u32 = 0o077;
+
+/// The mode of what a path leads to. `action` is what an error says could not be done.
+pub(crate) fn mode_of(action: &'static str, path: &Path) -> Result<u32, FileError> {
+    let metadata = fs::metadata(path).map_err(FileError::new(action, path))?;
+    Ok(metadata.permissions().mode() & 0o7777)
 }
 
 /// Syncs a folder, so that the names in it survive.

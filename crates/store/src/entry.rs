@@ -73,11 +73,8 @@ pub(crate) fn append(
             Some((claim.app_id.as_str(), OffsetRange::new(start, claim.range.end)))
         })
         .collect();
-    let topic_ids: serde_json::Map<String, Value> = work
-        .claims
-        .iter()
-        .filter_map(|claim| Some((claim.app_id.clone(), json!(claim.topic_id?.to_string()))))
-        .collect();
+    let topic_ids: serde_json::Map<String, Value> =
+        work.topic_ids().map(|(id, topic)| (id.to_owned(), json!(topic.to_string()))).collect();
     let ranges: serde_json::Map<String, Value> =
         moved.iter().map(|(id, range)| ((*id).to_owned(), json!([range.start.0, range.end.0]))).collect();
     let info = HashMap::from([

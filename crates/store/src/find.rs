@@ -6,6 +6,7 @@
 mod receipt;
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,8 +27,8 @@ use crate::quarantine::read::{Content, QuarantineEntry, QuarantineFilter, messag
 use crate::reader::StoreReader;
 use crate::scan::{self, Rows};
 use crate::verify::sha256_of;
-use crate::{disk, names, tables};
-pub use receipt::{Coverage, FoundReceipt, SignatureState, StoreOfReceipt};
+use crate::{disk, names};
+pub use receipt::{Coverage, FoundReceipt, StoreOfReceipt};
 
 /// Where a row lies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,11 +137,6 @@ impl StoreReader {
         read().map_err(|fault: Fault| fault.at(self.identity()))
     }
 
-    async fn files_of(&self, table: &TableName) -> Result<Vec<crate::DataFile>, Fault> {
-        let exists = tables::exists(&names::table(self.root(), table))?;
-        Ok(if exists { self.read(table).await?.files } else { Vec::new() })
-    }
-
     /// The rows of a file that have these coordinates; `None` if there are none.
     fn rows_in(
         &self,
@@ -153,11 +149,11 @@ impl StoreReader {
         let unreadable = || scan::unreadable(&path);
         let open = || disk::open(&path).map_err(FileError::new("open", &path));
         let builder = ParquetRecordBatchReaderBuilder::try_new(open()?).map_err(|_| unreadable())?;
-        let (groups, starts) = groups_that_may_hold(&builder, key.offset, record.offset);
+        let (groups, numbers) = groups_that_may_hold(&builder, key.offset, record.offset);
         if groups.is_empty() {
             return Ok(None);
         }
-        let positions = positions(builder, &path, record, key, &groups, &starts)?;
+        let positions = positions(builder, &path, record, key, groups, numbers)?;
         if positions.is_empty() {
             return Ok(None);
         }
@@ -178,21 +174,22 @@ impl StoreReader {
     }
 }
 
-/// The row groups whose statistics do not rule the offset out, and the number of the first row of each.
+/// The row groups whose statistics do not rule the offset out, and the numbers of the rows of each.
 fn groups_that_may_hold(
     builder: &ParquetRecordBatchReaderBuilder<File>,
     column: &str,
     offset: i64,
-) -> (Vec<usize>, Vec<u64>) {
-    let (mut groups, mut starts, mut next) = (Vec::new(), Vec::new(), 0_u64);
+) -> (Vec<usize>, Vec<Range<u64>>) {
+    let (mut groups, mut numbers, mut next) = (Vec::new(), Vec::new(), 0_u64);
     for (index, group) in builder.metadata().row_groups().iter().enumerate() {
+        let end = next + u64::try_from(group.num_rows()).unwrap_or(0);
         if may_hold(group, column, offset) {
             groups.push(index);
-            starts.push(next);
+            numbers.push(next..end);
         }
-        next += u64::try_from(group.num_rows()).unwrap_or(0);
+        next = end;
     }
-    (groups, starts)
+    (groups, numbers)
 }
 
 fn may_hold(group: &RowGroupMetaData, column: &str, offset: i64) -> bool {
@@ -210,41 +207,30 @@ fn positions(
     path: &Path,
     record: &Coordinates,
     key: &KeyColumns,
-    groups: &[usize],
-    starts: &[u64],
+    groups: Vec<usize>,
+    numbers: Vec<Range<u64>>,
 ) -> Result<Vec<u64>, Fault> {
-    let sizes: Vec<u64> = groups
-        .iter()
-        .map(|group| u64::try_from(builder.metadata().row_group(*group).num_rows()).unwrap_or(0))
-        .collect();
     let fields = builder.parquet_schema().root_schema().get_fields();
     let wanted = [key.topic, key.partition, key.offset];
     let roots = fields.iter().enumerate().filter(|(_, field)| wanted.contains(&field.name()));
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots.map(|(index, _)| index));
-    let reader = builder
-        .with_projection(mask)
-        .with_row_groups(groups.to_vec())
-        .build()
-        .map_err(|_| scan::unreadable(path))?;
+    let reader =
+        builder.with_projection(mask).with_row_groups(groups).build().map_err(|_| scan::unreadable(path))?;
     let mut found = Vec::new();
-    let (mut group, mut within) = (0, 0_u64);
+    let mut numbers = numbers.into_iter().flatten();
     for batch in reader {
         let batch = batch.map_err(|_| scan::unreadable(path))?;
         let rows = Rows::new(path, &batch);
         let (topics, partitions, offsets) =
             (rows.texts(key.topic)?, rows.ints(key.partition)?, rows.longs(key.offset)?);
-        for row in 0..batch.num_rows() {
-            while sizes.get(group).is_some_and(|size| within >= *size) {
-                group += 1;
-                within = 0;
-            }
+        // The rows come first, or a number would be lost at the end of each batch.
+        for (row, number) in (0..batch.num_rows()).zip(numbers.by_ref()) {
             if offsets[row] == Some(record.offset)
                 && partitions[row] == record.partition
                 && scan::text(&topics, row) == Some(&*record.topic)
             {
-                found.push(starts.get(group).copied().unwrap_or(0) + within);
+                found.push(number);
             }
-            within += 1;
         }
     }
     Ok(found)

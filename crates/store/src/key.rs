@@ -3,7 +3,6 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::pkcs8::{
@@ -11,12 +10,43 @@ use ed25519_dalek::pkcs8::{
 };
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
+use crate::chain;
 use crate::durable::{self, FileError};
 
 /// Hexadecimal digits of a key's id.
 const ID_DIGITS: usize = 16;
-/// Bits of a mode that let others than the owner at a file.
-const OTHERS: u32 = 0o077;
+
+/// What a receipt's signature is worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignatureState {
+    /// The receipt is not signed.
+    Unsigned,
+    /// It is that of the named key, which is known.
+    Holds(String),
+    /// The named key is not known, so nothing can be said.
+    UnknownKey(String),
+    /// It is not that of the named key.
+    Broken(String),
+}
+
+impl SignatureState {
+    /// Of what a receipt says: its hash, the id of the key that signed it, and the signature in hexadecimal.
+    pub(crate) fn of<'k>(
+        hash: Option<&[u8; 32]>,
+        key_id: Option<&str>,
+        signature: Option<&str>,
+        known: impl FnOnce(&str) -> Option<&'k PublicKey>,
+    ) -> Self {
+        let Some(id) = key_id else { return Self::Unsigned };
+        let Some(key) = known(id) else { return Self::UnknownKey(id.to_owned()) };
+        let signature = signature.and_then(chain::unhex::<64>);
+        if hash.zip(signature).is_some_and(|(hash, signature)| key.verifies(hash, &signature)) {
+            Self::Holds(id.to_owned())
+        } else {
+            Self::Broken(id.to_owned())
+        }
+    }
+}
 
 /// Why a key cannot be used. Nothing of what a file holds is told.
 #[derive(Debug, thiserror::Error)]
@@ -102,8 +132,8 @@ impl ReceiptKey {
     /// # Errors
     /// If the file cannot be read, others may use it, or it holds no such key.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let mode = fs::metadata(path).map_err(FileError::new("read", path))?.permissions().mode() & 0o7777;
-        if mode & OTHERS != 0 {
+        let mode = durable::mode_of("read", path)?;
+        if mode & durable::OTHERS != 0 {
             return Err(KeyError::Exposed { path: path.to_owned(), mode });
         }
         let text = text_of(path)?;
@@ -202,6 +232,8 @@ fn described(text: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]

@@ -34,8 +34,8 @@ mod tables;
 pub mod verify;
 mod work;
 
-pub use find::{Coverage, FoundReceipt, FoundRows, Place, SignatureState, StoreOfReceipt};
-pub use key::{KeyError, PublicKey, ReceiptKey};
+pub use find::{Coverage, FoundReceipt, FoundRows, Place, StoreOfReceipt};
+pub use key::{KeyError, PublicKey, ReceiptKey, SignatureState};
 pub use lease::Renewal;
 pub use maintain::{Checkpointed, Cleaned, Maintenance, Optimize, Optimized, Tally, Vacuum, Vacuumed};
 pub use quarantine::read::{Content, Header, QuarantineEntry, QuarantineFilter, QuarantineScan};

@@ -156,10 +156,9 @@ pub(crate) async fn load(folder: &Path) -> Result<Option<TableState>, Fault> {
 
 impl TableState {
     /// The newest receipt of a partition, if it was needed before and is the newest still.
-    pub(crate) fn head(&self, source: &Source) -> Option<&Head> {
-        let app_id = source.app_id();
-        let next = self.partitions.progress(&app_id)?.next;
-        self.heads.get(&app_id).filter(|head| head.end == next)
+    pub(crate) fn head(&self, app_id: &str) -> Option<&Head> {
+        let next = self.partitions.progress(app_id)?.next;
+        self.heads.get(app_id).filter(|head| head.end == next)
     }
 
     /// Takes in what was committed since. Costs two look-ups of a file if nothing was.

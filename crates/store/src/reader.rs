@@ -86,9 +86,18 @@ impl StoreReader {
     }
 
     pub(crate) async fn read(&self, table: &TableName) -> Result<TableSnapshot, Fault> {
+        self.find(table).await?.ok_or_else(|| Fault::stop(format!("there is no table `{table}`")))
+    }
+
+    /// The files of a table; none if there is no such table.
+    pub(crate) async fn files_of(&self, table: &TableName) -> Result<Vec<DataFile>, Fault> {
+        Ok(self.find(table).await?.map(|snapshot| snapshot.files).unwrap_or_default())
+    }
+
+    async fn find(&self, table: &TableName) -> Result<Option<TableSnapshot>, Fault> {
         let folder = names::table(&self.root, table);
         if !tables::exists(&folder)? {
-            return Err(Fault::stop(format!("there is no table `{table}`")));
+            return Ok(None);
         }
         let log_store = disk::log_store(&folder)?;
         let snapshot =
@@ -122,7 +131,8 @@ impl StoreReader {
             });
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(TableSnapshot { version: snapshot.version(), schema: Arc::new(schema), partition_columns, files })
+        let version = snapshot.version();
+        Ok(Some(TableSnapshot { version, schema: Arc::new(schema), partition_columns, files }))
     }
 }
 

@@ -15,8 +15,6 @@ use crate::names;
 
 /// The format of stores that this version writes and reads.
 const FORMAT: u32 = 1;
-/// Bits of a mode that let others than the owner in.
-pub(crate) const OTHERS: u32 = 0o077;
 /// What a fresh volume may hold without being somebody's.
 const LOST_AND_FOUND: &str = "lost+found";
 
@@ -135,7 +133,7 @@ pub fn init(root: &Path, zone: &ZoneId) -> Result<StoreIdentity, RootError> {
         if durable::list(&root)?.iter().any(foreign) {
             return Err(RootError::NotEmpty { root });
         }
-        if mode_of(&root)? & OTHERS != 0 {
+        if durable::mode_of("look at", &root)? & durable::OTHERS != 0 {
             let closed = fs::Permissions::from_mode(0o700);
             fs::set_permissions(&root, closed).map_err(FileError::new("close to others", &root))?;
         }
@@ -203,13 +201,8 @@ pub(crate) fn expect_store(root: &Path, store: &StoreIdentity) -> Result<(), Fau
 /// Checks that nobody but its owner may use a root: what a store writes is 0600 and 0700 whatever the umask
 /// says, but whoever may write into the root could rename its folders.
 pub(crate) fn expect_closed(root: &Path) -> Result<(), RootError> {
-    let mode = mode_of(root)?;
-    if mode & OTHERS != 0 { Err(RootError::Exposed { root: root.to_owned(), mode }) } else { Ok(()) }
-}
-
-fn mode_of(path: &Path) -> Result<u32, RootError> {
-    let metadata = fs::metadata(path).map_err(FileError::new("look at", path))?;
-    Ok(metadata.permissions().mode() & 0o7777)
+    let mode = durable::mode_of("look at", root)?;
+    if mode & durable::OTHERS != 0 { Err(RootError::Exposed { root: root.to_owned(), mode }) } else { Ok(()) }
 }
 
 /// Resolves symlinks.

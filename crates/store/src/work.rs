@@ -121,6 +121,11 @@ impl Claim {
 }
 
 impl Work {
+    /// The ids of the topics of those partitions of which they are known, by the partitions' application ids.
+    pub(crate) fn topic_ids(&self) -> impl Iterator<Item = (&str, TopicId)> {
+        self.claims.iter().filter_map(|claim| Some((claim.app_id.as_str(), claim.topic_id?)))
+    }
+
     /// Checks what the types cannot: partitions are claimed once, and all rows that are encoded lie in
     /// their partition's range.
     pub(crate) fn check(&self, rows: Option<&Encoded>) -> Result<(), Fault> {

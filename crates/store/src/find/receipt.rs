@@ -12,24 +12,11 @@ use situs_model::{
 use crate::chain::{self, Canonical};
 use crate::error::Fault;
 use crate::history::History;
-use crate::key::PublicKey;
+use crate::key::{PublicKey, SignatureState};
 use crate::reader::StoreReader;
 use crate::receipts::{FileText, StoreText, ZoneText};
 use crate::scan::{self, Rows};
 use crate::{disk, durable, names, tables};
-
-/// What a receipt's signature is worth.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SignatureState {
-    /// The receipt is not signed.
-    Unsigned,
-    /// It is that of the named key, which is known.
-    Holds(String),
-    /// The named key is not known, so nothing can be said.
-    UnknownKey(String),
-    /// It is not that of the named key.
-    Broken(String),
-}
 
 /// What a receipt says that one store did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -222,26 +209,14 @@ fn receipts(
                 .map(|text| text.parsed().ok_or_else(bad))
                 .transpose()?,
             hash_holds: hash.as_ref().is_some_and(|hash| canonical.hash(row) == *hash),
-            signature: signature(hash.as_deref(), value(&key_ids, row), value(&signatures, row), keys),
+            signature: SignatureState::of(
+                hash.as_deref().and_then(chain::unhex::<32>).as_ref(),
+                value(&key_ids, row).as_deref(),
+                value(&signatures, row).as_deref(),
+                |id| keys.iter().find(|key| key.id() == id),
+            ),
             hash,
         });
     }
     Ok(found)
-}
-
-fn signature(
-    hash: Option<&str>,
-    key_id: Option<String>,
-    signature: Option<String>,
-    keys: &[PublicKey],
-) -> SignatureState {
-    let Some(id) = key_id else { return SignatureState::Unsigned };
-    let Some(key) = keys.iter().find(|key| key.id() == id) else { return SignatureState::UnknownKey(id) };
-    let hash = hash.and_then(chain::unhex::<32>);
-    let signature = signature.as_deref().and_then(chain::unhex::<64>);
-    if hash.zip(signature).is_some_and(|(hash, signature)| key.verifies(&hash, &signature)) {
-        SignatureState::Holds(id)
-    } else {
-        SignatureState::Broken(id)
-    }
 }

@@ -14,7 +14,7 @@ use crate::error::Fault;
 use crate::reader::StoreReader;
 use crate::scan::{self, Rows, octets, text};
 use crate::stats::date_text;
-use crate::{columns, names, tables};
+use crate::{columns, names};
 
 /// The column of days, which a file does not hold itself.
 const DAY: &str = "quarantine_date";
@@ -164,8 +164,7 @@ impl StoreReader {
     ) -> Result<QuarantineScan, StoreError> {
         let table = TableName::quarantine();
         let folder = names::table(self.root(), &table);
-        let exists = tables::exists(&folder).map_err(|error| Fault::from(error).at(self.identity()))?;
-        let mut files = if exists { self.snapshot(&table).await?.files } else { Vec::new() };
+        let mut files = self.files_of(&table).await.map_err(|fault| fault.at(self.identity()))?;
         let day = |file: &crate::DataFile| {
             file.partition_values.iter().find(|(column, _)| column == DAY).and_then(|(_, day)| day.clone())
         };

@@ -58,7 +58,7 @@ pub(crate) struct Process<'a> {
     name: String,
     flushes: u64,
     /// How often a store is asked before the process gives up.
-    pub(crate) tries: u64,
+    tries: u64,
     pub(crate) policy: u64,
     owned: BTreeMap<i32, Tenure>,
     /// What its appends met with, in numbers.

@@ -178,7 +178,6 @@ async fn case(scene: Scene, countdown: &Arc<Countdown>) -> Vec<String> {
         }
     }
     if let Some(process) = &mut process {
-        process.tries = TRIES;
         match process.bring(&all).await {
             Ok(()) => {}
             Err(_) if dead() => {}

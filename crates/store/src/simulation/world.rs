@@ -177,9 +177,9 @@ impl World {
         self.state().is_over()
     }
 
-    /// Whether the process on this thread has died; it is alive again then, and knows nothing.
-    pub(crate) fn rises(&self, me: usize) -> bool {
-        std::mem::take(&mut self.state().actors[me].dead)
+    /// The process on this thread is alive again, if it had died, and knows nothing.
+    pub(crate) fn rises(&self, me: usize) {
+        self.state().actors[me].dead = false;
     }
 
     /// Whether the process on this thread is dead.

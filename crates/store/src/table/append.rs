@@ -170,9 +170,7 @@ impl Table {
         let flush: Arc<str> = work.facts.flush_id.as_str().into();
         let versions = Some(Arc::new(work.facts.versions()));
         let apply = |partitions: &mut Partitions, version| {
-            let topic_ids =
-                work.claims.iter().filter_map(|claim| Some((claim.app_id.clone(), claim.topic_id?)));
-            let topic_ids = Arc::new(topic_ids.collect());
+            let topic_ids = Arc::new(work.topic_ids().map(|(id, topic)| (id.to_owned(), topic)).collect());
             let commit = CommitId { version, flush: Some(flush), versions, topic_ids };
             for (claim, keep) in work.claims.iter().zip(&keeps) {
                 if *keep != Keep::Nothing {
@@ -201,7 +199,7 @@ impl Table {
         self.find_heads(state, kept.map(|(claim, _)| &claim.source)).await?;
         let mut previous = Vec::with_capacity(work.claims.len());
         for (claim, keep) in work.claims.iter().zip(keeps) {
-            let head = state.head(&claim.source);
+            let head = state.head(&claim.app_id);
             let ids = head.and_then(|head| head.topic_id).zip(claim.topic_id);
             if let Some((before, now)) = ids.filter(|(before, now)| before != now)
                 && *keep != Keep::Nothing
@@ -228,7 +226,7 @@ impl Table {
         for source in sources {
             let app_id = source.app_id();
             if let Some(progress) = state.partitions.progress(&app_id)
-                && state.head(source).is_none()
+                && state.head(&app_id).is_none()
             {
                 let progress = progress.clone();
                 unknown.push((app_id, source.clone(), progress));

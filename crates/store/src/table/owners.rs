@@ -27,10 +27,13 @@ impl Table {
         let owners = self.tell(&mut state, layout, columns, next).await?;
         let Some(state) = state.as_mut() else { return Err(self.vanished()) };
         self.find_heads(state, sources.iter()).await?;
-        let tenure = |(source, epoch): (&Source, Epoch)| Tenure {
-            epoch,
-            settled: state.partitions.progress(&source.app_id()).map(|progress| progress.next),
-            topic_id: state.head(source).and_then(|head| head.topic_id),
+        let tenure = |(source, epoch): (&Source, Epoch)| {
+            let app_id = source.app_id();
+            Tenure {
+                epoch,
+                settled: state.partitions.progress(&app_id).map(|progress| progress.next),
+                topic_id: state.head(&app_id).and_then(|head| head.topic_id),
+            }
         };
         Ok(owners.into_iter().map(tenure).collect())
     }
@@ -64,12 +67,12 @@ impl Table {
         source: &Source,
         progress: &Progress,
     ) -> Result<Unsettled, Fault> {
-        let mut commit = progress.commit.clone();
+        let (app_id, mut commit) = (source.app_id(), progress.commit.clone());
         if commit.is_none() {
-            let (folder, version, id) = (self.folder.clone(), state.version, source.app_id());
+            let (folder, version, id) = (self.folder.clone(), state.version, app_id.clone());
             commit = disk::blocking(move || log::commit_of(&folder, version, &id)).await??;
         }
-        let topic_id = commit.as_ref().and_then(|commit| commit.topic_ids.get(&source.app_id()).copied());
+        let topic_id = commit.as_ref().and_then(|commit| commit.topic_ids.get(&app_id).copied());
         let versions = commit.and_then(|commit| commit.versions);
         let versions = versions.map(|versions| versions.as_ref().clone()).ok_or_else(|| {
             Fault::stop(format!(

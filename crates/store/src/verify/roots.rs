@@ -10,7 +10,7 @@ use situs_model::{StoreIdentity, TableName, ZoneId};
 
 use super::report::{Finding, Kind, Report};
 use crate::history::History;
-use crate::{names, reader, root, tables};
+use crate::{durable, names, reader, root, tables};
 
 /// An orphan of this age is no file of a commit under way.
 const OLD: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -76,7 +76,7 @@ fn walk(root: &Path, below: &Path, zone: &str, report: &mut Report) -> std::io::
             let finding =
                 Finding { file: Some(path.display().to_string()), ..Finding::in_zone(zone, "is a symlink") };
             report.violation(Kind::Roots, finding);
-        } else if entry.metadata().is_ok_and(|found| found.permissions().mode() & root::OTHERS != 0) {
+        } else if entry.metadata().is_ok_and(|found| found.permissions().mode() & durable::OTHERS != 0) {
             report.count(Kind::Roots, "open to others", 1);
         }
         if kind.is_dir() {

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::report::{Finding, Kind, Report};
-use crate::chain;
-use crate::key::PublicKey;
+use crate::key::{PublicKey, SignatureState};
 use crate::{durable, names};
 
 /// The keys that may have signed, by id.
@@ -63,23 +62,15 @@ impl Keys {
         place: &dyn Fn(&str) -> Finding,
         report: &mut Report,
     ) {
-        let Some(key_id) = key_id else {
-            report.count(Kind::Signatures, "unsigned", 1);
-            if !self.allow_unsigned {
-                report.violation(Kind::Signatures, place("it is not signed"));
-            }
-            return;
+        let state = SignatureState::of(Some(hash), key_id, signature, |id| self.known.get(id));
+        let signed = if state == SignatureState::Unsigned { "unsigned" } else { "signed" };
+        report.count(Kind::Signatures, signed, 1);
+        let problem = match state {
+            SignatureState::Unsigned if !self.allow_unsigned => "it is not signed".to_owned(),
+            SignatureState::Unsigned | SignatureState::Holds(_) => return,
+            SignatureState::UnknownKey(id) => format!("it is signed with key {id}, which is not known"),
+            SignatureState::Broken(id) => format!("its signature is not that of key {id}"),
         };
-        report.count(Kind::Signatures, "signed", 1);
-        let Some(key) = self.known.get(key_id) else {
-            report.violation(
-                Kind::Signatures,
-                place(&format!("it is signed with key {key_id}, which is not known")),
-            );
-            return;
-        };
-        if !signature.and_then(chain::unhex::<64>).is_some_and(|signature| key.verifies(hash, &signature)) {
-            report.violation(Kind::Signatures, place(&format!("its signature is not that of key {key_id}")));
-        }
+        report.violation(Kind::Signatures, place(&problem));
     }
 }
