@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures::channel::oneshot::{self, Canceled};
 use futures::future::join_all;
 use situs_model::invariant::{self, Invariant};
 use situs_model::planted::{self, Bug};
@@ -234,13 +235,23 @@ impl Flusher {
     /// Asks the broker for the ids of topics, which blocks a thread.
     async fn ask_for_ids(&self, names: Vec<Arc<str>>) -> Result<Vec<Told>, ClientError> {
         let topics = self.topics.clone();
-        let (done, told) = futures::channel::oneshot::channel();
         let ask = move || match topics.upgrade() {
             Some(topics) => topics.topic_ids(&names, IDS_TIMEOUT),
             None => Err(ClientError("the client is gone".to_owned())),
         };
-        self.host.compute(Box::new(move || drop(done.send(ask())))).await;
-        told.await.unwrap_or_else(|_| Err(ClientError("the client does not answer".to_owned())))
+        let told = self.computed(ask).await;
+        told.unwrap_or_else(|_| Err(ClientError("the client does not answer".to_owned())))
+    }
+
+    /// Carries out work where blocking is allowed; an error if it panicked.
+    async fn computed<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Canceled> {
+        let (done, computed) = oneshot::channel();
+        // Whoever waits may have been ended.
+        self.host.compute(Box::new(move || drop(done.send(work())))).await;
+        computed.await
     }
 
     /// Ends the encoding of a zone's rows and appends them.
@@ -254,14 +265,11 @@ impl Flusher {
     ) -> Result<(StoreIdentity, Appended), Outcome> {
         let store = self.store(&zone).map_err(|error| Outcome::Stopped(error.to_string()))?.clone();
         let started = self.host.now();
-        let finished = {
+        let finish = {
             let (store, facts) = (store.clone(), facts.clone());
-            let (done, finished) = futures::channel::oneshot::channel();
-            // Whoever waits may have been ended.
-            self.host.compute(Box::new(move || drop(done.send(store.finish(encoders, &facts))))).await;
-            finished.await
+            move || store.finish(encoders, &facts)
         };
-        let rows = match finished {
+        let rows = match self.computed(finish).await {
             Ok(Ok(rows)) => rows,
             Ok(Err(error)) => return Err(Outcome::Stopped(error.to_string())),
             // A panic's text could hold anything, so it is not repeated.

@@ -385,16 +385,14 @@ impl<C: Client> Intake<'_, C> {
                     topics = topics.join(","),
                     "the topics are not those any more that were read; what was read of them is not stored"
                 );
-                let (gone, rest): (Vec<Source>, Vec<Source>) = shares
-                    .into_iter()
-                    .map(|share| share.source)
-                    .partition(|source| topics.contains(&source.topic));
+                let is_theirs = |source: &Source| topics.contains(&source.topic);
                 // All partitions of these topics, also those of which nothing was flushed.
-                let theirs = self.partitions.iter().map(|partition| partition.source.clone());
-                let theirs = theirs.filter(|source| topics.contains(&source.topic)).chain(gone);
-                let theirs: BTreeSet<Source> = theirs.collect();
-                self.give_up(&Vec::from_iter(theirs))?;
-                self.rewind(&rest)
+                let owned = self.partitions.iter().map(|partition| &partition.source);
+                let theirs: Vec<Source> = owned.filter(|source| is_theirs(source)).cloned().collect();
+                let others = shares.into_iter().map(|share| share.source);
+                let others: Vec<Source> = others.filter(|source| !is_theirs(source)).collect();
+                self.give_up(&theirs)?;
+                self.rewind(&others)
             }
             Outcome::Stopped(reason) => Err(IngestError::Flush { pipeline, reason }),
         }

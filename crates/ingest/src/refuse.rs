@@ -64,23 +64,20 @@ impl<C: Client> Intake<'_, C> {
         unsettled: &[(Source, Unsettled)],
     ) {
         let mut refusals = Vec::new();
-        for (source, tenure) in tenures.iter_mut() {
+        tenures.retain(|source, tenure| {
             // Otherwise what was known before is all that is known.
-            let Some(Told::Id(now)) = told.get(&source.topic).copied() else { continue };
+            let Some(Told::Id(now)) = told.get(&source.topic).copied() else { return true };
             let unsettled = unsettled.iter().filter(|(of, _)| of == source);
             let mut stored = unsettled.filter_map(|(_, found)| found.topic_id).chain(tenure.topic_id);
-            match stored.find(|before| *before != now && !planted::is(Bug::TrustTopicNames)) {
-                Some(before) => {
-                    refusals.push(IngestError::Recreated { partition: source.clone(), before, now });
-                }
-                None => tenure.topic_id = tenure.topic_id.or(Some(now)),
+            if let Some(before) = stored.find(|id| *id != now && !planted::is(Bug::TrustTopicNames)) {
+                refusals.push((source.clone(), before, now));
+                return false;
             }
-        }
-        for refusal in refusals {
-            if let Some(source) = refusal.refused().cloned() {
-                tenures.remove(&source);
-                self.refuse(source, refusal);
-            }
+            tenure.topic_id = tenure.topic_id.or(Some(now));
+            true
+        });
+        for (source, before, now) in refusals {
+            self.refuse(source.clone(), IngestError::Recreated { partition: source, before, now });
         }
     }
 

@@ -251,9 +251,9 @@ impl Reading<'_> {
         if offset < next.0 {
             return Err(IngestError::OffsetRegression { partition: source.clone(), offset, next });
         }
+        look_for_deleted(queue, metrics, source, next, offset);
         let raw = self.raw.get_or_insert_with(|| {
             self.since = host.now();
-            look_for_deleted(queue, metrics, source, next, offset);
             RawBatch::new(source.clone(), next, host.now_us())
         });
         let time = message.timestamp_ms();

@@ -97,7 +97,9 @@ impl<C: Client> Intake<'_, C> {
         if !gone.is_empty() {
             tracing::warn!(event = "no-topic", partitions = gone.len(), "the broker has no such topics now");
             self.let_wait(&gone, STORE_PAUSE);
-            return Ok(Attempt::Again);
+            if taking.wanted.is_empty() {
+                return Ok(Attempt::Taken(BTreeMap::new()));
+            }
         }
         let told = self.host.timeout(TIMEOUT, self.tell_tables(&taking.wanted));
         let (mut tenures, mut unsettled) = match self.host.block_on(told) {

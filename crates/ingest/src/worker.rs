@@ -300,10 +300,7 @@ impl<Q: Queue> Worker<Q> {
         let position = &partition.position;
         let next = NextOffset(position.next().unwrap_or(offset));
         position.begun.store(true, Ordering::Relaxed);
-        if offset > next.0 {
-            // The broker may delete records at any time, also while they are being read.
-            look_for_deleted(&*self.queue, &self.flusher.metrics, &partition.source, next, offset);
-        }
+        look_for_deleted(&*self.queue, &self.flusher.metrics, &partition.source, next, offset);
         if offset < next.0 {
             // The intake sees it, and takes the partition away from here.
             position.went_back.store(offset, Ordering::Relaxed);
