@@ -190,8 +190,8 @@ def compact(arguments):
     # From here on nothing changes any more.
     set_topic(arguments, {"cleanup.policy": "delete"})
     left = offsets_left(arguments)
-    second = [offset for offset in left if offset >= arguments.count]
-    holes = [offset for offset in range(arguments.count, count) if offset not in set(second)]
+    second = {offset for offset in left if offset >= arguments.count}
+    holes = [offset for offset in range(arguments.count, count) if offset not in second]
     if len(holes) < arguments.count // 4 or holes[0] != arguments.count:
         sys.exit(f"surprises: {len(holes)} messages of the second round were compacted away, the first at {holes[:1]}")
     expectations.write(arguments.expectations)

@@ -47,10 +47,9 @@ impl Plant {
     pub(super) fn others(&self) -> RangeInclusive<i64> {
         let settled = self.settled();
         let cluster = self.cluster.borrow();
-        let others = cluster.logs.iter().filter(|(place, log)| self.is_another(place, log));
-        let count = others.clone().count() as i64;
-        let quiet = others.filter(|(place, log)| settled.get(*place) == Some(&log.end())).count() as i64;
-        count - quiet..=count
+        let others: Vec<_> = cluster.logs.iter().filter(|(place, log)| self.is_another(place, log)).collect();
+        let quiet = others.iter().filter(|(place, log)| settled.get(*place) == Some(&log.end())).count();
+        (others.len() - quiet) as i64..=others.len() as i64
     }
 
     /// Partitions that processes refuse.
