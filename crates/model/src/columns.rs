@@ -5,6 +5,23 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, TimeUnit};
 
+/// Key of a field's metadata in the Arrow schema: its unit.
+pub const UNIT_METADATA: &str = "situs.unit";
+/// Key of a field's metadata in the Arrow schema: its class, a word of [`FieldClass`](crate::FieldClass); the
+/// strictest one where it varies.
+pub const CLASS_METADATA: &str = "situs.class";
+/// Key of a field's metadata in the Arrow schema: by which column its class varies, as
+/// [`ClassBy`](crate::mask::ClassBy) has it.
+pub const CLASS_BY_METADATA: &str = "situs.class-by";
+/// Key of a field's metadata in the Arrow schema, where its class varies: the class that it has otherwise.
+pub const CLASS_ELSE_METADATA: &str = "situs.class-else";
+/// Key of a field's metadata in the Arrow schema: `true` where personal values become pseudonyms.
+pub const PSEUDONYM_METADATA: &str = "situs.pseudonym";
+
+/// Key of the Arrow schema's own metadata: the columns that are dropped since their fields are personal, with
+/// commas between.
+pub const DROPPED_METADATA: &str = "situs.dropped";
+
 /// Names of the system columns.
 pub mod names {
     /// Kafka topic.

@@ -87,7 +87,7 @@ fn facts(pipeline: &Pipeline, schema: &Schema) -> PipelineFacts {
 fn stage(pipeline: usize, policy: &Arc<Policy>) -> Stage {
     let (pipeline, schema) = &TEXTS.pipelines[pipeline];
     let judge = policy.judge(&facts(pipeline, schema)).expect("a policy that fits");
-    Stage::new(pipeline.clone(), schema.clone(), judge)
+    Stage::new(pipeline.clone(), schema.clone(), judge, Arc::default())
 }
 
 /// The stages of a worker under a policy.

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use situs_ingest::{Config, Control, IngestError, Stage, Stores, Summary};
-use situs_model::ZoneId;
 use situs_model::doc::nearest;
 use situs_model::store::{HomeStore as _, ZoneStore};
+use situs_model::{KeyRing, ZoneId};
 use situs_observe::Metrics;
 use situs_store::DeltaStore;
 use tokio::task::JoinHandle;
@@ -47,8 +47,10 @@ pub async fn start(site: &Site, catalog: &Catalog, until_caught_up: bool) -> any
     let metrics = Arc::new(Metrics::new()?);
     metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     metrics.policy_info.with_label_values(&[catalog.policy.version().as_str()]).set(1);
-    let workers = (0..site.workers).map(|_| stages(site, catalog)).collect::<anyhow::Result<Vec<_>>>()?;
-    let (stores, tables) = open_stores(site, catalog, &metrics).await?;
+    let keys = site.key_ring(catalog)?;
+    let workers =
+        (0..site.workers).map(|_| stages(site, catalog, &keys)).collect::<anyhow::Result<Vec<_>>>()?;
+    let (stores, tables) = open_stores(site, catalog, keys, &metrics).await?;
 
     let control = Arc::new(Control::default());
     let mut helpers = Vec::new();
@@ -132,7 +134,7 @@ impl Drop for Service {
     }
 }
 
-fn stages(site: &Site, catalog: &Catalog) -> anyhow::Result<Vec<Stage>> {
+fn stages(site: &Site, catalog: &Catalog, keys: &Arc<KeyRing>) -> anyhow::Result<Vec<Stage>> {
     for name in &site.enabled {
         catalog.pipeline(name.as_str()).context("`enabled` in the site")?;
     }
@@ -141,7 +143,7 @@ fn stages(site: &Site, catalog: &Catalog) -> anyhow::Result<Vec<Stage>> {
         .pipelines
         .iter()
         .filter(|loaded| enabled(&loaded.pipeline.name))
-        .map(|loaded| loaded.stage(&catalog.policy))
+        .map(|loaded| loaded.stage(&catalog.policy, keys))
         .collect::<Result<_, _>>()?;
     Ok(stages)
 }
@@ -150,6 +152,7 @@ fn stages(site: &Site, catalog: &Catalog) -> anyhow::Result<Vec<Stage>> {
 async fn open_stores(
     site: &Site,
     catalog: &Catalog,
+    keys: Arc<KeyRing>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<(Stores, Vec<Arc<DeltaStore>>)> {
     let known: Vec<&str> = catalog.policy.zones().map(|zone| zone.id.as_str()).collect();
@@ -187,6 +190,6 @@ async fn open_stores(
     }
     let all = opened.values().cloned().collect();
     let zones = opened.into_iter().map(|(zone, store)| (zone, store as Arc<dyn ZoneStore>)).collect();
-    let past = Arc::new(HomePast::new(home.clone(), catalog, tokio::runtime::Handle::current()));
+    let past = Arc::new(HomePast::new(home.clone(), catalog, keys, tokio::runtime::Handle::current()));
     Ok((Stores { zones, home, past }, all))
 }

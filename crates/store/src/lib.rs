@@ -11,6 +11,7 @@ mod durable;
 mod encode;
 mod entry;
 mod error;
+mod field_key;
 mod find;
 mod history;
 mod key;
@@ -34,6 +35,7 @@ mod tables;
 pub mod verify;
 mod work;
 
+pub use field_key::{create_field_key, read_field_key};
 pub use find::{Coverage, FoundReceipt, FoundRows, Place, StoreOfReceipt};
 pub use key::{KeyError, PublicKey, ReceiptKey, SignatureState};
 pub use lease::Renewal;

@@ -57,7 +57,9 @@ fn columns_with_units_and_classes_in_order() {
     let shown: Vec<String> = schema
         .columns()
         .iter()
-        .map(|c| format!("{} {} {:?} {:?}", c.name, c.data_type, c.unit.as_deref().unwrap_or(""), c.class))
+        .map(|c| {
+            format!("{} {} {:?} {:?}", c.name, c.data_type, c.unit.as_deref().unwrap_or(""), c.classes.class)
+        })
         .collect();
     assert_eq!(
         shown,

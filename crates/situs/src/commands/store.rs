@@ -22,6 +22,10 @@ pub(super) fn store(command: &StoreCommand) -> anyhow::Result<ExitCode> {
             let key = ReceiptKey::create(file)?;
             println!("{}: key {}\n{}", file.display(), key.public().id(), key.public().pem().trim_end());
         }
+        StoreCommand::PseudonymKey { file } => {
+            let key = situs_store::create_field_key(file)?;
+            println!("{}: key {}", file.display(), key.id());
+        }
         StoreCommand::Verify(args) => return super::verify::verify(args),
         StoreCommand::List { data, json } => {
             let roots = situs_query::find_stores(data)?;
