@@ -7,8 +7,9 @@ use deltalake::kernel::{
 };
 use serde_json::{Value, json};
 use situs_model::store::FlushFacts;
-use situs_model::{Epoch, OffsetRange, Source, StoreIdentity, TableName};
+use situs_model::{Class, Epoch, OffsetRange, Source, StoreIdentity, TableName};
 
+use crate::encode::CLASS;
 use crate::encode::files::Written;
 use crate::error::Fault;
 use crate::log::{self, TableState};
@@ -104,6 +105,7 @@ pub(crate) fn append(
             modification_time: now,
             data_change: true,
             stats: Some(file.statistics.clone()),
+            tags: file.class.map(class_tag),
             ..Add::default()
         }));
     }
@@ -145,6 +147,8 @@ pub(crate) fn compaction<'a>(
             ..Remove::default()
         }));
     }
+    let mut tags = added.class.map(class_tag).unwrap_or_default();
+    tags.insert(SHA256.to_owned(), Some(added.fact.sha256.clone()));
     actions.push(Action::Add(Add {
         path: added.fact.path.clone(),
         partition_values: of_day(&added.date),
@@ -152,10 +156,14 @@ pub(crate) fn compaction<'a>(
         modification_time: now,
         data_change: false,
         stats: Some(added.statistics.clone()),
-        tags: Some(HashMap::from([(SHA256.to_owned(), Some(added.fact.sha256.clone()))])),
+        tags: Some(tags),
         ..Add::default()
     }));
     lines(&actions)
+}
+
+fn class_tag(class: Class) -> HashMap<String, Option<String>> {
+    HashMap::from([(CLASS.to_owned(), Some(class.to_string()))])
 }
 
 /// The facts that a file carries itself.
