@@ -3,6 +3,7 @@
 mod command;
 mod end_to_end;
 mod explain;
+mod fields;
 mod graph;
 mod home;
 mod policy;

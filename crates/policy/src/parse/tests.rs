@@ -186,6 +186,32 @@ fn groups_that_are_none() {
 }
 
 #[test]
+fn the_plants_zone_is_the_innermost() {
+    let inner =
+        "\n  DE: { within: EU, jurisdictions: [DE] }\n  BE: { within: EU, jurisdictions: [BE] }\nsites:";
+    let with = |rule: &str| {
+        let text = POLICY.replace("\nsites:", inner).replace("rules:", &format!("rules:\n{rule}"));
+        let outside = Policy::parse("p", &text).unwrap().outside();
+        let of_zone = outside.into_iter().map(|(zone, plants)| {
+            let plants: Vec<String> =
+                plants.iter().map(|(jurisdiction, plant)| format!("{jurisdiction} of {plant}")).collect();
+            format!("{zone}: {}", plants.join(", "))
+        });
+        of_zone.collect::<Vec<_>>()
+    };
+    // The rules of the policy place all of the EU in the EU.
+    let german = "  - { id: german, jurisdictions: [DE], zone: DE, basis: law }";
+    assert_eq!(with(german), ["EU: BE of BE, DE of DE"]);
+    let text = POLICY.replace("\nsites:", inner).replace("zone: EU", "zone: innermost");
+    let text = text.replace("rules:", &format!("rules:\n{}", german.replace("zone: DE", "zone: EU")));
+    assert_eq!(
+        Policy::parse("p", &text).unwrap().outside().keys().map(ToString::to_string).collect::<Vec<_>>(),
+        ["EU"]
+    );
+    assert!(Policy::parse("p", POLICY).unwrap().outside().is_empty());
+}
+
+#[test]
 fn zones_in_zones() {
     let nested = |more: &str| POLICY.replace("\nsites:", &format!("\n{more}\nsites:"));
     let inner = "  DE: { within: EU, jurisdictions: [DE] }";

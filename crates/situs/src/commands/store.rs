@@ -29,8 +29,7 @@ pub(super) fn store(command: &StoreCommand) -> anyhow::Result<ExitCode> {
         StoreCommand::Verify(args) => return super::verify::verify(args),
         StoreCommand::List { data, json } => {
             let roots = situs_query::find_stores(data)?;
-            let readers =
-                roots.iter().map(|root| StoreReader::open(root)).collect::<Result<Vec<_>, _>>()?;
+            let readers = roots.iter().map(|root| StoreReader::open(root)).collect::<Result<Vec<_>, _>>()?;
             let tables = super::runtime()?
                 .block_on(async { Session::open(&Permit::new(roots)).await?.describe().await })?;
             if !*json {

@@ -2,6 +2,7 @@
 
 mod chain;
 mod checkpoints;
+mod classes;
 mod compaction;
 mod fate;
 mod faults;
