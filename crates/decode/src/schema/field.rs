@@ -373,7 +373,17 @@ impl<'d> Compiler<'d> {
         }
         let dropped = *class == Some(FieldClass::Personal) && by.is_none() && !pseudonym;
         if dropped {
-            self.dropped.extend(column.map(|name| (name.to_owned(), node)));
+            let of_value = |value: &'d Node| ["number", "text", "list"].map(|key| value.get(key)?.text());
+            let of_pairs = |pairs: &'d Node| match pairs.get("columns").map(|columns| &columns.kind) {
+                Some(NodeKind::Sequence(columns)) => columns.iter().map(Node::text).collect(),
+                _ => Vec::new(),
+            };
+            let columns = match (notes.value, notes.pairs) {
+                (Some(value), _) => of_value(value).to_vec(),
+                (None, Some(pairs)) => of_pairs(pairs),
+                (None, None) => vec![column],
+            };
+            self.dropped.extend(columns.into_iter().flatten().map(|name| (name.to_owned(), node)));
         }
         dropped
     }

@@ -51,7 +51,7 @@ fn columns_with_units_and_classes_in_order() {
             "i": {"type": "object", "properties": {"j": {"type": "string", "x-situs": {"role": "claim"}}}},
             "k": {"$ref": "#/$defs/text", "description": "D"}
         },
-        "$defs": {"text": {"type": "string", "x-situs": {"column": "text", "class": "personal"}}}
+        "$defs": {"text": {"type": "string", "x-situs": {"column": "text", "class": "personal", "personal": "pseudonym"}}}
     }"##;
     let schema = Schema::parse("s.json", text, &DeviceSource::Payload).unwrap();
     let shown: Vec<String> = schema
@@ -223,7 +223,7 @@ fn personal_fields_have_no_column_unless_they_become_pseudonyms() {
     );
     assert_eq!(columns, ["e", "fn", "ft", "g", "h"]);
     let arrow = schema.arrow_schema();
-    assert_eq!(arrow.metadata()[DROPPED_METADATA], "a,bee");
+    assert_eq!(arrow.metadata()[DROPPED_METADATA], "a,bee,n,t,x,y");
     let metadata = |name: &str, key: &str| {
         arrow
             .field_with_name(name)

@@ -187,10 +187,22 @@ fn groups_that_are_none() {
 
 #[test]
 fn the_plants_zone_is_the_innermost() {
-    let inner =
-        "\n  DE: { within: EU, jurisdictions: [DE] }\n  BE: { within: EU, jurisdictions: [BE] }\nsites:";
-    let with = |rule: &str| {
-        let text = POLICY.replace("\nsites:", inner).replace("rules:", &format!("rules:\n{rule}"));
+    let with = |rules: &str| {
+        let text = format!(
+            "zones:
+  CN: {{ jurisdictions: [CN] }}
+  EU: {{ jurisdictions: [DE, FR, 'NO'] }}
+  DE: {{ within: EU, jurisdictions: [DE] }}
+  X: {{ within: DE, jurisdictions: [DE] }}
+sites: {{ a: {{ jurisdiction: DE, devices: [a] }} }}
+rules:
+  - {{ id: x, when: load > 1, zone: X, basis: law }}
+  - {{ id: de, when: load > 2, zone: DE, basis: law }}
+{rules}
+  - {{ id: inner, when: load > 3, zone: innermost, basis: law }}
+  - {{ id: cn, jurisdictions: [CN], zone: CN, basis: law }}
+"
+        );
         let outside = Policy::parse("p", &text).unwrap().outside();
         let of_zone = outside.into_iter().map(|(zone, plants)| {
             let plants: Vec<String> =
@@ -199,15 +211,10 @@ fn the_plants_zone_is_the_innermost() {
         });
         of_zone.collect::<Vec<_>>()
     };
-    // The rules of the policy place all of the EU in the EU.
-    let german = "  - { id: german, jurisdictions: [DE], zone: DE, basis: law }";
-    assert_eq!(with(german), ["EU: BE of BE, DE of DE"]);
-    let text = POLICY.replace("\nsites:", inner).replace("zone: EU", "zone: innermost");
-    let text = text.replace("rules:", &format!("rules:\n{}", german.replace("zone: DE", "zone: EU")));
-    assert_eq!(
-        Policy::parse("p", &text).unwrap().outside().keys().map(ToString::to_string).collect::<Vec<_>>(),
-        ["EU"]
-    );
+    let eu = "  - { id: eu, when: load > 4, jurisdictions: [DE, FR], zone: EU, basis: law }";
+    assert_eq!(with(eu), ["DE: DE of X", "EU: DE of X"]);
+    // Where no rule places the plant's records in the zone around, no key is needed for it.
+    assert_eq!(with(&eu.replace("[DE, FR]", "[FR, 'NO']")), ["DE: DE of X"]);
     assert!(Policy::parse("p", POLICY).unwrap().outside().is_empty());
 }
 
