@@ -7,6 +7,7 @@ mod graph;
 mod home;
 mod policy;
 mod quarantine;
+mod reload;
 mod requirements;
 mod upkeep;
 mod verify;

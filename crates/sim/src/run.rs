@@ -276,6 +276,16 @@ impl Plant {
         self.count("drains");
     }
 
+    /// Lets a replica that runs change to today's policy.
+    fn reload(&mut self, replica: usize) {
+        let Some(process) = &self.replicas[replica].process else { return };
+        self.note(&format!("process {} reloads policy {}", process.number, self.policy));
+        let (version, _) = plant::judges(self.policy);
+        let judges = (0..WORKERS).map(|_| plant::judges(self.policy).1).collect();
+        process.control.change_policy(version, judges);
+        self.count("reloads");
+    }
+
     /// Looks who has ended, and why. Whoever ends by itself is started again.
     fn look_after(&mut self) {
         for at in 0..self.replicas.len() {
@@ -432,10 +442,10 @@ impl Plant {
                 self.note(&format!("policy {}", self.policy));
                 self.count("policies");
                 for at in 0..self.replicas.len() {
-                    if self.world.chance(50) {
-                        self.kill(at)
-                    } else {
-                        self.stop(at)
+                    match self.world.below(4) {
+                        0 => self.kill(at),
+                        1 => self.stop(at),
+                        _ => self.reload(at),
                     }
                     if self.world.chance(50) {
                         self.pass(Duration::from_millis(300));

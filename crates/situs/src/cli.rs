@@ -33,6 +33,9 @@ pub enum Command {
     Demo(DemoArgs),
     /// Read Kafka and fill the stores until told to stop (SIGTERM or Ctrl-C drain and flush).
     ///
+    /// A policy whose files change, or SIGHUP, takes effect without a restart, once everything that was read
+    /// is settled.
+    ///
     /// Example: situs run --config site.yaml
     Run(RunArgs),
     /// Check configuration, policy, schemas, pipelines and their cases, offline.
@@ -110,6 +113,10 @@ pub struct RunArgs {
     /// Create the stores that do not exist yet, as `store init` does.
     #[arg(long)]
     pub init_stores: bool,
+    /// Let this policy judge the same records, and tell what it would change: at `/shadow` while it runs, and
+    /// at its end. Nothing is written by it.
+    #[arg(long, value_name = "FILE")]
+    pub shadow_policy: Option<PathBuf>,
 }
 
 /// Where definitions are taken from.

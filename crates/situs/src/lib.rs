@@ -13,6 +13,8 @@ pub mod library;
 mod past;
 pub mod process;
 pub mod release;
+mod reload;
 pub mod run;
+mod shadow;
 pub mod site;
 pub mod upkeep;
