@@ -163,9 +163,10 @@ impl Drop for Service {
 
 /// The pipelines that run here, in the order of a worker's stages.
 fn enabled<'a>(site: &'a Site, catalog: &'a Catalog) -> impl Iterator<Item = &'a Loaded> {
-    catalog.pipelines.iter().filter(|loaded| {
-        site.enabled.is_empty() || site.enabled.contains(&loaded.pipeline.name)
-    })
+    catalog
+        .pipelines
+        .iter()
+        .filter(|loaded| site.enabled.is_empty() || site.enabled.contains(&loaded.pipeline.name))
 }
 
 /// The judges of a worker, in the order of its stages.
