@@ -276,6 +276,14 @@ impl Plant {
         self.count("drains");
     }
 
+    /// A new policy, while a store takes nothing or little: it has to wait.
+    fn reload_all_sometimes(&mut self) {
+        if self.world.chance(50) {
+            self.policy = 1 - self.policy;
+            (0..self.replicas.len()).for_each(|at| self.reload(at));
+        }
+    }
+
     /// Lets a replica that runs change to today's policy.
     fn reload(&mut self, replica: usize) {
         let Some(process) = &self.replicas[replica].process else { return };
@@ -429,12 +437,14 @@ impl Plant {
                 self.note("a store is full");
                 self.count("stores full");
                 disk.borrow_mut().health.refuses = true;
+                self.reload_all_sometimes();
                 self.world.after(long, move || disk.borrow_mut().health.refuses = false);
             }
             (7, _) => {
                 self.note("a store is slow");
                 self.count("stores slow");
                 disk.borrow_mut().health.slow = self.world.between(Duration::ZERO, Duration::from_secs(2));
+                self.reload_all_sometimes();
                 self.world.after(long, move || disk.borrow_mut().health.slow = Duration::ZERO);
             }
             (8, _) => {
