@@ -8,5 +8,6 @@ mod home;
 mod policy;
 mod quarantine;
 mod requirements;
+mod transfers;
 mod upkeep;
 mod verify;

@@ -35,7 +35,7 @@ use crate::durable;
 use crate::error::Fault;
 use crate::lease::{Leases, Maintainer};
 use crate::work::Layout;
-use crate::{names, quarantine, receipts, releases, root, store, tables, zone_ledger};
+use crate::{names, quarantine, receipts, received, releases, root, store, tables, zone_ledger};
 use compact::Replaced;
 use live::Live;
 
@@ -145,6 +145,9 @@ impl Place {
         } else if *table == TableName::ledger() {
             // An entry is a deed of a person: there are few, and the files stay as they were written.
             Shape { compacted: false, ..own(zone_ledger::LAYOUT) }
+        } else if table.is_received() {
+            // The ledgers of two stores name these files.
+            Shape { compacted: false, ..own(received::LAYOUT) }
         } else {
             use situs_model::columns::names::{PARTITION, TOPIC};
             let (topic, partition) = (TOPIC, PARTITION);

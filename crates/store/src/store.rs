@@ -2,6 +2,7 @@
 
 pub(crate) mod ledger;
 pub(crate) mod release;
+pub(crate) mod transfer;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
