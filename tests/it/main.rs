@@ -9,5 +9,6 @@ mod policy;
 mod quarantine;
 mod reload;
 mod requirements;
+mod transfers;
 mod upkeep;
 mod verify;

@@ -11,6 +11,7 @@ pub mod doc;
 pub mod groups;
 pub mod invariant;
 mod iso3166;
+pub mod ledger;
 pub mod offset;
 pub mod permit;
 pub mod pipeline;
@@ -19,6 +20,7 @@ pub mod raw;
 pub mod receipt;
 pub mod release;
 pub mod store;
+pub mod transfer;
 pub mod words;
 
 pub use batch::{
@@ -27,6 +29,7 @@ pub use batch::{
 };
 pub use commit::{Decision, Standing, decide};
 pub use date::Date;
+pub use ledger::{LedgerEntry, LedgerFact, LedgerGap, LedgerKind, ZoneLedger};
 pub use offset::{Epoch, NextOffset, NoTopicId, OffsetRange, Source, TopicId, app_id};
 pub use permit::{PermittedBatch, Refused, StoreIdentity, permit};
 pub use pipeline::{DeviceSource, Pipeline};
@@ -35,5 +38,6 @@ pub use receipt::{FileFact, Receipt, StoreReceipt};
 pub use release::{Coordinates, Ledger, LedgerRow, Release, ReleaseEntry, ReleaseState, ReleaseStep};
 pub use words::{
     BasisKind, Class, ClusterName, ContentVersion, FieldClass, InvalidWord, Jurisdiction, LineId, ModelId,
-    PipelineName, RuleId, Scenario, SiteId, Subdivision, TableName, Training, ZoneId, sha256_hex,
+    PipelineName, RuleId, Scenario, SiteId, Subdivision, TableName, Training, TransferName, ZoneId,
+    sha256_hex,
 };

@@ -18,6 +18,7 @@ pub(crate) fn check(policy: &Policy, pipelines: &[PipelineFacts]) -> Vec<Diagnos
     checker.models();
     checker.coverage();
     let mut problems = checker.problems;
+    problems.extend(crate::transfers::check(policy, pipelines));
     problems.sort();
     problems.dedup();
     problems

@@ -17,4 +17,5 @@ mod reload;
 pub mod run;
 mod shadow;
 pub mod site;
+pub mod transfer;
 pub mod upkeep;

@@ -1,6 +1,8 @@
 //! The store of one zone, as `ingest` sees it.
 
+pub(crate) mod ledger;
 pub(crate) mod release;
+pub(crate) mod transfer;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -10,6 +10,7 @@ mod quarantine;
 mod run;
 mod sql;
 mod store;
+mod transfer;
 mod try_messages;
 mod verify;
 
@@ -50,6 +51,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Produce(args) => produce::produce(&args),
         Command::Store(command) => store::store(&command),
         Command::Quarantine(command) => quarantine::quarantine(&command),
+        Command::Transfer(command) => transfer::transfer(&command),
         Command::Explain(args) => explain::explain(&args),
     };
     match result {

@@ -298,7 +298,7 @@ impl<'a> Rows<'a> {
 pub(super) fn compare(ledger: &Ledger, zones: &[String], report: &mut Report) {
     let damaged: Vec<bool> = zones
         .iter()
-        .map(|zone| ledger.damaged_tables.iter().any(|(of, name)| of == zone && name != "quarantine"))
+        .map(|zone| ledger.damaged_tables.iter().any(|(of, name)| of == zone && !is_own(name)))
         .collect();
     let quarantine_damaged = ledger.damaged_tables.iter().any(|(_, name)| name == "quarantine");
     for lane in &ledger.lanes {
@@ -348,20 +348,25 @@ pub(super) fn compare(ledger: &Ledger, zones: &[String], report: &mut Report) {
     }
 }
 
+/// Whether Situs keeps the table of this name itself, so that it holds no rows of a zone.
+fn is_own(table: &str) -> bool {
+    table.parse::<TableName>().is_ok_and(|name| name.is_reserved())
+}
+
 fn note(faults: &mut Faults, key: &Key, fault: Fault) {
     faults.entry((key.lane, fault)).or_insert((0, key.offset, key.row)).0 += 1;
 }
 
-const UNREADABLE: &str = "cannot be read as Parquet";
+pub(super) const UNREADABLE: &str = "cannot be read as Parquet";
 const NO_COORDINATES: &str = "lacks a column that says where its rows come from";
 
-fn text<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray, String> {
+pub(super) fn text<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray, String> {
     let column = batch.column_by_name(name).and_then(|column| column.as_string_opt());
     column.ok_or_else(|| NO_COORDINATES.to_owned())
 }
 
 /// A column of whole numbers without nulls.
-fn numbers<'a, T: ArrowPrimitiveType>(
+pub(super) fn numbers<'a, T: ArrowPrimitiveType>(
     batch: &'a RecordBatch,
     name: &str,
 ) -> Result<&'a PrimitiveArray<T>, String> {
