@@ -38,6 +38,10 @@ pub use find::{Coverage, FoundReceipt, FoundRows, Place, StoreOfReceipt};
 pub use key::{KeyError, PublicKey, ReceiptKey, SignatureState};
 pub use lease::Renewal;
 pub use maintain::{Checkpointed, Cleaned, Maintenance, Optimize, Optimized, Tally, Vacuum, Vacuumed};
+pub use maintain::delete::{
+    BytesGoneBody, CoordinatesFile, Criterion, Decided, DeletionBody, DeletionRequest, Despite, Erased, Floor,
+    GoneFile, Hold, PartitionDeleted, PartitionPlan, Plan, Refusal, TableDeleted, TablePlan, WrittenFile,
+};
 pub use quarantine::read::{Content, Header, QuarantineEntry, QuarantineFilter, QuarantineScan};
 pub use reader::{DataFile, StoreReader, TableSnapshot};
 pub use root::{RootError, check_disjoint, identify, init};

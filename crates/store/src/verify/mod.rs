@@ -15,7 +15,7 @@ mod released;
 mod report;
 mod roots;
 mod rows;
-mod seen;
+pub(crate) mod seen;
 mod sign;
 
 use std::collections::BTreeMap;
