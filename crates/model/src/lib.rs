@@ -11,6 +11,7 @@ pub mod doc;
 pub mod groups;
 pub mod invariant;
 mod iso3166;
+pub mod ledger;
 pub mod offset;
 pub mod permit;
 pub mod pipeline;
@@ -27,6 +28,7 @@ pub use batch::{
 };
 pub use commit::{Decision, Standing, decide};
 pub use date::Date;
+pub use ledger::{LedgerEntry, LedgerFact, LedgerGap, LedgerKind, ZoneLedger};
 pub use offset::{Epoch, NextOffset, NoTopicId, OffsetRange, Source, TopicId, app_id};
 pub use permit::{PermittedBatch, Refused, StoreIdentity, permit};
 pub use pipeline::{DeviceSource, Pipeline};

@@ -247,9 +247,14 @@ impl TableName {
         Self("releases".into())
     }
 
+    /// The ledger of what was done with a store's rows, in the store of each zone.
+    pub fn ledger() -> Self {
+        Self("ledger".into())
+    }
+
     /// Whether Situs keeps this table itself, so that no pipeline may be named like it.
     pub fn is_reserved(&self) -> bool {
-        matches!(self.as_str(), "quarantine" | "receipts" | "releases")
+        matches!(self.as_str(), "quarantine" | "receipts" | "releases" | "ledger")
     }
 }
 

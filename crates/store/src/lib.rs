@@ -33,6 +33,7 @@ mod table;
 mod tables;
 pub mod verify;
 mod work;
+mod zone_ledger;
 
 pub use find::{Coverage, FoundReceipt, FoundRows, Place, StoreOfReceipt};
 pub use key::{KeyError, PublicKey, ReceiptKey, SignatureState};

@@ -1,5 +1,6 @@
 //! The store of one zone, as `ingest` sees it.
 
+pub(crate) mod ledger;
 pub(crate) mod release;
 
 use std::collections::HashMap;

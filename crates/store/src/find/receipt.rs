@@ -9,7 +9,7 @@ use situs_model::{
     ContentVersion, Coordinates, FileFact, PipelineName, StoreIdentity, TableName, ZoneCount, app_id,
 };
 
-use crate::chain::{self, Canonical};
+use crate::chain::{self, Canonical, Chained};
 use crate::error::Fault;
 use crate::history::History;
 use crate::key::{PublicKey, SignatureState};
@@ -169,7 +169,7 @@ fn receipts(
         }
         let canonical: &Canonical<'_> = match &canonical {
             Some(canonical) => canonical,
-            None => canonical.insert(Canonical::new(batch)?),
+            None => canonical.insert(Canonical::new(Chained::Receipts, batch)?),
         };
         let text = |name: &str| -> Result<String, Fault> {
             let column = columns.texts(name)?;

@@ -9,6 +9,7 @@ mod fence;
 mod find;
 mod history;
 mod home;
+mod ledger;
 mod mounts;
 mod releases;
 pub(crate) mod support;

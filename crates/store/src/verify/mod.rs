@@ -17,6 +17,7 @@ mod roots;
 mod rows;
 pub(crate) mod seen;
 mod sign;
+mod zone_ledgers;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ use released::Released;
 pub use report::{Check, Finding, Kind, Report};
 use rows::Rows;
 use sign::Keys;
+use zone_ledgers::ZoneLedgers;
 
 /// What is verified.
 #[derive(Debug, Clone)]
@@ -58,6 +60,8 @@ pub fn verify(subject: &Subject) -> Report {
     let keys = Keys::new(&subject.public_keys, home, subject.allow_unsigned, &mut report);
     let mut ledger = Ledger::read(&stores, &subject.home, &keys, &mut report);
     ranges::check(&mut ledger, &mut report);
+    let zone_ledgers = ZoneLedgers::read(&stores, &keys, &mut report);
+    zone_ledgers.check(&stores, &mut report);
 
     files::check_missing_tables(&stores, &mut ledger, &mut report);
     let mut tables = Vec::new();

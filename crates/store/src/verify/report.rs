@@ -28,13 +28,16 @@ pub enum Kind {
     Files,
     /// Every receipt's hash is that of its content, and names the receipt before it.
     Chain,
-    /// Every receipt is signed by a known key.
+    /// Every receipt and every entry of a ledger is signed by a known key.
     Signatures,
+    /// The entries of each store's ledger are numbered without a gap; the hash of each is that of its content,
+    /// and it names the entry before it.
+    Ledgers,
 }
 
 impl Kind {
     /// All of them, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Markers,
         Self::Roots,
         Self::Zones,
@@ -44,6 +47,7 @@ impl Kind {
         Self::Files,
         Self::Chain,
         Self::Signatures,
+        Self::Ledgers,
     ];
 
     /// Its name.
@@ -58,6 +62,7 @@ impl Kind {
             Self::Files => "files",
             Self::Chain => "chain",
             Self::Signatures => "signatures",
+            Self::Ledgers => "ledgers",
         }
     }
 
@@ -70,7 +75,7 @@ impl Kind {
             Self::Once => "EO-4",
             Self::Ranges => "EO-5",
             Self::Counts => "EO-1 EO-2 EO-5",
-            Self::Files | Self::Chain | Self::Signatures => "",
+            Self::Files | Self::Chain | Self::Signatures | Self::Ledgers => "",
         }
     }
 }

@@ -298,7 +298,7 @@ impl<'a> Rows<'a> {
 pub(super) fn compare(ledger: &Ledger, zones: &[String], report: &mut Report) {
     let damaged: Vec<bool> = zones
         .iter()
-        .map(|zone| ledger.damaged_tables.iter().any(|(of, name)| of == zone && name != "quarantine"))
+        .map(|zone| ledger.damaged_tables.iter().any(|(of, name)| of == zone && !is_own(name)))
         .collect();
     let quarantine_damaged = ledger.damaged_tables.iter().any(|(_, name)| name == "quarantine");
     for lane in &ledger.lanes {
@@ -346,6 +346,11 @@ pub(super) fn compare(ledger: &Ledger, zones: &[String], report: &mut Report) {
             }
         }
     }
+}
+
+/// Whether Situs keeps the table of this name itself, so that it holds no rows of a zone.
+fn is_own(table: &str) -> bool {
+    table.parse::<TableName>().is_ok_and(|name| name.is_reserved())
 }
 
 fn note(faults: &mut Faults, key: &Key, fault: Fault) {
