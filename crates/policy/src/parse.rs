@@ -1,5 +1,6 @@
 //! Reads `policy.yaml`, reporting every problem that can be seen without the pipelines.
 
+mod retention;
 mod rules;
 mod sites;
 mod zones;
@@ -17,7 +18,7 @@ use crate::policy::{Place, Policy};
 use crate::registry::Registry;
 
 /// Keys of a policy.
-const KEYS: &[&str] = &["description", "zones", "sites", "rules", "models"];
+const KEYS: &[&str] = &["description", "zones", "sites", "rules", "models", "retention"];
 
 /// Reads a policy with its files of devices; those that stand behind the text need not be given.
 pub(crate) fn parse(file: &str, text: &str, given: Vec<DevicesFile>) -> Result<Policy, Diagnostics> {
@@ -33,6 +34,7 @@ pub(crate) fn parse(file: &str, text: &str, given: Vec<DevicesFile>) -> Result<P
         let sites = reader.sites(&map);
         let rules = reader.rules(&map, &zones);
         let models = reader.models(&map);
+        let retention = reader.retention(&map);
         let registry = Registry::new(&sites);
         let mut whole = text.to_owned();
         if !is_whole {
@@ -49,6 +51,7 @@ pub(crate) fn parse(file: &str, text: &str, given: Vec<DevicesFile>) -> Result<P
             sites,
             rules,
             models,
+            retention,
             registry,
         })
     });

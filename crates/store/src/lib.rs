@@ -38,14 +38,16 @@ mod zone_ledger;
 pub use find::{Coverage, FoundReceipt, FoundRows, Place, StoreOfReceipt};
 pub use key::{KeyError, PublicKey, ReceiptKey, SignatureState};
 pub use lease::Renewal;
-pub use maintain::{Checkpointed, Cleaned, Maintenance, Optimize, Optimized, Tally, Vacuum, Vacuumed};
 pub use maintain::delete::{
-    BytesGoneBody, CoordinatesFile, Criterion, Decided, DeletionBody, DeletionRequest, Despite, Erased, Floor,
-    GoneFile, Hold, PartitionDeleted, PartitionPlan, Plan, Refusal, TableDeleted, TablePlan, WrittenFile,
+    BytesGoneBody, CoordinatesFile, Criterion, Decided, DeletionBody, DeletionRequest, Despite, Erased,
+    Floor, GoneFile, Hold, PartitionDeleted, PartitionPlan, Plan, Refusal, TableDeleted, TablePlan,
+    WrittenFile,
 };
+pub use maintain::{Checkpointed, Cleaned, Maintenance, Optimize, Optimized, Tally, Vacuum, Vacuumed};
 pub use quarantine::read::{Content, Header, QuarantineEntry, QuarantineFilter, QuarantineScan};
 pub use reader::{DataFile, StoreReader, TableSnapshot};
 pub use root::{RootError, check_disjoint, identify, init};
 pub use store::DeltaStore;
+pub use store::deletion::{Deletion, FoundDeleted};
 pub use store::release::{LedgerStep, Placed};
 pub use verify::{Subject, verify};

@@ -48,8 +48,8 @@ use crate::{disk, reader, root, tables};
 use keys::KeySet;
 use reduce::Reduced;
 
-/// Files of a commit.
-const FILES_OF_A_COMMIT: usize = 32;
+/// Files that are looked at for a commit.
+const FILES_OF_A_COMMIT: usize = if cfg!(test) { 3 } else { 32 };
 /// How often what others did meanwhile is taken in before the caller is told to wait.
 const PASSES: u32 = 10;
 /// How often the right to maintain is renewed.
@@ -82,7 +82,8 @@ impl Work {
     /// The tables that hold messages: those of pipelines, and quarantine.
     fn places(&self) -> Result<Vec<Place>, Fault> {
         let tables = tables::list(&self.root)?.into_iter();
-        let messages = tables.filter(|name| !name.is_reserved() || *name == situs_model::TableName::quarantine());
+        let messages =
+            tables.filter(|name| !name.is_reserved() || *name == situs_model::TableName::quarantine());
         Ok(messages.map(|name| Place::new(&self.root, &self.identity, &name)).collect())
     }
 
@@ -126,7 +127,10 @@ impl Work {
                 // A compaction of a day that was not looked at, by another process.
                 passes += 1;
                 if passes == PASSES {
-                    return Err(Fault::retry(format!("table `{}`: rows come back all the time", table.table)));
+                    return Err(Fault::retry(format!(
+                        "table `{}`: rows come back all the time",
+                        table.table
+                    )));
                 }
             };
             tables.push(prove::conclude(&place, &plan.id, table, &proof)?);
@@ -206,7 +210,10 @@ struct Batch<'a> {
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        files::discard(&self.place.folder, &self.files.iter().filter_map(Reduced::written).collect::<Vec<_>>());
+        files::discard(
+            &self.place.folder,
+            &self.files.iter().filter_map(Reduced::written).collect::<Vec<_>>(),
+        );
     }
 }
 
@@ -303,3 +310,6 @@ impl Maintenance {
         result.map_err(|fault| fault.at(&self.identity))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,11 +33,13 @@ pub enum Kind {
     /// The entries of each store's ledger are numbered without a gap; the hash of each is that of its content,
     /// and it names the entry before it.
     Ledgers,
+    /// What deletions say went is gone; their coordinates are those that were noted, and name what receipts count.
+    Deletions,
 }
 
 impl Kind {
     /// All of them, in order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Markers,
         Self::Roots,
         Self::Zones,
@@ -48,6 +50,7 @@ impl Kind {
         Self::Chain,
         Self::Signatures,
         Self::Ledgers,
+        Self::Deletions,
     ];
 
     /// Its name.
@@ -63,6 +66,7 @@ impl Kind {
             Self::Chain => "chain",
             Self::Signatures => "signatures",
             Self::Ledgers => "ledgers",
+            Self::Deletions => "deletions",
         }
     }
 
@@ -75,7 +79,7 @@ impl Kind {
             Self::Once => "EO-4",
             Self::Ranges => "EO-5",
             Self::Counts => "EO-1 EO-2 EO-5",
-            Self::Files | Self::Chain | Self::Signatures | Self::Ledgers => "",
+            Self::Files | Self::Chain | Self::Signatures | Self::Ledgers | Self::Deletions => "",
         }
     }
 }

@@ -72,8 +72,11 @@ fn abandoned(place: &Place, deleted: SystemTime, erased: &mut Erased) -> Result<
         if names::day_of_folder(place.day(), &folder).is_none() {
             continue;
         }
-        for name in durable::list(&place.folder.join(&folder))?.iter().filter(|name| names::is_temporary(name)) {
-            let modified = disk::look(&place.folder.join(&folder).join(name)).and_then(|found| found.modified());
+        for name in
+            durable::list(&place.folder.join(&folder))?.iter().filter(|name| names::is_temporary(name))
+        {
+            let modified =
+                disk::look(&place.folder.join(&folder).join(name)).and_then(|found| found.modified());
             if modified.is_ok_and(|modified| modified < deleted + Duration::from_secs(60)) {
                 erased.left.push(format!("{}/{folder}/{name}", place.table));
             }

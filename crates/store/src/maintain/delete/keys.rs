@@ -54,7 +54,10 @@ impl Keys {
     /// The coordinates of a batch of a file.
     pub(crate) fn of(path: &Path, batch: &RecordBatch, shape: &Shape) -> Result<Self, Fault> {
         let odd = |name: &str| {
-            Fault::stop(format!("{}: column `{name}` is missing, has a null or is of another type", path.display()))
+            Fault::stop(format!(
+                "{}: column `{name}` is missing, has a null or is of another type",
+                path.display()
+            ))
         };
         let topics = Rows::new(path, batch).texts(shape.topic)?;
         if topics.null_count() > 0 {

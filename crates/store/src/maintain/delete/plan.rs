@@ -218,7 +218,10 @@ pub(super) fn decide(
         refusals.extend(hold.map(|hold| Refusal::Held { hold: hold.clone(), rows: *rows }));
     }
     if request.despite_minimum.is_none() {
-        let floor = |(at, rows): (&usize, &u64)| Refusal::TooYoung { floor: request.floors[*at].clone(), rows: *rows };
+        let floor = |(at, rows): (&usize, &u64)| Refusal::TooYoung {
+            floor: request.floors[*at].clone(),
+            rows: *rows,
+        };
         refusals.extend(in_the_way.floors.iter().map(floor));
     }
     if !refusals.is_empty() {

@@ -87,13 +87,21 @@ pub(super) fn look(
 ///
 /// # Errors
 /// `Stop` if a row is missing that should have stayed.
-pub(super) fn conclude(place: &Place, id: &str, plan: &TablePlan, proof: &Proof) -> Result<TableDeleted, Fault> {
+pub(super) fn conclude(
+    place: &Place,
+    id: &str,
+    plan: &TablePlan,
+    proof: &Proof,
+) -> Result<TableDeleted, Fault> {
     let mut commits = DeletionCommits::default();
     let mut log_is_cut = false;
     for version in plan.version + 1..=proof.version {
         match durable::read(&names::log_entry(&place.folder, version))? {
             Some(bytes) => entry::note_deletion(&bytes, version, id, &mut commits).ok_or_else(|| {
-                Fault::stop(format!("table `{}`: entry {version} of the log cannot be understood", place.table))
+                Fault::stop(format!(
+                    "table `{}`: entry {version} of the log cannot be understood",
+                    place.table
+                ))
             })?,
             None => log_is_cut = true,
         }

@@ -137,12 +137,15 @@ fn rest(
 }
 
 fn differs(place: &Place, path: &str, what: &str) -> Fault {
-    Fault::stop(format!("table `{}`: what was written of {path} is not what stays of it: {what}", place.table))
+    Fault::stop(format!(
+        "table `{}`: what was written of {path} is not what stays of it: {what}",
+        place.table
+    ))
 }
 
 /// Reads both files side by side: what stays of the old one must be the new one, column for column and
 /// bit for bit, in the same order.
-fn compare(
+pub(super) fn compare(
     place: &Place,
     old: &str,
     new: &str,
