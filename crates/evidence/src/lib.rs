@@ -10,6 +10,6 @@
 mod explain;
 
 pub use explain::{
-    ExplainError, Explanation, Judgement, Mark, Past, QuarantinedMessage, ReceiptPart, ReleasePart, Request,
-    RowGroup, State, Subject, Verdict, explain, time_text,
+    DeletionPart, ExplainError, Explanation, Judgement, Mark, Past, QuarantinedMessage, ReceiptPart,
+    ReleasePart, Request, RowGroup, State, Subject, Verdict, explain, time_text,
 };

@@ -2,6 +2,7 @@
 
 mod explain;
 mod quarantine;
+mod retention;
 mod transfer;
 
 use std::path::PathBuf;
@@ -15,6 +16,10 @@ pub use quarantine::{
 pub use transfer::{
     TransferApproveArgs, TransferCommand, TransferListArgs, TransferRequestArgs, TransferRunArgs,
     TransferShowArgs,
+};
+
+pub use retention::{
+    CriterionArgs, DeleteArgs, HoldCommand, HoldLiftArgs, HoldListArgs, HoldSetArgs, RetainArgs,
 };
 
 /// Telemetry stream processor that keeps every record in its jurisdiction's store.
@@ -322,6 +327,24 @@ pub enum StoreCommand {
     ///
     /// Example: situs store vacuum --config site.yaml --dry-run
     Vacuum(VacuumArgs),
+    /// Delete rows by source, site, device, class or age, prove that they are gone, and say so in the ledger.
+    ///
+    /// All of `--site`, `--device`, `--topic`, `--before` and `--class` that are given must hold. What is under
+    /// a hold, or younger than the policy keeps it, is refused before anything is changed. What was cut off
+    /// is finished first. Exit code 0 if it is done or nothing was there to be deleted, 1 if it was refused or
+    /// failed.
+    ///
+    /// Example: situs store delete --config site.yaml --device st-cnc-001 --by "J. Doe" --reason "sold" --dry-run
+    Delete(DeleteArgs),
+    /// Holds: rows that nothing deletes.
+    #[command(subcommand)]
+    Hold(HoldCommand),
+    /// Delete what the policy's `retention` keeps no longer.
+    ///
+    /// Exit code 0 if it is done, 1 if something was refused or failed.
+    ///
+    /// Example: situs store retain --config site.yaml --by "J. Doe" --dry-run
+    Retain(RetainArgs),
 }
 
 /// Arguments of `store verify`.

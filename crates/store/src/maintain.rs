@@ -9,6 +9,7 @@ pub(crate) mod checkpoint;
 mod clean;
 pub(crate) mod compact;
 pub(crate) mod count;
+pub(crate) mod delete;
 pub(crate) mod live;
 pub(crate) mod rewrite;
 pub(crate) mod seal;

@@ -2,7 +2,9 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what commands do")]
 
 mod check;
+mod delete;
 mod explain;
+mod hold;
 mod maintain;
 mod policy;
 mod produce;
