@@ -236,13 +236,19 @@ fn an_approved_transfer_goes_once_and_both_ledgers_tell_of_it() {
     assert_eq!(home.number("select count(distinct _transfer) from eu.cnc_state_received"), 2);
     home.verify();
 
+    // Another transfer brings other columns; what a row does not have is null in it.
+    let other = approved(&home, "wear-model");
+    assert_eq!(object(&home, &["run", &other, "--by", "Li Wei"]).1["rows"], 10);
+    assert_eq!(home.number("select count(*) from eu.cnc_state_received where device is null"), 10);
+    home.verify();
+
     // Maintenance leaves received rows as they are.
     let maintained = situs().args(["store", "optimize", "--config"]).arg(home.site()).output().expect("runs");
     assert!(maintained.status.success(), "{}", String::from_utf8_lossy(&maintained.stderr));
     let vacuumed =
         situs().args(["store", "vacuum", "--retention", "0s", "--config"]).arg(home.site()).output();
     assert!(vacuumed.expect("runs").status.success());
-    assert_eq!(home.number("select count(*) from eu.cnc_state_received"), 98);
+    assert_eq!(home.number("select count(*) from eu.cnc_state_received"), 108);
     home.verify();
 
     let (_, value) = object(&home, &["show", &id]);
@@ -253,7 +259,7 @@ fn an_approved_transfer_goes_once_and_both_ledgers_tell_of_it() {
     );
     let listed = transfer(&home, &["list"]);
     let text = String::from_utf8_lossy(&listed.stdout);
-    assert!(text.contains(&id) && text.contains("2 transfers"), "{text}");
+    assert!(text.contains(&id) && text.contains("3 transfers"), "{text}");
 }
 
 /// For training only what may be learned from elsewhere goes; important rows only by a transfer that says so.
@@ -549,10 +555,15 @@ transfers:
     }
 
     // What is allowed and hardly meant.
-    let idle = TRANSFERS
+    let hardly = TRANSFERS
         .replace("until: 2099-12-31\n    max-rows: 60", "until: 2020-12-31\n    max-rows: 60")
-        .replace("    columns: [line]\n    ceiling: important", "    columns: [line]\n    ceiling: general");
-    with_policy(&home, &idle, &[("training: with-approval", "training: in-zone")]);
+        .replace(
+            "pipeline: cnc-state\n    columns: [line]\n    ceiling: important",
+            "pipeline: process-window\n    columns: [device]\n    ceiling: general",
+        );
+    with_policy(&home, &hardly, &[]);
+    let (code, text) = check(&home, &[]);
+    assert_eq!(code, Some(0), "{text}");
     let (code, text) = check(&home, &["--deny-warnings"]);
     assert_eq!(code, Some(2), "{text}");
     assert!(
@@ -560,7 +571,9 @@ transfers:
         "{text}"
     );
     assert!(
-        text.contains("transfer `wear-model`: no rule of zone `CN` gives records of pipeline `cnc-state`"),
+        text.contains(
+            "transfer `wear-model`: no rule of zone `CN` gives records of pipeline `process-window`"
+        ),
         "{text}"
     );
 }

@@ -49,7 +49,7 @@ fn standing(transfer: &Transfer) -> Standing {
 
 #[test]
 fn a_transfer_goes_only_as_it_was_requested_and_approved() {
-    let asked = transfer();
+    let asked = Transfer { reference: Some("no. 1".to_owned()), ..transfer() };
     let well = standing(&asked);
     let permit = decided(&asked, &well, "2026-12-31", &Measured::Rows(100)).unwrap();
     assert_eq!((permit.id(), permit.rows(), permit.to()), ("wear-study.1", 100, &store("EU")));
