@@ -14,7 +14,8 @@ pub use quarantine::{
 };
 
 pub use retention::{
-    CriterionArgs, DeleteArgs, HoldCommand, HoldLiftArgs, HoldListArgs, HoldSetArgs, RetainArgs,
+    CriterionArgs, DeleteArgs, EvidenceCommand, HoldCommand, HoldLiftArgs, HoldListArgs, HoldSetArgs,
+    RetainArgs, TraceArgs,
 };
 
 /// Telemetry stream processor that keeps every record in its jurisdiction's store.
@@ -75,6 +76,9 @@ pub enum Command {
     ///
     /// Example: situs explain --config site.yaml cnc.state/0/1742
     Explain(ExplainArgs),
+    /// Print what the stores can prove.
+    #[command(subcommand)]
+    Evidence(EvidenceCommand),
 }
 
 /// Arguments of `demo`.

@@ -12,6 +12,7 @@ mod quarantine;
 mod run;
 mod sql;
 mod store;
+mod trace;
 mod try_messages;
 mod verify;
 
@@ -25,7 +26,7 @@ use situs_model::doc::Diagnostics;
 use situs_observe::{LogFormat, LogSettings, hide_panic_texts, init_logs};
 use situs_store::PublicKey;
 
-use crate::cli::{Cli, Command, LibraryArgs};
+use crate::cli::{Cli, Command, EvidenceCommand, LibraryArgs};
 use crate::library::Library;
 use crate::site::Site;
 
@@ -53,6 +54,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Store(command) => store::store(&command),
         Command::Quarantine(command) => quarantine::quarantine(&command),
         Command::Explain(args) => explain::explain(&args),
+        Command::Evidence(EvidenceCommand::Trace(args)) => trace::trace(&args),
     };
     match result {
         Ok(code) => code,
