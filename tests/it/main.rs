@@ -1,6 +1,7 @@
 //! Tests over several crates, and over the built binary.
 
 mod command;
+mod deletion;
 mod end_to_end;
 mod explain;
 mod graph;

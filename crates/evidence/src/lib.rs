@@ -8,6 +8,9 @@
 //! again, is asked of whoever has one ([`Past`]).
 
 mod explain;
+mod trace;
+
+pub use trace::{Statement, TableTrace, Trace, TraceError, TraceSubject, trace};
 
 pub use explain::{
     DeletionPart, ExplainError, Explanation, Judgement, Mark, Past, QuarantinedMessage, ReceiptPart,

@@ -19,7 +19,8 @@ pub use transfer::{
 };
 
 pub use retention::{
-    CriterionArgs, DeleteArgs, HoldCommand, HoldLiftArgs, HoldListArgs, HoldSetArgs, RetainArgs,
+    CriterionArgs, DeleteArgs, EvidenceCommand, HoldCommand, HoldLiftArgs, HoldListArgs, HoldSetArgs,
+    RetainArgs, TraceArgs,
 };
 
 /// Telemetry stream processor that keeps every record in its jurisdiction's store.
@@ -86,6 +87,9 @@ pub enum Command {
     ///
     /// Example: situs explain --config site.yaml cnc.state/0/1742
     Explain(ExplainArgs),
+    /// Print what the stores can prove.
+    #[command(subcommand)]
+    Evidence(EvidenceCommand),
 }
 
 /// Arguments of `demo`.

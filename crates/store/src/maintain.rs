@@ -163,6 +163,10 @@ impl Place {
         }
     }
 
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
     fn day(&self) -> &'static str {
         self.shape.layout.day
     }

@@ -56,6 +56,20 @@ impl Home {
         Ok(Arc::new(store))
     }
 
+    /// The column that holds the device, by table.
+    pub(super) fn device_columns(&self) -> BTreeMap<TableName, String> {
+        let columns = self.catalog.pipelines.iter().filter_map(|loaded| {
+            let column = loaded.schema.device_column()?;
+            Some((TableName::of(&loaded.pipeline.name), column.to_owned()))
+        });
+        columns.collect()
+    }
+
+    /// Whether something says which rows.
+    pub(super) fn names_source(args: &CriterionArgs) -> bool {
+        args.site.is_some() || args.device.is_some() || args.topic.is_some() || args.before.is_some()
+    }
+
     /// What is deleted, as far as it does not depend on the store.
     async fn request(
         &self,
@@ -72,10 +86,6 @@ impl Home {
                 release.id
             );
         }
-        let columns = self.catalog.pipelines.iter().filter_map(|loaded| {
-            let column = loaded.schema.device_column()?;
-            Some((TableName::of(&loaded.pipeline.name), column.to_owned()))
-        });
         let today = today();
         Ok(DeletionRequest {
             id: id.to_owned(),
@@ -84,7 +94,7 @@ impl Home {
             reason: reason.to_owned(),
             policy: self.catalog.policy.version().to_string(),
             settled: home.settled(&self.site.kafka.cluster)?,
-            device_columns: columns.collect::<BTreeMap<_, _>>(),
+            device_columns: self.device_columns(),
             holds: Vec::new(),
             floors: self
                 .catalog

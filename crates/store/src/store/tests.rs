@@ -3,6 +3,7 @@
 mod chain;
 mod checkpoints;
 pub(crate) mod compaction;
+mod deletion;
 mod fate;
 mod faults;
 mod fence;

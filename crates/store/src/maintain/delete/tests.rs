@@ -5,8 +5,8 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
+use situs_model::Decision;
 use situs_model::store::{Advice, HomeStore as _, ZoneStore as _};
-use situs_model::{Decision, TableName};
 
 use super::*;
 use crate::simulation::{Answer, Op, Watch, watched};
@@ -149,7 +149,7 @@ async fn rows_that_are_not_settled_stay() {
     let maintenance = maintenance(&store).await;
     let criterion = Criterion { from_offset: Some(240), ..Criterion::default() };
     let plan = planned(&maintenance, &request(criterion)).await;
-    assert_eq!((plan.tables[0].deleted(), plan.tables[0].unsettled), (40, 120 - 0 - 40 + 40));
+    assert_eq!((plan.tables[0].deleted(), plan.tables[0].unsettled), (40, 120));
     maintenance.carry_out_deletion(&plan).await.unwrap();
     let all: Vec<_> = (0..2).flat_map(|p| [expected(p, 0..240), expected(p, 250..280)].concat()).collect();
     assert_eq!(keys(dir.path()).await, all);
@@ -269,7 +269,8 @@ async fn a_deletion_that_was_cut_off_is_finished_by_whoever_finds_it() {
     let body = second.carry_out_deletion(found).await.unwrap();
     assert_eq!(keys(dir.path()).await, left());
     let of_table = &body.tables[0];
-    assert_eq!((of_table.versions.len(), of_table.removed.len(), of_table.written.len()), (2, 4, 2));
+    assert_eq!((of_table.removed.len(), of_table.written.len()), (4, 2));
+    assert!(of_table.versions.len() >= 2, "{:?}", of_table.versions);
     // It died again before the ledger was told: nothing is left to do, and the same is said.
     let again = second.carry_out_deletion(found).await.unwrap();
     assert_eq!(
@@ -487,5 +488,4 @@ async fn coordinates_that_were_changed_are_not_followed() {
     let refused = maintenance.carry_out_deletion(&plan).await.unwrap_err();
     assert!(refused.message.contains("SHA-256"), "{refused}");
     assert_eq!(keys(dir.path()).await.len(), 1120);
-    let _: TableName = table();
 }
