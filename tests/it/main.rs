@@ -4,6 +4,7 @@ mod command;
 mod deletion;
 mod end_to_end;
 mod explain;
+mod fields;
 mod graph;
 mod home;
 mod policy;

@@ -12,6 +12,7 @@ pub mod groups;
 pub mod invariant;
 mod iso3166;
 pub mod ledger;
+pub mod mask;
 pub mod offset;
 pub mod permit;
 pub mod pipeline;
@@ -30,6 +31,7 @@ pub use batch::{
 pub use commit::{Decision, Standing, decide};
 pub use date::{Age, Date};
 pub use ledger::{LedgerEntry, LedgerFact, LedgerGap, LedgerKind, ZoneLedger};
+pub use mask::{ClassBy, FieldKey, KeyRing, Masks};
 pub use offset::{Epoch, NextOffset, NoTopicId, OffsetRange, Source, TopicId, app_id};
 pub use permit::{PermittedBatch, Refused, StoreIdentity, permit};
 pub use pipeline::{DeviceSource, Pipeline};

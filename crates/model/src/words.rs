@@ -359,6 +359,11 @@ macro_rules! words {
             /// Every word with its value, for readers of configuration.
             pub const WORDS: &'static [(&'static str, Self)] = &[$(($word, Self::$variant),)+];
 
+            /// The value of a word; `None` if it is none of them.
+            pub fn from_word(word: &str) -> Option<Self> {
+                Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, value)| *value)
+            }
+
             /// The word as it stands in configuration, tables and metrics.
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -403,7 +408,7 @@ words! {
 }
 
 words! {
-    /// What kind of thing a field tells.
+    /// What kind of thing a field tells. The order is by strictness: the first is the strictest.
     FieldClass {
         /// A person, such as an operator's name.
         Personal = "personal",
@@ -413,6 +418,13 @@ words! {
         AssetIdentity = "asset-identity",
         /// The process itself.
         Process = "process",
+    }
+}
+
+impl FieldClass {
+    /// Whether values of it must not be stored as they come, everywhere or outside of the plant's zone.
+    pub fn is_guarded(self) -> bool {
+        matches!(self, Self::Personal | Self::TradeSecret)
     }
 }
 

@@ -7,7 +7,7 @@ use situs_decode::Schema;
 use situs_ingest::Stage;
 use situs_model::doc::{Diagnostic, Diagnostics, nearest, whole_file};
 use situs_model::store::Text;
-use situs_model::{ContentVersion, Date, Pipeline};
+use situs_model::{ContentVersion, Date, KeyRing, Pipeline};
 use situs_policy::{PipelineFacts, Policy};
 
 use crate::library::Library;
@@ -48,13 +48,13 @@ impl Loaded {
         }
     }
 
-    /// The pipeline ready to run under `policy`.
+    /// The pipeline ready to run under `policy`, with the keys that its fields are masked with.
     ///
     /// # Errors
     /// If the policy's expressions do not fit the pipeline's columns.
-    pub fn stage(&self, policy: &Arc<Policy>) -> Result<Stage, Diagnostics> {
+    pub fn stage(&self, policy: &Arc<Policy>, keys: &Arc<KeyRing>) -> Result<Stage, Diagnostics> {
         let judge = policy.judge(&self.facts())?;
-        Ok(Stage::new(self.pipeline.clone(), self.schema.clone(), judge))
+        Ok(Stage::new(self.pipeline.clone(), self.schema.clone(), judge, keys.clone()))
     }
 }
 

@@ -318,6 +318,14 @@ pub enum StoreCommand {
         /// The file; it must not exist.
         file: PathBuf,
     },
+    /// Make the key of a zone with which personal fields become pseudonyms, in a new file that only its owner
+    /// may read, and print its id. Whoever has it can find out whose a pseudonym is: keep it in the zone.
+    ///
+    /// Example: situs store pseudonym-key keys/eu.key
+    PseudonymKey {
+        /// The file; it must not exist.
+        file: PathBuf,
+    },
     /// Recompute from the stores alone that every row is in one place, that receipts account for all of them
     /// in an unbroken chain, and that no file was changed.
     ///

@@ -10,7 +10,9 @@ use arrow_array::{
     TimestampMicrosecondArray,
 };
 use arrow_schema::{Field, Schema};
+use situs_model::Masks;
 use situs_model::columns::{dictionary_type, names, number_list_type, timestamp_type};
+use situs_model::mask::Outside;
 use situs_model::store::{Append, AppendQuarantine, FlushFacts, HomeStore as _, Share, ZoneStore as _};
 use situs_model::{
     ContentVersion, DecodeNotes, DecodedBatch, Epoch, NextOffset, OffsetRange, QuarantineReason, Quarantined,
@@ -87,7 +89,8 @@ impl Plant {
             verdicts: vec![Verdict::Resident(self.zone.clone())],
             verdict_of_row: vec![0; rows.len()],
         };
-        let split = split(tagged, &BTreeSet::from([self.zone.clone()])).unwrap();
+        let masks = Masks::new(tagged.decoded.rows.schema(), Outside::new(), Arc::default());
+        let split = split(tagged, &BTreeSet::from([self.zone.clone()]), &masks).unwrap();
         let mut encoder = self.store.encoder();
         for batch in split.resident {
             encoder.write(permit(batch, self.store.identity()).unwrap()).unwrap();
