@@ -21,7 +21,7 @@ use crate::plan::{Alternative, Outcome, Program, Target};
 /// Key of a field's metadata in the Arrow schema: its unit.
 pub const UNIT_METADATA: &str = "situs.unit";
 /// Key of a field's metadata in the Arrow schema: its class, a word of [`FieldClass`].
-pub const CLASS_METADATA: &str = "situs.class";
+pub const CLASS_METADATA: &str = situs_model::columns::CLASS_METADATA;
 
 /// Name of the column for a device id that comes with the message's key or a header.
 const DEVICE: &str = "device";

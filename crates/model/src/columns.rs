@@ -51,6 +51,9 @@ pub mod names {
     pub const MARKETS: &str = "_markets";
 }
 
+/// The key under which a column's metadata names the class of the field.
+pub const CLASS_METADATA: &str = "situs.class";
+
 /// Text of few distinct values: a dictionary in memory and in Parquet, a string to every reader.
 pub fn dictionary_type() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))

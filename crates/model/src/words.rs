@@ -249,7 +249,12 @@ impl TableName {
 
     /// Whether Situs keeps this table itself, so that no pipeline may be named like it.
     pub fn is_reserved(&self) -> bool {
-        matches!(self.as_str(), "quarantine" | "receipts" | "releases")
+        Self::reserved().contains(self)
+    }
+
+    /// The tables that Situs keeps itself.
+    pub fn reserved() -> [Self; 3] {
+        [Self::quarantine(), Self::receipts(), Self::releases()]
     }
 }
 
@@ -264,6 +269,34 @@ name!(
     /// The id of a registered model.
     ModelId,
     "a model id of lower-case letters, digits or `-`, beginning with a letter",
+    |text| is_slug(text, '-')
+);
+
+name!(
+    /// Somebody or something that reads tables, such as `ana` or `wear-trainer`.
+    ReaderId,
+    "a reader's name of lower-case letters, digits or `-`, beginning with a letter",
+    |text| is_slug(text, '-')
+);
+
+name!(
+    /// What a reader does, such as `data-science`.
+    RoleId,
+    "a role of lower-case letters, digits or `-`, beginning with a letter",
+    |text| is_slug(text, '-')
+);
+
+name!(
+    /// Whom a reader belongs to, such as `plant-stuttgart`.
+    OrganisationId,
+    "an organisation of lower-case letters, digits or `-`, beginning with a letter",
+    |text| is_slug(text, '-')
+);
+
+name!(
+    /// What tables are read for, such as `training`.
+    PurposeId,
+    "a purpose of lower-case letters, digits or `-`, beginning with a letter",
     |text| is_slug(text, '-')
 );
 
