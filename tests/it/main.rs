@@ -7,6 +7,7 @@ mod graph;
 mod home;
 mod policy;
 mod quarantine;
+mod readers;
 mod requirements;
 mod upkeep;
 mod verify;

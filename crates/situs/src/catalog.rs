@@ -8,7 +8,7 @@ use situs_ingest::Stage;
 use situs_model::doc::{Diagnostic, Diagnostics, nearest, whole_file};
 use situs_model::store::Text;
 use situs_model::{ContentVersion, Date, Pipeline};
-use situs_policy::{PipelineFacts, Policy};
+use situs_policy::{PipelineFacts, Policy, Readers, TableFacts};
 
 use crate::library::Library;
 
@@ -65,6 +65,8 @@ pub struct Catalog {
     pub pipelines: Vec<Loaded>,
     /// The policy.
     pub policy: Arc<Policy>,
+    /// Who may read; `None` if nobody but the owner of the files does.
+    pub readers: Option<Arc<Readers>>,
 }
 
 impl Catalog {
@@ -81,8 +83,13 @@ impl Catalog {
                 None
             }
         };
+        let readers = library.readers().unwrap_or_else(|more| {
+            problems.extend(more.0);
+            None
+        });
         if let Some(policy) = &policy {
             let facts: Vec<PipelineFacts> = pipelines.iter().map(Loaded::facts).collect();
+            problems.extend(readers.iter().flat_map(|readers| readers.check(policy, &facts)));
             problems.extend(policy.check(&facts));
             if problems.is_empty() {
                 for loaded in &pipelines {
@@ -93,7 +100,9 @@ impl Catalog {
             }
         }
         match policy {
-            Some(policy) if problems.is_empty() => Ok(Self { pipelines, policy }),
+            Some(policy) if problems.is_empty() => {
+                Ok(Self { pipelines, policy, readers: readers.map(Arc::new) })
+            }
             _ => {
                 problems.sort();
                 problems.dedup();
@@ -105,7 +114,15 @@ impl Catalog {
     /// What is allowed in the policy and hardly meant, on this day.
     pub fn lint(&self, today: Date) -> Vec<Diagnostic> {
         let facts: Vec<PipelineFacts> = self.pipelines.iter().map(Loaded::facts).collect();
-        self.policy.lint(&facts, today)
+        let mut warnings = self.policy.lint(&facts, today);
+        warnings.extend(self.readers.iter().flat_map(|readers| readers.lint(&self.policy, &facts)));
+        warnings
+    }
+
+    /// Every table that may be in a store, as the policies of readers see them.
+    pub fn tables(&self) -> Vec<TableFacts> {
+        let facts: Vec<PipelineFacts> = self.pipelines.iter().map(Loaded::facts).collect();
+        TableFacts::all(&self.policy, &facts)
     }
 
     /// All texts by their versions.
@@ -117,7 +134,8 @@ impl Catalog {
                 (Text::Schema, loaded.schema.version(), loaded.texts.schema.as_str()),
             ]
         });
-        std::iter::once(policy).chain(of_pipelines)
+        let readers = self.readers.iter().map(|readers| (Text::Readers, readers.version(), readers.text()));
+        std::iter::once(policy).chain(of_pipelines).chain(readers)
     }
 
     /// The pipeline of this name.

@@ -167,7 +167,7 @@ fn mistakes_in_policies_have_places_and_the_nearest_word() {
         // A Cyrillic capital Es, and the zone as it is called in SQL.
         (
             when("resource in Situs::Zone::\"\u{421}N\""),
-            "readers.cedar:2:20: policy `a` names Situs::Zone::\"\\u{421}N\", which the policy does not know",
+            "readers.cedar:2:20: for policy `a`, identifier `\u{421}N` contains mixed scripts",
         ),
         (
             when("resource in Situs::Zone::\"eu\""),

@@ -4,6 +4,7 @@
 mod check;
 mod explain;
 mod maintain;
+mod permits;
 mod policy;
 mod produce;
 mod quarantine;
