@@ -9,6 +9,7 @@ mod graph;
 mod home;
 mod policy;
 mod quarantine;
+mod readers;
 mod reload;
 mod requirements;
 mod transfers;

@@ -18,6 +18,7 @@ pub mod permit;
 pub mod pipeline;
 pub mod planted;
 pub mod raw;
+pub mod reader;
 pub mod receipt;
 pub mod release;
 pub mod store;
@@ -36,10 +37,11 @@ pub use offset::{Epoch, NextOffset, NoTopicId, OffsetRange, Source, TopicId, app
 pub use permit::{PermittedBatch, Refused, StoreIdentity, permit};
 pub use pipeline::{DeviceSource, Pipeline};
 pub use raw::{RawBatch, RawMessage};
+pub use reader::ReadGrant;
 pub use receipt::{FileFact, Receipt, StoreReceipt};
 pub use release::{Coordinates, Ledger, LedgerRow, Release, ReleaseEntry, ReleaseState, ReleaseStep};
 pub use words::{
     BasisKind, Class, ClusterName, ContentVersion, FieldClass, InvalidWord, Jurisdiction, LineId, ModelId,
-    PipelineName, RuleId, Scenario, SiteId, Subdivision, TableName, Training, TransferName, ZoneId,
-    sha256_hex,
+    OrganisationId, PipelineName, PurposeId, ReaderId, RoleId, RuleId, Scenario, SiteId, Subdivision,
+    TableName, Training, TransferName, ZoneId, sha256_hex,
 };

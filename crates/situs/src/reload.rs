@@ -60,9 +60,9 @@ impl Reload {
             if asked {
                 self.name_what_needs_a_restart();
             }
-            let (site, pipelines) = (self.site.clone(), self.catalog.pipelines.clone());
+            let (site, catalog) = (self.site.clone(), self.catalog.clone());
             // Reading a hundred thousand devices takes a moment.
-            let read = tokio::task::spawn_blocking(move || read(&site, &pipelines)).await;
+            let read = tokio::task::spawn_blocking(move || read(&site, &catalog)).await;
             match read {
                 Ok(Ok(read)) => {
                     self.metrics.policy_rejected.set(0);
@@ -148,8 +148,8 @@ impl Reload {
 }
 
 /// Reads the policy and makes it ready for every worker.
-fn read(site: &Site, pipelines: &[Loaded]) -> Result<Read, Diagnostics> {
-    let catalog = Catalog::with_policy(pipelines.to_vec(), site.library.policy()?)?;
+fn read(site: &Site, catalog: &Catalog) -> Result<Read, Diagnostics> {
+    let catalog = catalog.with_policy(site.library.policy()?)?;
     run::check_zones(site, &catalog.policy)?;
     let judges = (0..site.workers).map(|_| run::judges(site, &catalog)).collect::<Result<_, _>>()?;
     Ok(Read { policy: catalog.policy, judges })

@@ -16,7 +16,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     init_logs(&site.logs).map_err(|error| super::Usage(format!("`filter` in logs: {error}")))?;
     let catalog = Catalog::load(&site.library)?;
     let shadow = match &args.shadow_policy {
-        Some(path) => Some(Catalog::with_policy(catalog.pipelines.clone(), read_policy(path)?)?.policy),
+        Some(path) => Some(catalog.with_policy(read_policy(path)?)?.policy),
         None => None,
     };
     if args.init_stores {
