@@ -349,11 +349,12 @@ def live(home):
     settled = lambda: metrics(address).get("situs_settled_offset", 0)
     home.expect(wait_for(lambda: settled() > 2000, 60), "it does not begin")
 
-    # Another policy under the same name has no effect on a process that runs.
+    # A policy by which records would go to the other zone is refused while a process runs, as it is at the start.
     swapped = re.sub(r"(zone: )CN\b", r"\1other", home.policy)
     swapped = re.sub(r"(zone: )EU\b", r"\1CN", swapped).replace("zone: other", "zone: EU")
     home.expect(swapped != home.policy, "the policy was not changed")
     (home.folder / "policy.yaml").write_text(swapped)
+    home.expect(wait_for(lambda: metrics(address).get("situs_policy_rejected") == 1, 30), "it is not refused")
 
     # The root is another zone's now: by a symlink, and by a store of that zone.
     away, other = home.folder / "live" / "away", home.folder / "live" / "other"
@@ -381,7 +382,7 @@ def live(home):
             home.expect(sorted(path.name for path in roots["CN"].rglob("*")) == ["_situs_store.json"], "something was written into another store")
             roots["CN"].rename(other)
         away.rename(roots["CN"])
-        # The policy is read when a process starts, so it must be the old one again before that.
+        # A process does not start with that policy either.
         (home.folder / "policy.yaml").write_text(home.policy)
         process.send_signal(signal.SIGTERM)
         process.wait(60)

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use situs_model::invariant::Invariant;
@@ -24,6 +24,7 @@ use crate::host::{Host, Process, Task};
 use crate::kafka::Kafka;
 use crate::pace::Pace;
 use crate::partition::Index;
+use crate::reload::NextPolicy;
 use crate::stage::Stage;
 use crate::takeover::Waiting;
 use crate::worker::Position;
@@ -41,6 +42,7 @@ pub struct Control {
     stop: AtomicBool,
     pub(crate) assigned: AtomicBool,
     lag: RwLock<Option<u64>>,
+    pub(crate) next_policy: Mutex<Option<NextPolicy>>,
     pub(crate) positions: RwLock<Positions>,
 }
 
@@ -122,6 +124,8 @@ pub(crate) struct Intake<'a, C: Client> {
     pub(crate) ended: Receiver<Ended>,
     pub(crate) tasks: BTreeMap<usize, (Box<dyn Task>, u64)>,
     pub(crate) lag_at: Instant,
+    /// When a new policy may be tried.
+    pub(crate) change_at: Instant,
     pub(crate) summary: Summary,
     pub(crate) control: &'a Control,
     pub(crate) metrics: Arc<Metrics>,
@@ -205,7 +209,7 @@ pub fn run_with<C: Client>(
         topics: Arc::downgrade(&client) as Weak<dyn TopicIds>,
         give_up: AtomicBool::new(false),
     });
-    let lag_at = host.now();
+    let (lag_at, change_at) = (host.now(), host.now());
     let mut intake = Intake {
         host,
         config,
@@ -227,6 +231,7 @@ pub fn run_with<C: Client>(
         ended,
         tasks: BTreeMap::new(),
         lag_at,
+        change_at,
         summary: Summary::default(),
         control,
         metrics,
@@ -260,6 +265,7 @@ impl<C: Client> Intake<'_, C> {
             self.poll()?;
             self.carry_out_rebalances()?;
             self.take_over_waiting()?;
+            self.change_policy()?;
             self.workers.check()?;
             self.look_at_flushes()?;
             self.look_for_regressions()?;

@@ -13,6 +13,8 @@ use situs_model::{ContentVersion, OffsetRange, Pipeline, RawBatch, Source, Split
 use situs_observe::Panicked;
 use situs_policy::{Judge, JudgeError};
 
+use crate::shadow::Shadow;
+
 /// A pipeline ready to run: its decoder and its judge.
 #[derive(Debug)]
 pub struct Stage {
@@ -20,6 +22,8 @@ pub struct Stage {
     schema: Arc<Schema>,
     decoder: Decoder,
     judge: Judge,
+    /// A second policy that is only compared.
+    shadow: Option<Shadow>,
     /// Poison since the last message that became rows.
     poison_in_a_row: u32,
     /// What shall go wrong, for tests.
@@ -110,10 +114,18 @@ impl Stage {
             schema,
             decoder,
             judge,
+            shadow: None,
             poison_in_a_row: 0,
             #[cfg(test)]
             trap: None,
         }
+    }
+
+    /// Lets a second policy judge the same rows, and tell what it would change.
+    #[must_use]
+    pub fn with_shadow(mut self, shadow: Option<Shadow>) -> Self {
+        self.shadow = shadow;
+        self
     }
 
     /// The pipeline's definition.
@@ -129,6 +141,11 @@ impl Stage {
     /// Version of the policy.
     pub fn policy_version(&self) -> &ContentVersion {
         self.judge.policy_version()
+    }
+
+    /// Judges by another policy from the next batch on. Only at a barrier (RES-7).
+    pub(crate) fn judge_by(&mut self, judge: Judge) {
+        self.judge = judge;
     }
 
     /// The columns of the rows that it makes.
@@ -174,10 +191,15 @@ impl Stage {
             #[cfg(test)]
             self.spring(step, &decoded.raw)?;
             let tagged = self.judge.judge(decoded)?;
+            let found = self.shadow.as_mut().map(|shadow| shadow.compare(&tagged));
             step = Step::Split;
             #[cfg(test)]
             self.spring(step, &tagged.decoded.raw)?;
-            split(tagged, stores).map_err(|error| Fault::Split(error.to_string()))
+            let split = split(tagged, stores).map_err(|error| Fault::Split(error.to_string()))?;
+            if let Some((shadow, found)) = self.shadow.as_ref().zip(found) {
+                shadow.note(found);
+            }
+            Ok(split)
         });
         let split = result.unwrap_or_else(|panicked| Err(Fault::Panicked { step, panicked }))?;
         if split.counts.decoded > 0 {

@@ -23,6 +23,8 @@ words! {
         DerivedReceived = "derived-received",
         /// Rows were deleted.
         Deleted = "deleted",
+        /// No file holds the bytes of deleted rows any more.
+        BytesGone = "bytes-gone",
         /// Rows were put under a hold.
         HoldSet = "hold-set",
         /// A hold was lifted.

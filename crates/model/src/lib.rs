@@ -28,7 +28,7 @@ pub use batch::{
     Split, TaggedBatch, UndeterminedReason, Verdict, ZoneCount, split,
 };
 pub use commit::{Decision, Standing, decide};
-pub use date::Date;
+pub use date::{Age, Date};
 pub use ledger::{LedgerEntry, LedgerFact, LedgerGap, LedgerKind, ZoneLedger};
 pub use offset::{Epoch, NextOffset, NoTopicId, OffsetRange, Source, TopicId, app_id};
 pub use permit::{PermittedBatch, Refused, StoreIdentity, permit};

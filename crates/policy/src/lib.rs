@@ -33,5 +33,5 @@ pub use devices::DevicesFile;
 pub use diff::{Change, ChangeKind, Effect, Moved, PolicyDiff};
 pub use facts::PipelineFacts;
 pub use judge::{Judge, JudgeError};
-pub use policy::{Model, Policy, Rule, Site, Zone};
+pub use policy::{Model, Policy, Retention, Rule, Site, Zone};
 pub use transfers::RowFilter;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use situs_model::doc::{Diagnostic, Diagnostics};
 use situs_model::transfer::Transfer;
 use situs_model::{
-    BasisKind, Class, ClusterName, ContentVersion, Date, Jurisdiction, LineId, ModelId, PipelineName, RuleId,
-    SiteId, Subdivision, Training, ZoneId,
+    Age, BasisKind, Class, ClusterName, ContentVersion, Date, Jurisdiction, LineId, ModelId, PipelineName,
+    RuleId, SiteId, Subdivision, Training, ZoneId,
 };
 
 use crate::condition::Condition;
@@ -153,6 +153,35 @@ pub(crate) struct RuleEntry {
     pub(crate) zone: Option<usize>,
 }
 
+/// How long rows are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// The pipelines whose rows they are; all if empty.
+    pub pipelines: Vec<PipelineName>,
+    /// Only rows of this class.
+    pub class: Option<Class>,
+    /// Rows that are younger are not deleted.
+    pub at_least: Option<Age>,
+    /// Rows that are older are to be deleted.
+    pub at_most: Option<Age>,
+}
+
+impl Retention {
+    /// Whether there may be rows that both are for.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let classes = self.class.is_none() || other.class.is_none() || self.class == other.class;
+        let all = self.pipelines.is_empty() || other.pipelines.is_empty();
+        classes && (all || self.pipelines.iter().any(|pipeline| other.pipelines.contains(pipeline)))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct RetentionEntry {
+    pub(crate) retention: Retention,
+    pub(crate) place: Place,
+    pub(crate) pipeline_places: Vec<Place>,
+}
+
 #[derive(Debug)]
 pub(crate) struct ModelEntry {
     pub(crate) model: Model,
@@ -197,6 +226,7 @@ pub struct Policy {
     pub(crate) rules: Vec<RuleEntry>,
     pub(crate) models: Vec<ModelEntry>,
     pub(crate) transfers: Vec<TransferEntry>,
+    pub(crate) retention: Vec<RetentionEntry>,
     pub(crate) registry: Registry,
 }
 
@@ -273,6 +303,11 @@ impl Policy {
     /// The registered models in the order of the text.
     pub fn models(&self) -> impl Iterator<Item = &Model> {
         self.models.iter().map(|entry| &entry.model)
+    }
+
+    /// How long rows are kept, in the order of the text, each with the line in which it stands.
+    pub fn retention(&self) -> impl Iterator<Item = (&Retention, u32)> {
+        self.retention.iter().map(|entry| (&entry.retention, entry.place.line))
     }
 
     /// Checks everything that needs the pipelines: the columns and types of conditions, the

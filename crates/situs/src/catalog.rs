@@ -73,33 +73,37 @@ impl Catalog {
     /// # Errors
     /// All problems, by file and place.
     pub fn load(library: &Library) -> Result<Self, Diagnostics> {
-        let (pipelines, mut problems) = load_pipelines(library);
-        let policy = match library.policy() {
-            Ok(policy) => Some(Arc::new(policy)),
-            Err(more) => {
-                problems.extend(more.0);
-                None
-            }
-        };
-        if let Some(policy) = &policy {
-            let facts: Vec<PipelineFacts> = pipelines.iter().map(Loaded::facts).collect();
-            problems.extend(policy.check(&facts));
-            if problems.is_empty() {
-                for loaded in &pipelines {
-                    if let Err(more) = loaded.stage(policy) {
-                        problems.extend(more.0);
-                    }
+        let (pipelines, problems) = load_pipelines(library);
+        match library.policy() {
+            Ok(policy) => Self::together(pipelines, policy, problems),
+            Err(more) => Err(sorted(problems.into_iter().chain(more.0).collect())),
+        }
+    }
+
+    /// Pipelines that are valid with another policy.
+    ///
+    /// # Errors
+    /// All problems of the policy with them.
+    pub fn with_policy(pipelines: Vec<Loaded>, policy: Policy) -> Result<Self, Diagnostics> {
+        Self::together(pipelines, policy, Vec::new())
+    }
+
+    fn together(
+        pipelines: Vec<Loaded>,
+        policy: Policy,
+        mut problems: Vec<Diagnostic>,
+    ) -> Result<Self, Diagnostics> {
+        let policy = Arc::new(policy);
+        let facts: Vec<PipelineFacts> = pipelines.iter().map(Loaded::facts).collect();
+        problems.extend(policy.check(&facts));
+        if problems.is_empty() {
+            for facts in &facts {
+                if let Err(more) = policy.judge(facts) {
+                    problems.extend(more.0);
                 }
             }
         }
-        match policy {
-            Some(policy) if problems.is_empty() => Ok(Self { pipelines, policy }),
-            _ => {
-                problems.sort();
-                problems.dedup();
-                Err(Diagnostics(problems))
-            }
-        }
+        if problems.is_empty() { Ok(Self { pipelines, policy }) } else { Err(sorted(problems)) }
     }
 
     /// What is allowed in the policy and hardly meant, on this day.
@@ -133,6 +137,12 @@ impl Catalog {
             anyhow::anyhow!("there is no pipeline `{name}` (there are {}){hint}", names.join(", "))
         })
     }
+}
+
+fn sorted(mut problems: Vec<Diagnostic>) -> Diagnostics {
+    problems.sort();
+    problems.dedup();
+    Diagnostics(problems)
 }
 
 /// All pipelines of a library that can be read, by folder, and the problems of the others.

@@ -2,6 +2,7 @@
 
 mod explain;
 mod quarantine;
+mod retention;
 mod transfer;
 
 use std::path::PathBuf;
@@ -15,6 +16,11 @@ pub use quarantine::{
 pub use transfer::{
     TransferApproveArgs, TransferCommand, TransferListArgs, TransferRequestArgs, TransferRunArgs,
     TransferShowArgs,
+};
+
+pub use retention::{
+    CriterionArgs, DeleteArgs, EvidenceCommand, HoldCommand, HoldLiftArgs, HoldListArgs, HoldSetArgs,
+    RetainArgs, TraceArgs,
 };
 
 /// Telemetry stream processor that keeps every record in its jurisdiction's store.
@@ -37,6 +43,9 @@ pub enum Command {
     /// Example: situs demo --seconds 30 --data ./situs-data
     Demo(DemoArgs),
     /// Read Kafka and fill the stores until told to stop (SIGTERM or Ctrl-C drain and flush).
+    ///
+    /// A policy whose files change, or SIGHUP, takes effect without a restart, once everything that was read
+    /// is settled.
     ///
     /// Example: situs run --config site.yaml
     Run(RunArgs),
@@ -78,6 +87,9 @@ pub enum Command {
     ///
     /// Example: situs explain --config site.yaml cnc.state/0/1742
     Explain(ExplainArgs),
+    /// Print what the stores can prove.
+    #[command(subcommand)]
+    Evidence(EvidenceCommand),
 }
 
 /// Arguments of `demo`.
@@ -118,6 +130,10 @@ pub struct RunArgs {
     /// Create the stores that do not exist yet, as `store init` does.
     #[arg(long)]
     pub init_stores: bool,
+    /// Let this policy judge the same records, and tell what it would change: at `/shadow` while it runs, and
+    /// at its end. Nothing is written by it.
+    #[arg(long, value_name = "FILE")]
+    pub shadow_policy: Option<PathBuf>,
 }
 
 /// Where definitions are taken from.
@@ -315,6 +331,24 @@ pub enum StoreCommand {
     ///
     /// Example: situs store vacuum --config site.yaml --dry-run
     Vacuum(VacuumArgs),
+    /// Delete rows by source, site, device, class or age, prove that they are gone, and say so in the ledger.
+    ///
+    /// All of `--site`, `--device`, `--topic`, `--before` and `--class` that are given must hold. What is under
+    /// a hold, or younger than the policy keeps it, is refused before anything is changed. What was cut off
+    /// is finished first. Exit code 0 if it is done or nothing was there to be deleted, 1 if it was refused or
+    /// failed.
+    ///
+    /// Example: situs store delete --config site.yaml --device st-cnc-001 --by "J. Doe" --reason "sold" --dry-run
+    Delete(DeleteArgs),
+    /// Holds: rows that nothing deletes.
+    #[command(subcommand)]
+    Hold(HoldCommand),
+    /// Delete what the policy's `retention` keeps no longer.
+    ///
+    /// Exit code 0 if it is done, 1 if something was refused or failed.
+    ///
+    /// Example: situs store retain --config site.yaml --by "J. Doe" --dry-run
+    Retain(RetainArgs),
 }
 
 /// Arguments of `store verify`.

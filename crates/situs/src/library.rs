@@ -127,6 +127,14 @@ impl Library {
         }
     }
 
+    /// The files that the policy is read from; none if it is the one that ships.
+    pub(crate) fn policy_files(&self) -> Vec<PathBuf> {
+        let Self::Disk { policy, .. } = self else { return Vec::new() };
+        let folder = policy.parent().unwrap_or(Path::new(""));
+        let named = fs::read_to_string(policy).map(|text| Policy::devices_files(&text)).unwrap_or_default();
+        std::iter::once(policy.clone()).chain(named.iter().map(|name| folder.join(name))).collect()
+    }
+
     /// The policy, with the files of devices that it names.
     ///
     /// # Errors

@@ -323,7 +323,7 @@ fn is_of_transfers(kind: LedgerKind) -> bool {
         | K::TransferRefused
         | K::DerivedSent
         | K::DerivedReceived => true,
-        K::Deleted | K::HoldSet | K::HoldLifted | K::Retagged => false,
+        K::Deleted | K::BytesGone | K::HoldSet | K::HoldLifted | K::Retagged => false,
     }
 }
 

@@ -33,6 +33,7 @@ mod stats;
 mod store;
 mod table;
 mod tables;
+mod trace;
 pub mod verify;
 mod work;
 mod zone_ledger;
@@ -40,6 +41,11 @@ mod zone_ledger;
 pub use find::{Coverage, FoundReceipt, FoundRows, Place, StoreOfReceipt};
 pub use key::{KeyError, PublicKey, ReceiptKey, SignatureState};
 pub use lease::Renewal;
+pub use maintain::delete::{
+    BytesGoneBody, CoordinatesFile, Criterion, Decided, DeletionBody, DeletionRequest, Despite, Erased,
+    Floor, GoneFile, Hold, PartitionDeleted, PartitionPlan, Plan, Refusal, TableDeleted, TablePlan,
+    WrittenFile,
+};
 pub use maintain::{Checkpointed, Cleaned, Maintenance, Optimize, Optimized, Tally, Vacuum, Vacuumed};
 pub use quarantine::read::{Content, Header, QuarantineEntry, QuarantineFilter, QuarantineScan};
 pub use reader::{DataFile, StoreReader, TableSnapshot};
@@ -47,5 +53,7 @@ pub use received::{Arrival, Arrived, Receiving, transferred_columns};
 pub use root::{RootError, check_disjoint, identify, init};
 pub use rows::TableRows;
 pub use store::DeltaStore;
+pub use store::deletion::{Deletion, FoundDeleted};
 pub use store::release::{LedgerStep, Placed};
+pub use trace::{Traced, TracedFile};
 pub use verify::{Subject, sha256_of, verify};

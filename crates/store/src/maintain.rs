@@ -9,6 +9,7 @@ pub(crate) mod checkpoint;
 mod clean;
 pub(crate) mod compact;
 pub(crate) mod count;
+pub(crate) mod delete;
 pub(crate) mod live;
 pub(crate) mod rewrite;
 pub(crate) mod seal;
@@ -160,6 +161,10 @@ impl Place {
             identity: identity.clone(),
             shape,
         }
+    }
+
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     fn day(&self) -> &'static str {

@@ -85,6 +85,10 @@ impl StoreReader {
         self.read(table).await.map_err(|fault| fault.at(&self.identity))
     }
 
+    pub(crate) fn has_table(&self, table: &TableName) -> Result<bool, Fault> {
+        Ok(tables::exists(&names::table(&self.root, table))?)
+    }
+
     pub(crate) async fn read(&self, table: &TableName) -> Result<TableSnapshot, Fault> {
         self.find(table).await?.ok_or_else(|| Fault::stop(format!("there is no table `{table}`")))
     }

@@ -2,7 +2,9 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what commands do")]
 
 mod check;
+mod delete;
 mod explain;
+mod hold;
 mod maintain;
 mod policy;
 mod produce;
@@ -11,6 +13,7 @@ mod run;
 mod sql;
 mod store;
 mod transfer;
+mod trace;
 mod try_messages;
 mod verify;
 
@@ -24,7 +27,7 @@ use situs_model::doc::Diagnostics;
 use situs_observe::{LogFormat, LogSettings, hide_panic_texts, init_logs};
 use situs_store::PublicKey;
 
-use crate::cli::{Cli, Command, LibraryArgs};
+use crate::cli::{Cli, Command, EvidenceCommand, LibraryArgs};
 use crate::library::Library;
 use crate::site::Site;
 
@@ -53,6 +56,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Quarantine(command) => quarantine::quarantine(&command),
         Command::Transfer(command) => transfer::transfer(&command),
         Command::Explain(args) => explain::explain(&args),
+        Command::Evidence(EvidenceCommand::Trace(args)) => trace::trace(&args),
     };
     match result {
         Ok(code) => code,

@@ -31,7 +31,7 @@ const ROWS_OF_A_BATCH: usize = 8192;
 /// had replaced themselves.
 pub(crate) const REPLACES: &str = "situs.replaces";
 /// Facts of files that live on in the file that replaces them.
-const FACTS: [&str; 4] = [REPLACES, "situs.pipeline", "situs.policy", "situs.schema"];
+pub(super) const FACTS: [&str; 4] = [REPLACES, "situs.pipeline", "situs.policy", "situs.schema"];
 
 /// A file that holds the rows of others, and that no commit names yet.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ fn verify(before: &Census, told: u64, path: PathBuf, place: &Place) -> Result<()
 }
 
 /// RES-1, on every row, although these rows lie in this store already.
-fn check_zone(place: &Place, rows: &RecordBatch) -> Result<(), Fault> {
+pub(super) fn check_zone(place: &Place, rows: &RecordBatch) -> Result<(), Fault> {
     if !place.shape.zoned || all_rows_of(rows, &place.identity.zone) {
         return Ok(());
     }

@@ -2,13 +2,14 @@
 
 mod chain;
 mod checkpoints;
-mod compaction;
+pub(crate) mod compaction;
+mod deletion;
 mod fate;
 mod faults;
 mod fence;
 mod find;
 mod history;
-mod home;
+pub(crate) mod home;
 mod ledger;
 mod mounts;
 mod releases;

@@ -42,6 +42,7 @@ impl Plant {
             crate::root::init(&dir.path().join(name), &zone(name)).unwrap();
         }
         let cn = DeltaStore::open(&dir.path().join("CN"), &zone("CN"), metrics()).await.unwrap();
+        let cn = cn.with_receipt_key(key.clone());
         let eu = DeltaStore::open(&dir.path().join("EU"), &zone("EU"), metrics()).await.unwrap();
         let eu = eu.with_receipt_key(key.clone());
         Self { dir, cn, eu, key, allow_unsigned: false, pinned: Vec::new(), topic_id: None }
