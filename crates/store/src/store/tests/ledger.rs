@@ -212,6 +212,9 @@ async fn a_changed_entry_is_found() {
         _ => batch,
     });
     plant.assert_found(&[(Kind::Ledgers, "CN/ledger: entry 1: its hash is not that of its content")]);
+    // Nothing is decided on it either.
+    let refused = plant.cn.zone_ledger().await.unwrap_err();
+    assert!(refused.message.starts_with("entry 1 of the ledger is not what was hashed"), "{refused}");
 
     // Somebody who knows how it is hashed, and has no key.
     let plant = with_ledger().await;
@@ -223,6 +226,8 @@ async fn a_changed_entry_is_found() {
         (Kind::Signatures, "CN/ledger: entry 1: its signature is not that of key"),
         (Kind::Ledgers, "CN/ledger: entry 2 does not continue the entry before it"),
     ]);
+    let refused = plant.cn.zone_ledger().await.unwrap_err();
+    assert!(refused.message.starts_with("entry 1 of the ledger has a signature that is not that"), "{refused}");
 }
 
 #[tokio::test]
