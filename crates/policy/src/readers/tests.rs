@@ -197,7 +197,7 @@ fn mistakes_in_policies_have_places_and_the_nearest_word() {
             format!(
                 "@id(\"a\") permit (principal, action == Situs::Action::\"see\", resource) when {{ context.field == Situs::FieldClass::\"secret\" }};"
             ),
-            "readers.cedar:1:93: policy `a` names Situs::FieldClass::\"secret\", which does not exist; did you mean `trade-secret`?",
+            "readers.cedar:1:95: policy `a` names Situs::FieldClass::\"secret\", which does not exist; did you mean `trade-secret`?",
         ),
     ] {
         let found = problems(READERS, &cedar);
