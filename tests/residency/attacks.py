@@ -431,12 +431,13 @@ def readers(home):
     shutil.copytree(ROOT / "pipelines", library)
     site = home.site(roots, "readers", "site-of-readers.yaml")
     site.write_text(site.read_text().replace(f"{home.folder}/policy.yaml", f"{library}/policy.yaml"))
-    topic = "cnc.state"
+    produce = [sys.executable, KAFKA / "produce.py", "--brokers", home.brokers, "--topic", TOPIC, "--partitions", "1"]
+    subprocess.run([*produce, "--recreate", "--count", "0"], check=True, capture_output=True)
     tokens = home.folder / "readers.ndjson"
     tokens.write_text("".join(
         json.dumps({"device": device, "timestamp": TIME, "operator": f"secret-{device}", "program": f"know-how-{device}"}) + "\n"
         for device in ("st-cnc-001", "st-cnc-002", "nn-cnc-001")) + '{"device": "secret-reject\n')
-    sent = home.run("produce", "--brokers", home.brokers, "--topic", topic, tokens)
+    sent = home.run("produce", "--brokers", home.brokers, "--topic", TOPIC, tokens)
     home.expect(sent.returncode == 0, f"nothing could be sent: {sent.stderr[-200:]}")
     ran = home.run("run", "--until-caught-up", "--config", site)
     home.expect(ran.returncode == 0, f"it does not run: {ran.stderr[-300:]}")
@@ -513,8 +514,8 @@ def readers(home):
     home.expect(said.returncode == 2 and not said.stdout, "without policies a reader reads")
 
 
-RUNS = {"look_alikes": look_alikes, "two_sites": two_sites, "sql_in_names": sql_in_names, "readers": readers, "forged": forged,
-        "roots": roots_attack, "bind_mounts": bind_mounts, "live": live}
+RUNS = {"look_alikes": look_alikes, "two_sites": two_sites, "sql_in_names": sql_in_names, "forged": forged,
+        "roots": roots_attack, "bind_mounts": bind_mounts, "live": live, "readers": readers}
 
 
 def main():

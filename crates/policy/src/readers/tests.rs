@@ -194,10 +194,8 @@ fn mistakes_in_policies_have_places_and_the_nearest_word() {
             "readers.cedar:2:20: policy `a` names Situs::Scenario::\"remote\", which does not exist; did you mean `remote-maintenance`?",
         ),
         (
-            format!(
-                "@id(\"a\") permit (principal, action == Situs::Action::\"see\", resource) when {{ context.field == Situs::FieldClass::\"secret\" }};"
-            ),
-            "readers.cedar:1:93: policy `a` names Situs::FieldClass::\"secret\", which does not exist; did you mean `trade-secret`?",
+            "@id(\"a\") permit (principal, action == Situs::Action::\"see\", resource) when { context.field == Situs::FieldClass::\"secret\" };".to_owned(),
+            "readers.cedar:1:95: policy `a` names Situs::FieldClass::\"secret\", which does not exist; did you mean `trade-secret`?",
         ),
     ] {
         let found = problems(READERS, &cedar);

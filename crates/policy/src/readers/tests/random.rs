@@ -38,8 +38,10 @@ const PEOPLE: [(&str, &str, Option<&str>, &[&str]); 3] = [
 const PURPOSES: [&str; 2] = ["maintenance", "training"];
 const CLASSES: [&str; 4] = ["general", "important", "core", "unclassified"];
 const FIELDS: [&str; 4] = ["personal", "trade-secret", "asset-identity", "process"];
-/// Tables: name, zone, and the pipeline and its scenario.
-const TABLES: [(&str, &str, Option<(&str, &str)>); 10] = [
+/// A table: name, zone, and the pipeline and its scenario.
+type Table = (&'static str, &'static str, Option<(&'static str, &'static str)>);
+
+const TABLES: [Table; 10] = [
     ("cn.cnc_state", "CN", Some(("cnc-state", "remote-maintenance"))),
     ("cn.ar_pose", "CN", Some(("ar-pose", "ar-calibration"))),
     ("cn.quarantine", "CN", None),
@@ -159,7 +161,7 @@ fn applies(
     rule: &Rule,
     (name, zone, organisation, roles): (&str, &str, Option<&str>, &[&str]),
     purpose: &str,
-    (table, table_zone, pipeline): (&str, &str, Option<(&str, &str)>),
+    (table, table_zone, pipeline): Table,
     (action, class): (&str, &str),
 ) -> bool {
     let who = match rule.who {
