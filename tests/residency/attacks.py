@@ -353,7 +353,7 @@ def live(home):
     settled = lambda: metrics(address).get("situs_settled_offset", 0)
     home.expect(wait_for(lambda: settled() > 2000, 60), "it does not begin")
 
-    # A policy by which records would go to the other zone is refused while a process runs, as it is at the start.
+    # A policy whose rules name zones that do not have their jurisdictions is refused while a process runs, as it is at the start.
     swapped = re.sub(r"(zone: )CN\b", r"\1other", home.policy)
     swapped = re.sub(r"(zone: )EU\b", r"\1CN", swapped).replace("zone: other", "zone: EU")
     home.expect(swapped != home.policy, "the policy was not changed")

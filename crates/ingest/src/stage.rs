@@ -166,6 +166,9 @@ impl Stage {
     /// Judges by another policy from the next batch on. Only at a barrier (RES-7).
     pub(crate) fn judge_by(&mut self, judge: Judge) {
         self.masks = judge.masks(self.keys.clone());
+        if let Some(shadow) = &self.shadow {
+            shadow.begin_again(judge.policy_version());
+        }
         self.judge = judge;
     }
 
@@ -218,7 +221,7 @@ impl Stage {
             #[cfg(test)]
             self.spring(step, &decoded.raw)?;
             let tagged = self.judge.judge(decoded)?;
-            let found = self.shadow.as_mut().map(|shadow| shadow.compare(&tagged));
+            let found = self.shadow.as_mut().map(|shadow| shadow.compare(&tagged, stores));
             step = Step::Split;
             #[cfg(test)]
             self.spring(step, &tagged.decoded.raw)?;

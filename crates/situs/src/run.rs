@@ -104,6 +104,9 @@ pub async fn start(
         home,
         control: control.clone(),
         metrics: metrics.clone(),
+        shadow: shadow.clone(),
+        stores: leased.clone(),
+        started_with: catalog.policy.version().clone(),
         asked: reload.clone(),
     };
     helpers.push(tokio::spawn(watcher.watch()));
@@ -188,13 +191,16 @@ fn stages(
     Ok(site.running(catalog).map(stage).collect::<Result<_, _>>()?)
 }
 
+/// The devices that a policy lists.
+pub(crate) fn registered(policy: &Policy) -> impl Iterator<Item = Arc<str>> {
+    policy.sites().flat_map(|site| site.all_devices().map(|(_, device)| device.clone()))
+}
+
 /// What a second policy finds: nothing yet.
 fn shadow_report(catalog: &Catalog, shadow: &Policy, metrics: &Arc<Metrics>) -> Arc<ShadowReport> {
-    let of = |policy: &Policy| -> Vec<Arc<str>> {
-        policy.sites().flat_map(|site| site.all_devices().map(|(_, device)| device.clone())).collect()
-    };
-    let registered = of(&catalog.policy).into_iter().chain(of(shadow)).collect();
-    Arc::new(ShadowReport::new(shadow.version().clone(), registered, metrics.clone()))
+    let registered = registered(&catalog.policy).chain(registered(shadow)).collect();
+    let in_force = catalog.policy.version().clone();
+    Arc::new(ShadowReport::new(shadow.version().clone(), in_force, registered, metrics.clone()))
 }
 
 /// Whether the policy knows the zones of all stores.
