@@ -97,7 +97,8 @@ impl<C: Client> Intake<'_, C> {
             definition.judged_by(next.version.clone());
         }
         self.change_pause = AGAIN.0;
-        *self.control.policy_in_force.lock().unwrap_or_else(PoisonError::into_inner) = Some(next.version.clone());
+        *self.control.policy_in_force.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(next.version.clone());
         self.metrics.policy_waiting.set(0);
         self.metrics.policy_info.reset();
         self.metrics.policy_info.with_label_values(&[next.version.as_str()]).set(1);

@@ -300,7 +300,7 @@ fn decisions() {
         ("cy", "training", "eu.quarantine", &[], &[]),
     ];
     let tables = TableFacts::all(&policy(), &pipelines());
-    assert_eq!(tables.len(), 2 * (2 + 3));
+    assert_eq!(tables.len(), 2 * (2 + 4));
     for (reader, purpose, name, rows, fields) in cases {
         let permitted = readers.permit(reader, purpose, &tables).unwrap();
         let answer = table(&permitted, name);

@@ -41,17 +41,19 @@ const FIELDS: [&str; 4] = ["personal", "trade-secret", "asset-identity", "proces
 /// A table: name, zone, and the pipeline and its scenario.
 type Table = (&'static str, &'static str, Option<(&'static str, &'static str)>);
 
-const TABLES: [Table; 10] = [
+const TABLES: [Table; 12] = [
     ("cn.cnc_state", "CN", Some(("cnc-state", "remote-maintenance"))),
     ("cn.ar_pose", "CN", Some(("ar-pose", "ar-calibration"))),
     ("cn.quarantine", "CN", None),
     ("cn.receipts", "CN", None),
     ("cn.releases", "CN", None),
+    ("cn.ledger", "CN", None),
     ("eu.cnc_state", "EU", Some(("cnc-state", "remote-maintenance"))),
     ("eu.ar_pose", "EU", Some(("ar-pose", "ar-calibration"))),
     ("eu.quarantine", "EU", None),
     ("eu.receipts", "EU", None),
     ("eu.releases", "EU", None),
+    ("eu.ledger", "EU", None),
 ];
 
 #[derive(Clone, Copy)]
@@ -103,7 +105,7 @@ fn rule(random: &mut Random) -> Rule {
         _ => What::Table(random.pick(&["eu.cnc_state", "cn.ar_pose"])),
     };
     if action == Some("read") && random.below(4) == 0 {
-        what = What::Kind(random.pick(&["quarantine", "receipts", "releases"]));
+        what = What::Kind(random.pick(&["quarantine", "receipts", "releases", "ledger"]));
     }
     Rule {
         forbids: random.below(3) == 0,

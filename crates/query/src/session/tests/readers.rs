@@ -34,7 +34,7 @@ async fn append(plant: &Plant, with_operator: bool, keep: fn(Option<&str>) -> bo
         arrays.insert(at, Arc::new(values) as ArrayRef);
     };
     if with_operator {
-        let class = HashMap::from([(CLASS_METADATA.to_owned(), "personal".to_owned())]);
+        let class = HashMap::from([(CLASS_METADATA.to_owned(), "trade-secret".to_owned())]);
         let field = Field::new("operator", dictionary_type(), true).with_metadata(class);
         add(1, field, kept.iter().map(|(load, ..)| Some(format!("op-{load}"))).collect());
     }
@@ -68,7 +68,7 @@ fn grant(zone: &str, table: &str, classes: &[Class], fields: &[FieldClass]) -> R
 
 const ALL_CLASSES: [Class; 4] = [Class::General, Class::Important, Class::Core, Class::Unclassified];
 const ALL_FIELDS: [FieldClass; 4] =
-    [FieldClass::Personal, FieldClass::TradeSecret, FieldClass::AssetIdentity, FieldClass::Process];
+    [FieldClass::TradeSecret, FieldClass::Personal, FieldClass::AssetIdentity, FieldClass::Process];
 
 async fn open_as_reader(data: &Path, grants: Vec<ReadGrant>) -> Session {
     Session::open(&Permit::of_reader(find_stores(data).unwrap(), grants)).await.unwrap()
