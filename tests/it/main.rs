@@ -1,6 +1,7 @@
 //! Tests over several crates, and over the built binary.
 
 mod command;
+mod deletion;
 mod end_to_end;
 mod explain;
 mod fields;
@@ -8,6 +9,9 @@ mod graph;
 mod home;
 mod policy;
 mod quarantine;
+mod readers;
+mod reload;
 mod requirements;
+mod transfers;
 mod upkeep;
 mod verify;

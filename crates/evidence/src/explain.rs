@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int32Type;
 use situs_model::columns::names;
-use situs_model::store::{StoreError, Versions};
+use situs_model::store::{Advice, StoreError, Versions};
 use situs_model::{ClusterName, Coordinates, PipelineName, ReleaseState, TableName, ZoneId};
 use situs_policy::{PipelineFacts, Policy};
 use situs_store::{
@@ -21,7 +21,8 @@ use situs_store::{
 };
 
 pub use report::{
-    Explanation, Mark, QuarantinedMessage, ReceiptPart, ReleasePart, RowGroup, State, Verdict, time_text,
+    DeletionPart, Explanation, Mark, QuarantinedMessage, ReceiptPart, ReleasePart, RowGroup, State, Verdict,
+    time_text,
 };
 
 /// The stores of a home.
@@ -145,6 +146,7 @@ pub async fn explain(
     let quarantined = home.find_quarantined(record).await?;
 
     let mut explanation = Explanation::new(record, &coverage);
+    find_deletions(record, &readers, &mut explanation).await?;
     let receipt = coverage.receipts.first();
     check_receipts(subject, &coverage, &mut explanation);
     check_places(&stored, receipt, &readers, &mut explanation)?;
@@ -204,6 +206,7 @@ fn state(
         (false, true) => State::Released,
         (false, false) => State::Stored,
         (true, true) => State::Quarantined,
+        (true, false) if !explanation.deletions.is_empty() => State::Deleted,
         (true, false) => {
             let length = u64::try_from(receipt.end - receipt.start).unwrap_or(0);
             match (receipt.without_rows > 0, receipt.messages < length) {
@@ -214,6 +217,36 @@ fn state(
             }
         }
     }
+}
+
+/// What deletions took of the record, as the ledgers of all stores say.
+async fn find_deletions(
+    record: &Coordinates,
+    readers: &BTreeMap<ZoneId, StoreReader>,
+    explanation: &mut Explanation,
+) -> Result<(), ExplainError> {
+    for (zone, reader) in readers {
+        let found = match reader.find_deleted(record).await {
+            Ok(found) => found,
+            Err(error) if error.advice == Advice::Stop => {
+                explanation
+                    .flag(format!("zone {zone}: what deletions took cannot be told: {}", error.message));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        explanation.deletions.extend(found.into_iter().map(|found| DeletionPart {
+            id: found.id,
+            zone: zone.to_string(),
+            table: found.table,
+            rows: found.rows,
+            by: found.by,
+            reason: found.reason,
+            at: time_text(found.at_us),
+            bytes_gone_at: found.bytes_gone_us.map(time_text),
+        }));
+    }
+    Ok(())
 }
 
 /// What does not hold of the receipts that cover the record.
@@ -245,10 +278,15 @@ fn check_places(
     readers: &BTreeMap<ZoneId, StoreReader>,
     explanation: &mut Explanation,
 ) -> Result<(), ExplainError> {
-    let mut seen = BTreeSet::new();
+    let quarantine = TableName::quarantine();
+    let of_tables = explanation.deletions.iter().filter(|deletion| deletion.table != quarantine.as_str());
+    let deleted: BTreeSet<i32> = of_tables.flat_map(|deletion| deletion.rows.iter().copied()).collect();
+    let mut seen = deleted.clone();
     for part in stored {
         for number in &part.numbers {
-            if !seen.insert(*number) {
+            if deleted.contains(number) {
+                explanation.flag(format!("row {number} is there, and a deletion says that it is gone"));
+            } else if !seen.insert(*number) {
                 explanation.flag(format!("row {number} is stored more than once"));
             }
         }

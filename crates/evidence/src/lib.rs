@@ -8,8 +8,11 @@
 //! again, is asked of whoever has one ([`Past`]).
 
 mod explain;
+mod trace;
+
+pub use trace::{Statement, TableTrace, Trace, TraceError, TraceSubject, trace};
 
 pub use explain::{
-    ExplainError, Explanation, Judgement, Mark, Past, QuarantinedMessage, ReceiptPart, ReleasePart, Request,
-    RowGroup, State, Subject, Verdict, explain, time_text,
+    DeletionPart, ExplainError, Explanation, Judgement, Mark, Past, QuarantinedMessage, ReceiptPart,
+    ReleasePart, Request, RowGroup, State, Subject, Verdict, explain, time_text,
 };

@@ -110,9 +110,103 @@ impl fmt::Debug for Date {
     }
 }
 
+/// A span of days or years, such as `184d` or `3y`.
+///
+/// ```
+/// use situs_model::{Age, Date};
+/// let day: Date = "2028-02-29".parse().unwrap();
+/// assert_eq!("184d".parse::<Age>().unwrap().before(day).to_string(), "2027-08-29");
+/// assert_eq!("3y".parse::<Age>().unwrap().before(day).to_string(), "2025-02-28");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Age {
+    /// Days.
+    Days(u32),
+    /// Years of the calendar.
+    Years(u32),
+}
+
+impl Age {
+    /// The day that lies so long before another: of years, the same day of that year, and the last of February
+    /// if it has no such day.
+    pub fn before(self, day: Date) -> Date {
+        match self {
+            Self::Days(days) => Date(day.0.saturating_sub(i32::try_from(days).unwrap_or(i32::MAX))),
+            Self::Years(years) => {
+                let (year, month, of_month) = day.civil();
+                let year = year.saturating_sub(i32::try_from(years).unwrap_or(i32::MAX));
+                let same = Date::of(year, month, of_month);
+                if same.civil() == (year, month, of_month) {
+                    same
+                } else {
+                    Date::of(year, month, of_month - 1)
+                }
+            }
+        }
+    }
+
+    /// About how many days it is, to compare days with years.
+    fn about(self) -> u64 {
+        match self {
+            Self::Days(days) => 4 * u64::from(days),
+            Self::Years(years) => 1461 * u64::from(years),
+        }
+    }
+}
+
+impl PartialOrd for Age {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Age {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let unit = |age: &Self| matches!(age, Self::Years(_));
+        self.about().cmp(&other.about()).then_with(|| unit(self).cmp(&unit(other)))
+    }
+}
+
+impl FromStr for Age {
+    type Err = InvalidWord;
+
+    fn from_str(text: &str) -> Result<Self, InvalidWord> {
+        let number = |digits: &str| {
+            let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            plain.then(|| digits.parse::<u32>().ok()).flatten().filter(|number| *number > 0)
+        };
+        let days = text.strip_suffix('d').and_then(number).filter(|days| *days <= 36_525).map(Self::Days);
+        let years = || text.strip_suffix('y').and_then(number).filter(|years| *years <= 100).map(Self::Years);
+        days.or_else(years).ok_or_else(|| {
+            InvalidWord::new("days such as `184d`, or years such as `3y`, up to a hundred years", text)
+        })
+    }
+}
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Days(days) => write!(f, "{days}d"),
+            Self::Years(years) => write!(f, "{years}y"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ages_are_compared_and_counted_back() {
+        let age = |text: &str| text.parse::<Age>().unwrap();
+        assert!(age("184d") < age("1y") && age("366d") > age("1y") && age("3y") < age("1096d"));
+        assert_eq!(age("3y").to_string(), "3y");
+        assert_eq!(age("1d").before(Date::of(2026, 3, 1)), Date::of(2026, 2, 28));
+        assert_eq!(age("10y").before(Date::of(2026, 11, 30)), Date::of(2016, 11, 30));
+        for text in ["", "d", "0d", "0y", "3", "3m", "-1d", "1 d", "101y", "36526d", "+3d", "3.5y"] {
+            assert!(text.parse::<Age>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn every_day_of_four_centuries_is_read_as_it_is_written() {

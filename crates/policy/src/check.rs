@@ -16,8 +16,10 @@ pub(crate) fn check(policy: &Policy, pipelines: &[PipelineFacts]) -> Vec<Diagnos
     checker.topics();
     checker.rules();
     checker.models();
+    checker.retention();
     checker.coverage();
     let mut problems = checker.problems;
+    problems.extend(crate::transfers::check(policy, pipelines));
     problems.sort();
     problems.dedup();
     problems
@@ -159,6 +161,20 @@ impl Checker<'_> {
                 {
                     let what = format!("`where` in model `{}`", entry.model.id);
                     self.problems.extend(misfit(self.policy, &what, condition, facts, scope, error));
+                }
+            }
+        }
+    }
+
+    /// Pipelines whose rows are kept for a time must be there.
+    fn retention(&mut self) {
+        let valid: Vec<&str> = self.pipelines.iter().map(|(facts, _)| facts.name.as_str()).collect();
+        for entry in &self.policy.retention {
+            for (name, place) in entry.retention.pipelines.iter().zip(&entry.pipeline_places) {
+                if !valid.contains(&name.as_str()) {
+                    let message = format!("`retention`: there is no pipeline `{name}`");
+                    let suggestion = nearest(name.as_str(), valid.iter().copied());
+                    self.problems.push(self.policy.problem(*place, message, suggestion));
                 }
             }
         }

@@ -183,6 +183,11 @@ impl Judge {
         &self.tagged
     }
 
+    /// The pipeline that it was made for.
+    pub fn pipeline(&self) -> &PipelineName {
+        &self.pipeline
+    }
+
     /// The version of the policy, as in `_policy`.
     pub fn policy_version(&self) -> &ContentVersion {
         &self.policy.version

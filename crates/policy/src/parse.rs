@@ -1,7 +1,9 @@
 //! Reads `policy.yaml`, reporting every problem that can be seen without the pipelines.
 
+mod retention;
 mod rules;
 mod sites;
+pub(crate) mod transfers;
 mod zones;
 
 use std::cell::RefCell;
@@ -17,7 +19,7 @@ use crate::policy::{Place, Policy};
 use crate::registry::Registry;
 
 /// Keys of a policy.
-const KEYS: &[&str] = &["description", "zones", "sites", "rules", "models"];
+const KEYS: &[&str] = &["description", "zones", "sites", "rules", "models", "transfers", "retention"];
 
 /// Reads a policy with its files of devices; those that stand behind the text need not be given.
 pub(crate) fn parse(file: &str, text: &str, given: Vec<DevicesFile>) -> Result<Policy, Diagnostics> {
@@ -33,6 +35,8 @@ pub(crate) fn parse(file: &str, text: &str, given: Vec<DevicesFile>) -> Result<P
         let sites = reader.sites(&map);
         let rules = reader.rules(&map, &zones);
         let models = reader.models(&map);
+        let transfers = reader.transfers(&map);
+        let retention = reader.retention(&map);
         let registry = Registry::new(&sites);
         let mut whole = text.to_owned();
         if !is_whole {
@@ -49,6 +53,8 @@ pub(crate) fn parse(file: &str, text: &str, given: Vec<DevicesFile>) -> Result<P
             sites,
             rules,
             models,
+            transfers,
+            retention,
             registry,
         })
     });

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 use situs_model::doc::{Diagnostic, Diagnostics};
 use situs_model::mask::Outside;
+use situs_model::transfer::Transfer;
 use situs_model::{
-    BasisKind, Class, ClusterName, ContentVersion, Date, Jurisdiction, KeyRing, LineId, Masks, ModelId,
+    Age, BasisKind, Class, ClusterName, ContentVersion, Date, Jurisdiction, KeyRing, LineId, Masks, ModelId,
     PipelineName, RuleId, SiteId, Subdivision, Training, ZoneId,
 };
 
@@ -154,6 +155,35 @@ pub(crate) struct RuleEntry {
     pub(crate) zone: Option<usize>,
 }
 
+/// How long rows are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// The pipelines whose rows they are; all if empty.
+    pub pipelines: Vec<PipelineName>,
+    /// Only rows of this class.
+    pub class: Option<Class>,
+    /// Rows that are younger are not deleted.
+    pub at_least: Option<Age>,
+    /// Rows that are older are to be deleted.
+    pub at_most: Option<Age>,
+}
+
+impl Retention {
+    /// Whether there may be rows that both are for.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let classes = self.class.is_none() || other.class.is_none() || self.class == other.class;
+        let all = self.pipelines.is_empty() || other.pipelines.is_empty();
+        classes && (all || self.pipelines.iter().any(|pipeline| other.pipelines.contains(pipeline)))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct RetentionEntry {
+    pub(crate) retention: Retention,
+    pub(crate) place: Place,
+    pub(crate) pipeline_places: Vec<Place>,
+}
+
 #[derive(Debug)]
 pub(crate) struct ModelEntry {
     pub(crate) model: Model,
@@ -162,7 +192,17 @@ pub(crate) struct ModelEntry {
     pub(crate) pipeline_places: Vec<Place>,
 }
 
-/// The versioned rules: zones, site registry, rules and models.
+#[derive(Debug)]
+pub(crate) struct TransferEntry {
+    pub(crate) transfer: Transfer,
+    pub(crate) place: Place,
+    pub(crate) condition: Option<Condition>,
+    pub(crate) pipeline_places: Vec<Place>,
+    /// Of the columns that go, in their order.
+    pub(crate) column_places: Vec<Place>,
+}
+
+/// The versioned rules: zones, site registry, rules, models and transfers.
 ///
 /// # Memory
 /// The text is kept, with all devices that came from files, and every device id once more (100,000 devices:
@@ -187,6 +227,8 @@ pub struct Policy {
     pub(crate) sites: Vec<SiteEntry>,
     pub(crate) rules: Vec<RuleEntry>,
     pub(crate) models: Vec<ModelEntry>,
+    pub(crate) transfers: Vec<TransferEntry>,
+    pub(crate) retention: Vec<RetentionEntry>,
     pub(crate) registry: Registry,
 }
 
@@ -283,8 +325,13 @@ impl Policy {
         self.models.iter().map(|entry| &entry.model)
     }
 
+    /// How long rows are kept, in the order of the text, each with the line in which it stands.
+    pub fn retention(&self) -> impl Iterator<Item = (&Retention, u32)> {
+        self.retention.iter().map(|entry| (&entry.retention, entry.place.line))
+    }
+
     /// Checks everything that needs the pipelines: the columns and types of conditions, the
-    /// pipelines of models, topics of sites that no pipeline reads, jurisdictions that no rule can
+    /// pipelines of models and transfers, columns that never leave their zone, topics of sites that no pipeline reads, jurisdictions that no rule can
     /// place. `pipelines` are all pipelines of this installation.
     pub fn check(&self, pipelines: &[PipelineFacts]) -> Vec<Diagnostic> {
         crate::check::check(self, pipelines)
@@ -292,7 +339,7 @@ impl Policy {
 
     /// Warns of what is allowed and yet is hardly meant: rules that are never reached, rules that come to the
     /// same records and place them differently, records that no rule matches, rules and models that ended
-    /// before `today`, sites that no record can come from. For a policy without problems
+    /// before `today`, transfers that ended or that no rule lets anything go by, sites that no record can come from. For a policy without problems
     /// ([`check`](Self::check)).
     pub fn lint(&self, pipelines: &[PipelineFacts], today: Date) -> Vec<Diagnostic> {
         crate::lint::lint(self, pipelines, today)

@@ -2,6 +2,9 @@
 
 mod explain;
 mod quarantine;
+mod readers;
+mod retention;
+mod transfer;
 
 use std::path::PathBuf;
 
@@ -11,10 +14,21 @@ pub use explain::ExplainArgs;
 pub use quarantine::{
     QuarantineCommand, QuarantineFilterArgs, QuarantineListArgs, QuarantineReleaseArgs, QuarantineShowArgs,
 };
+pub use transfer::{
+    TransferApproveArgs, TransferCommand, TransferListArgs, TransferRequestArgs, TransferRunArgs,
+    TransferShowArgs,
+};
+
+pub use retention::{
+    CriterionArgs, DeleteArgs, EvidenceCommand, HoldCommand, HoldLiftArgs, HoldListArgs, HoldSetArgs,
+    RetainArgs, TraceArgs,
+};
+
+pub use readers::{PolicyPermitsArgs, ReaderArgs};
 
 /// Telemetry stream processor that keeps every record in its jurisdiction's store.
 ///
-/// Exit codes: 0 all went well; 1 something failed while running, or `store verify` or `explain` found something;
+/// Exit codes: 0 all went well; 1 something failed while running, a transfer was refused, or `store verify` or `explain` found something;
 /// 2 the arguments or the configuration are wrong, or `check --deny-warnings` has warnings; 3 `check` found a case that does not hold.
 #[derive(Debug, Parser)]
 #[command(name = "situs", version, max_term_width = 100)]
@@ -33,6 +47,9 @@ pub enum Command {
     Demo(DemoArgs),
     /// Read Kafka and fill the stores until told to stop (SIGTERM or Ctrl-C drain and flush).
     ///
+    /// A policy whose files change, or SIGHUP, takes effect without a restart, once everything that was read
+    /// is settled.
+    ///
     /// Example: situs run --config site.yaml
     Run(RunArgs),
     /// Check configuration, policy, schemas, pipelines and their cases, offline.
@@ -46,12 +63,16 @@ pub enum Command {
     ///
     /// Example: echo '{"device":"st-cnc-001"}' | situs try --pipeline cnc-state
     Try(TryArgs),
-    /// Compare policies.
+    /// Compare policies, and ask what a reader may see.
     #[command(subcommand)]
     Policy(PolicyCommand),
-    /// Query the stores of a data directory with SQL.
+    /// Query the stores of a data directory or of a site with SQL.
+    ///
+    /// Without `--reader` everything is read that the files' owner can read.
     ///
     /// Example: situs sql "select _zone, count(*) from cn.cnc_state group by 1"
+    ///
+    /// Example: situs sql --config site.yaml --reader ana --purpose training "show tables"
     Sql(SqlArgs),
     /// Send the lines of a file to a topic.
     ///
@@ -63,6 +84,9 @@ pub enum Command {
     /// Look into quarantine, and release what can be placed today.
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// Move data that the policy names from one zone to another, approved by two persons and told in both ledgers.
+    #[command(subcommand)]
+    Transfer(TransferCommand),
     /// Tell where a record lies and why, and judge it again by the policy of the time. Shows no payload.
     ///
     /// Exit code 0 if it lies where it should and the decision is the same again; 1 if something differs, or the
@@ -70,6 +94,9 @@ pub enum Command {
     ///
     /// Example: situs explain --config site.yaml cnc.state/0/1742
     Explain(ExplainArgs),
+    /// Print what the stores can prove.
+    #[command(subcommand)]
+    Evidence(EvidenceCommand),
 }
 
 /// Arguments of `demo`.
@@ -110,6 +137,10 @@ pub struct RunArgs {
     /// Create the stores that do not exist yet, as `store init` does.
     #[arg(long)]
     pub init_stores: bool,
+    /// Let this policy judge the same records, and tell what it would change: at `/shadow` while it runs, and
+    /// at its end. Nothing is written by it.
+    #[arg(long, value_name = "FILE")]
+    pub shadow_policy: Option<PathBuf>,
 }
 
 /// Where definitions are taken from.
@@ -151,6 +182,12 @@ pub enum PolicyCommand {
     ///
     /// Example: situs policy diff policy.yaml new-policy.yaml
     Diff(PolicyDiffArgs),
+    /// Say which tables, rows and columns a reader may see for a purpose, and by which policies.
+    ///
+    /// Exit code 0 whatever the answer; 2 if there is no such reader or purpose, or a definition is wrong.
+    ///
+    /// Example: situs policy permits --reader stuttgart-service --purpose maintenance
+    Permits(PolicyPermitsArgs),
 }
 
 /// Arguments of `policy diff`.
@@ -216,6 +253,9 @@ pub struct SqlArgs {
     /// Only these zones' stores; all of the directory if absent.
     #[arg(long = "zone", value_name = "ZONE")]
     pub zones: Vec<String>,
+    /// As whom.
+    #[command(flatten)]
+    pub reader: ReaderArgs,
     /// How to print the result.
     #[arg(long, value_enum, default_value_t = SqlFormat::Table)]
     pub format: SqlFormat,
@@ -315,6 +355,24 @@ pub enum StoreCommand {
     ///
     /// Example: situs store vacuum --config site.yaml --dry-run
     Vacuum(VacuumArgs),
+    /// Delete rows by source, site, device, class or age, prove that they are gone, and say so in the ledger.
+    ///
+    /// All of `--site`, `--device`, `--topic`, `--before` and `--class` that are given must hold. What is under
+    /// a hold, or younger than the policy keeps it, is refused before anything is changed. What was cut off
+    /// is finished first. Exit code 0 if it is done or nothing was there to be deleted, 1 if it was refused or
+    /// failed.
+    ///
+    /// Example: situs store delete --config site.yaml --device st-cnc-001 --by "J. Doe" --reason "sold" --dry-run
+    Delete(DeleteArgs),
+    /// Holds: rows that nothing deletes.
+    #[command(subcommand)]
+    Hold(HoldCommand),
+    /// Delete what the policy's `retention` keeps no longer.
+    ///
+    /// Exit code 0 if it is done, 1 if something was refused or failed.
+    ///
+    /// Example: situs store retain --config site.yaml --by "J. Doe" --dry-run
+    Retain(RetainArgs),
 }
 
 /// Arguments of `store verify`.

@@ -49,6 +49,8 @@ pub struct Site {
     pub http: Option<SocketAddr>,
     /// Logs.
     pub logs: LogSettings,
+    /// Whether a policy whose files change takes effect while a process runs.
+    pub policy_reload: bool,
     /// How the stores are looked after.
     pub maintenance: MaintenanceSettings,
 }
@@ -110,6 +112,7 @@ const KEYS: &[&str] = &[
     "pipelines",
     "schemas",
     "policy",
+    "policy-reload",
     "enabled",
     "stores",
     "receipts",
@@ -209,6 +212,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         None => Some(MaintenanceSettings::default()),
     };
     Some(Site {
+        policy_reload: map.optional_bool("policy-reload").unwrap_or(true),
         maintenance: maintenance?,
         home_site: home_site?,
         home_zone: home_zone?,

@@ -1,6 +1,7 @@
-//! The chain of a partition's receipts: each names the hash of the one before it.
+//! Chains of rows, each of which names the hash of the one before it: the receipts of a partition, and the
+//! entries of a store's ledger.
 //!
-//! What is hashed is made of the columns of the receipts table and of nothing else, so that whoever can read
+//! What is hashed is made of the columns of the table and of nothing else, so that whoever can read
 //! the table can check it (docs/stores.md).
 
 use std::collections::HashMap;
@@ -13,12 +14,13 @@ use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{
     Array as _, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use situs_model::{NextOffset, Source, TopicId, sha256_hex};
 
 use crate::durable::FileError;
 use crate::error::Fault;
 use crate::history::{self, History};
+use crate::key::ReceiptKey;
 use crate::log::Progress;
 use crate::{disk, scan};
 
@@ -26,6 +28,8 @@ use crate::{disk, scan};
 pub(crate) const TOPIC_ID: &str = "topic_id";
 /// The column with the hash of the partition's receipt before.
 pub(crate) const PREVIOUS: &str = "previous";
+/// The columns that are known only when a row is committed, in order.
+const LINKS: [&str; 4] = [PREVIOUS, KEY_ID, HASH, SIGNATURE];
 /// The column with the id of the key that signed.
 pub(crate) const KEY_ID: &str = "key_id";
 /// The column with the receipt's own hash.
@@ -35,10 +39,34 @@ pub(crate) const SIGNATURE: &str = "signature";
 /// The column of days, which says nothing that `created_at` does not, and is not in the files.
 pub(crate) const DAY: &str = "created_date";
 
-/// The first line of what is hashed.
-const HEADER: &str = "situs-receipt/1\n";
+/// Whose rows are chained. A hash of one kind is never that of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Chained {
+    /// Receipts.
+    Receipts,
+    /// Entries of a store's ledger.
+    Ledger,
+}
 
-/// The hash of a receipt, in hexadecimal.
+impl Chained {
+    /// The first line of what is hashed.
+    fn header(self) -> &'static str {
+        match self {
+            Self::Receipts => "situs-receipt/1\n",
+            Self::Ledger => "situs-ledger/1\n",
+        }
+    }
+
+    /// What the rows are, for a message.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Receipts => "the receipts",
+            Self::Ledger => "the ledger",
+        }
+    }
+}
+
+/// The hash of a row, in hexadecimal.
 pub(crate) type Hash = Arc<str>;
 
 /// The newest receipt of a partition.
@@ -52,8 +80,9 @@ pub(crate) struct Head {
     pub(crate) topic_id: Option<TopicId>,
 }
 
-/// Receipts as columns, for hashing.
+/// Rows as columns, for hashing.
 pub(crate) struct Canonical<'a> {
+    chained: Chained,
     columns: Vec<(&'a str, Values<'a>)>,
 }
 
@@ -67,13 +96,13 @@ enum Values<'a> {
 }
 
 impl<'a> Canonical<'a> {
-    /// Takes rows of the receipts table. The columns [`HASH`], [`SIGNATURE`] and [`DAY`] are not hashed.
+    /// Takes rows of the table. The columns [`HASH`], [`SIGNATURE`] and [`DAY`] are not hashed.
     ///
     /// # Errors
     /// If a column is of a type that has no canonical text.
-    pub(crate) fn new(receipts: &'a RecordBatch) -> Result<Self, Fault> {
-        let mut columns = Vec::with_capacity(receipts.num_columns());
-        for (field, array) in receipts.schema_ref().fields().iter().zip(receipts.columns()) {
+    pub(crate) fn new(chained: Chained, rows: &'a RecordBatch) -> Result<Self, Fault> {
+        let mut columns = Vec::with_capacity(rows.num_columns());
+        for (field, array) in rows.schema_ref().fields().iter().zip(rows.columns()) {
             let name = field.name().as_str();
             if matches!(name, HASH | SIGNATURE | DAY) {
                 continue;
@@ -91,17 +120,20 @@ impl<'a> Canonical<'a> {
                 _ => None,
             };
             let values = values.ok_or_else(|| {
-                Fault::stop(format!("column `{name}` of the receipts has a type that cannot be hashed"))
+                Fault::stop(format!(
+                    "column `{name}` of {} has a type that cannot be hashed",
+                    chained.as_str()
+                ))
             })?;
             columns.push((name, values));
         }
         columns.sort_unstable_by_key(|(name, _)| *name);
-        Ok(Self { columns })
+        Ok(Self { chained, columns })
     }
 
-    /// The text of a receipt: a line for each column that is not null, in the order of the columns' names.
+    /// The text of a row: a line for each column that is not null, in the order of the columns' names.
     pub(crate) fn text(&self, row: usize) -> String {
-        let mut text = HEADER.to_owned();
+        let mut text = self.chained.header().to_owned();
         for (name, values) in &self.columns {
             let Some(value) = values.text(row) else { continue };
             // Writing to a string cannot fail.
@@ -110,7 +142,7 @@ impl<'a> Canonical<'a> {
         text
     }
 
-    /// The hash of a receipt.
+    /// The hash of a row.
     pub(crate) fn hash(&self, row: usize) -> String {
         sha256_hex(self.text(row).as_bytes())
     }
@@ -126,6 +158,35 @@ impl Values<'_> {
             Self::Times(array) => array.is_valid(row).then(|| array.value(row).to_string()),
         }
     }
+}
+
+/// The columns of rows once they are chained.
+pub(crate) fn linked_schema(row: &RecordBatch) -> SchemaRef {
+    let links = LINKS.map(|name| Arc::new(Field::new(name, DataType::Utf8, true)));
+    Arc::new(Schema::new(row.schema_ref().fields().iter().cloned().chain(links).collect::<Vec<_>>()))
+}
+
+/// Lets a row continue the one with the given hash, and signs it if there is a key; the row as it is
+/// committed, and its hash.
+pub(crate) fn link(
+    chained: Chained,
+    row: &RecordBatch,
+    previous: Option<&str>,
+    key: Option<&ReceiptKey>,
+) -> Result<(RecordBatch, Hash), Fault> {
+    let bug = |_| Fault::stop(format!("the columns of {} do not fit together", chained.as_str()));
+    let text = |value: Option<&str>| Arc::new(StringArray::from(vec![value]));
+    let schema = linked_schema(row);
+    let key_id = key.map(|key| key.public().id());
+    let mut columns = row.columns().to_vec();
+    columns.extend([text(previous) as _, text(key_id) as _, text(None) as _, text(None) as _]);
+    let unsigned = RecordBatch::try_new(schema.clone(), columns.clone()).map_err(bug)?;
+    let hash = Canonical::new(chained, &unsigned)?.hash(0);
+    let digest = unhex::<32>(&hash).ok_or_else(|| Fault::stop("a hash is no SHA-256"))?;
+    let signature = key.map(|key| hex(&key.sign(&digest)));
+    columns.truncate(columns.len() - 2);
+    columns.extend([text(Some(&hash)) as _, text(signature.as_deref()) as _]);
+    Ok((RecordBatch::try_new(schema, columns).map_err(bug)?, hash.into()))
 }
 
 /// Bytes in hexadecimal.
@@ -280,7 +341,6 @@ fn ends(path: &Path) -> Result<Vec<End>, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use arrow_schema::{Field, Schema};
     use situs_model::columns::{dictionary_type, timestamp_type};
 
     use super::*;
@@ -312,13 +372,16 @@ mod tests {
             ],
         )
         .unwrap();
-        let canonical = Canonical::new(&batch).unwrap();
+        let canonical = Canonical::new(Chained::Receipts, &batch).unwrap();
         assert_eq!(
             canonical.text(0),
             "situs-receipt/1\ncreated_at:16:1772323200000001\nend_offset:2:15\npartition:1:3\ntopic:9:cnc.state\nzones:8:{\"é\":1}\n"
         );
         assert_eq!(canonical.text(1), "situs-receipt/1\nend_offset:2:16\npartition:1:4\nprevious:2:ab\n");
         assert_eq!(canonical.hash(1), sha256_hex(canonical.text(1).as_bytes()));
+        // The same columns in a ledger are another text, so no receipt passes for an entry.
+        let ledger = Canonical::new(Chained::Ledger, &batch).unwrap();
+        assert_eq!(ledger.text(1), "situs-ledger/1\nend_offset:2:16\npartition:1:4\nprevious:2:ab\n");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use deltalake::kernel::{
 };
 use serde_json::{Value, json};
 use situs_model::store::FlushFacts;
-use situs_model::{Class, Epoch, OffsetRange, Source, StoreIdentity, TableName};
+use situs_model::{Class, Epoch, FileFact, OffsetRange, Source, StoreIdentity, TableName};
 
 use crate::encode::CLASS;
 use crate::encode::files::Written;
@@ -19,6 +19,8 @@ use crate::work::{Keep, Layout, Work};
 const ENGINE: &str = concat!("situs/", env!("CARGO_PKG_VERSION"));
 /// The tag by which the log gives the hash of a compacted file, of which no receipt tells.
 const SHA256: &str = "situs.sha256";
+/// Names the deletion that a commit belongs to.
+const DELETION: &str = "situs.deletion";
 
 /// The entry that creates a table.
 pub(crate) fn create(name: &TableName, schema: &StructType, layout: Layout) -> Result<Vec<u8>, Fault> {
@@ -147,8 +149,6 @@ pub(crate) fn compaction<'a>(
             ..Remove::default()
         }));
     }
-    let mut tags = added.class.map(class_tag).unwrap_or_default();
-    tags.insert(SHA256.to_owned(), Some(added.fact.sha256.clone()));
     actions.push(Action::Add(Add {
         path: added.fact.path.clone(),
         partition_values: of_day(&added.date),
@@ -156,10 +156,125 @@ pub(crate) fn compaction<'a>(
         modification_time: now,
         data_change: false,
         stats: Some(added.statistics.clone()),
-        tags: Some(tags),
+        tags: Some(added_tags(added)),
         ..Add::default()
     }));
     lines(&actions)
+}
+
+/// A file that a deletion removes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gone<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) day: &'a str,
+    pub(crate) bytes: u64,
+    pub(crate) sha256: &'a str,
+}
+
+/// The entry that removes rows: files that held them go, files with their other rows come. It says itself
+/// which deletion it belongs to and what the hashes are, so that whoever finishes the deletion need not
+/// have begun it.
+pub(crate) fn deletion<'a>(
+    version: u64,
+    layout: Layout,
+    id: &str,
+    removed: impl Iterator<Item = Gone<'a>>,
+    added: &[Written],
+) -> Result<Vec<u8>, Fault> {
+    let now = chrono::Utc::now().timestamp_millis();
+    let too_large = |_| Fault::stop("a file is too large");
+    let of_day = |date: &str| HashMap::from([(layout.day.to_owned(), Some(date.to_owned()))]);
+    let hash = |sha256: &str| HashMap::from([(SHA256.to_owned(), Some(sha256.to_owned()))]);
+    let info = CommitInfo {
+        timestamp: Some(now),
+        operation: Some("DELETE".to_owned()),
+        // What was asked for stands in the ledger, not here.
+        operation_parameters: Some(HashMap::from([("predicate".to_owned(), json!("[]"))])),
+        read_version: version.checked_sub(1),
+        is_blind_append: Some(false),
+        engine_info: Some(ENGINE.to_owned()),
+        info: HashMap::from([(DELETION.to_owned(), json!(id))]),
+        ..CommitInfo::default()
+    };
+    let mut actions = vec![Action::CommitInfo(info)];
+    for gone in removed {
+        actions.push(Action::Remove(Remove {
+            path: gone.path.to_owned(),
+            data_change: true,
+            deletion_timestamp: Some(now),
+            extended_file_metadata: Some(true),
+            partition_values: Some(of_day(gone.day)),
+            size: Some(i64::try_from(gone.bytes).map_err(too_large)?),
+            tags: Some(hash(gone.sha256)),
+            ..Remove::default()
+        }));
+    }
+    for file in added {
+        actions.push(Action::Add(Add {
+            path: file.fact.path.clone(),
+            partition_values: of_day(&file.date),
+            size: i64::try_from(file.fact.bytes).map_err(too_large)?,
+            modification_time: now,
+            data_change: true,
+            stats: Some(file.statistics.clone()),
+            tags: Some(added_tags(file)),
+            ..Add::default()
+        }));
+    }
+    lines(&actions)
+}
+
+/// What the commits of a deletion did to a table, as their entries say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct DeletionCommits {
+    /// Their versions.
+    pub(crate) versions: Vec<u64>,
+    pub(crate) removed: Vec<FileFact>,
+    pub(crate) written: Vec<FileFact>,
+}
+
+/// Takes an entry in if it belongs to the deletion; `None` if it cannot be understood.
+pub(crate) fn note_deletion(
+    entry: &[u8],
+    version: u64,
+    id: &str,
+    commits: &mut DeletionCommits,
+) -> Option<()> {
+    let lines: Vec<Value> = entry
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.trim_ascii().is_empty())
+        .map(serde_json::from_slice)
+        .collect::<Result<_, _>>()
+        .ok()?;
+    if !lines.iter().any(|line| line["commitInfo"][DELETION] == id) {
+        return Some(());
+    }
+    commits.versions.push(version);
+    let fact = |action: &Value| {
+        let rows = action["stats"].as_str().and_then(|stats| serde_json::from_str::<Value>(stats).ok());
+        Some(FileFact {
+            path: action["path"].as_str()?.to_owned(),
+            rows: rows.and_then(|stats| stats["numRecords"].as_u64()).unwrap_or_default(),
+            bytes: action["size"].as_u64()?,
+            sha256: action["tags"][SHA256].as_str()?.to_owned(),
+        })
+    };
+    for line in &lines {
+        if line["remove"].is_object() {
+            commits.removed.push(fact(&line["remove"])?);
+        }
+        if line["add"].is_object() {
+            commits.written.push(fact(&line["add"])?);
+        }
+    }
+    Some(())
+}
+
+/// The tags of a file that was made of others: its hash, and the highest class of its rows.
+fn added_tags(added: &Written) -> HashMap<String, Option<String>> {
+    let mut tags = added.class.map(class_tag).unwrap_or_default();
+    tags.insert(SHA256.to_owned(), Some(added.fact.sha256.clone()));
+    tags
 }
 
 fn class_tag(class: Class) -> HashMap<String, Option<String>> {

@@ -22,8 +22,10 @@ mod names;
 mod quarantine;
 mod reader;
 mod receipts;
+mod received;
 mod releases;
 mod root;
+mod rows;
 mod scan;
 mod schema;
 #[cfg(test)]
@@ -32,17 +34,28 @@ mod stats;
 mod store;
 mod table;
 mod tables;
+mod trace;
 pub mod verify;
 mod work;
+mod zone_ledger;
 
 pub use field_key::{create_field_key, read_field_key};
 pub use find::{Coverage, FoundReceipt, FoundRows, Place, StoreOfReceipt};
 pub use key::{KeyError, PublicKey, ReceiptKey, SignatureState};
 pub use lease::Renewal;
+pub use maintain::delete::{
+    BytesGoneBody, CoordinatesFile, Criterion, Decided, DeletionBody, DeletionRequest, Despite, Erased,
+    Floor, GoneFile, Hold, PartitionDeleted, PartitionPlan, Plan, Refusal, TableDeleted, TablePlan,
+    WrittenFile,
+};
 pub use maintain::{Checkpointed, Cleaned, Maintenance, Optimize, Optimized, Tally, Vacuum, Vacuumed};
 pub use quarantine::read::{Content, Header, QuarantineEntry, QuarantineFilter, QuarantineScan};
 pub use reader::{DataFile, StoreReader, TableSnapshot};
+pub use received::{Arrival, Arrived, Receiving, transferred_columns};
 pub use root::{RootError, check_disjoint, identify, init};
+pub use rows::TableRows;
 pub use store::DeltaStore;
+pub use store::deletion::{Deletion, FoundDeleted};
 pub use store::release::{LedgerStep, Placed};
-pub use verify::{Subject, verify};
+pub use trace::{Traced, TracedFile};
+pub use verify::{Subject, sha256_of, verify};

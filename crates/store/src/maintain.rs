@@ -9,6 +9,7 @@ pub(crate) mod checkpoint;
 mod clean;
 pub(crate) mod compact;
 pub(crate) mod count;
+pub(crate) mod delete;
 pub(crate) mod live;
 pub(crate) mod rewrite;
 pub(crate) mod seal;
@@ -35,7 +36,7 @@ use crate::durable;
 use crate::error::Fault;
 use crate::lease::{Leases, Maintainer};
 use crate::work::Layout;
-use crate::{names, quarantine, receipts, releases, root, store, tables};
+use crate::{names, quarantine, receipts, received, releases, root, store, tables, zone_ledger};
 use compact::Replaced;
 use live::Live;
 
@@ -118,6 +119,8 @@ pub(crate) struct Shape {
     partition: &'static str,
     /// Whether every row names its zone.
     zoned: bool,
+    /// Whether small files are put together.
+    compacted: bool,
 }
 
 /// A table to maintain.
@@ -132,15 +135,24 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new(root: &Path, identity: &StoreIdentity, table: &TableName) -> Self {
+        let own =
+            |layout| Shape { layout, topic: "topic", partition: "partition", zoned: false, compacted: true };
         let shape = if *table == TableName::quarantine() {
-            Shape { layout: quarantine::LAYOUT, topic: "topic", partition: "partition", zoned: false }
+            own(quarantine::LAYOUT)
         } else if *table == TableName::receipts() {
-            Shape { layout: receipts::LAYOUT, topic: "topic", partition: "partition", zoned: false }
+            own(receipts::LAYOUT)
         } else if *table == TableName::releases() {
-            Shape { layout: releases::LAYOUT, topic: "topic", partition: "partition", zoned: false }
+            own(releases::LAYOUT)
+        } else if *table == TableName::ledger() {
+            // An entry is a deed of a person: there are few, and the files stay as they were written.
+            Shape { compacted: false, ..own(zone_ledger::LAYOUT) }
+        } else if table.is_received() {
+            // The ledgers of two stores name these files.
+            Shape { compacted: false, ..own(received::LAYOUT) }
         } else {
             use situs_model::columns::names::{PARTITION, TOPIC};
-            Shape { layout: store::LAYOUT, topic: TOPIC, partition: PARTITION, zoned: true }
+            let (topic, partition) = (TOPIC, PARTITION);
+            Shape { layout: store::LAYOUT, topic, partition, zoned: true, compacted: true }
         };
         Self {
             root: root.to_owned(),
@@ -149,6 +161,10 @@ impl Place {
             identity: identity.clone(),
             shape,
         }
+    }
+
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     fn day(&self) -> &'static str {
@@ -378,6 +394,9 @@ fn optimize(
     stop: &AtomicBool,
 ) -> Result<Optimized, Fault> {
     let mut optimized = Optimized::default();
+    if !place.shape.compacted {
+        return Ok(optimized);
+    }
     let Some(mut live) = Live::load(&place.folder, place.day())? else { return Ok(optimized) };
     for bin in seal::plan(&live, settings, chrono::Utc::now()) {
         // Until after the commit, so that no vacuum takes the new file for rubbish.

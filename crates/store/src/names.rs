@@ -13,6 +13,7 @@ fn archive_of(kind: Text) -> (&'static str, &'static str) {
         Text::Policy => ("_situs_policies", "yaml"),
         Text::Pipeline => ("_situs_pipelines", "yaml"),
         Text::Schema => ("_situs_schemas", "json"),
+        Text::Readers => ("_situs_readers", "yaml"),
     }
 }
 
@@ -20,6 +21,8 @@ fn archive_of(kind: Text) -> (&'static str, &'static str) {
 const KEYS: &str = "_situs_keys";
 /// Where processes say that they write here.
 const LEASES: &str = "_situs_leases";
+/// Where deletions say which rows they take.
+const DELETIONS: &str = "_situs_deletions";
 /// Begins the name of every file that is still being written. Delta readers and vacuum skip names
 /// with a leading `_`.
 const TEMPORARY: &str = "_tmp_";
@@ -75,6 +78,34 @@ pub(crate) fn maintainer_lease(root: &Path, n: u64) -> PathBuf {
 /// Which maintainer's lease a file in the folder of leases is; `None` for any other file.
 pub(crate) fn maintainer_number(name: &str) -> Option<u64> {
     name.strip_prefix("maintainer-")?.strip_suffix(".json")?.parse().ok()
+}
+
+/// Where deletions say which rows they take.
+pub(crate) fn deletions(root: &Path) -> PathBuf {
+    root.join(DELETIONS)
+}
+
+/// The coordinates of the rows that a deletion takes, relative to the root.
+pub(crate) fn deleted_coordinates_in_root(id: &str) -> String {
+    format!("{DELETIONS}/{id}.parquet")
+}
+
+/// The coordinates of the rows that a deletion takes.
+pub(crate) fn deleted_coordinates(root: &Path, id: &str) -> PathBuf {
+    root.join(deleted_coordinates_in_root(id))
+}
+
+/// The plan of a deletion that is under way.
+pub(crate) fn deletion_plan(root: &Path, id: &str) -> PathBuf {
+    deletions(root).join(format!("{id}.json"))
+}
+
+/// The deletion that a file in the folder of deletions belongs to, and whether it is a plan; `None` for any
+/// other file.
+pub(crate) fn deletion_of(name: &str) -> Option<(&str, bool)> {
+    let plan = name.strip_suffix(".json").map(|id| (id, true));
+    let (id, is_plan) = plan.or_else(|| name.strip_suffix(".parquet").map(|id| (id, false)))?;
+    uuid::Uuid::parse_str(id).is_ok().then_some((id, is_plan))
 }
 
 /// A table's folder.

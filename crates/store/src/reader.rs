@@ -86,6 +86,10 @@ impl StoreReader {
         self.read(table).await.map_err(|fault| fault.at(&self.identity))
     }
 
+    pub(crate) fn has_table(&self, table: &TableName) -> Result<bool, Fault> {
+        Ok(tables::exists(&names::table(&self.root, table))?)
+    }
+
     /// The highest class of a table's rows, as the log tells of its files. A file of which it does not tell
     /// counts as the strictest; `None` if the table has no file, or is one of those that Situs keeps itself,
     /// whose rows have no class.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use arrow_array::{Int32Array, Int64Array, RecordBatch, StringArray};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::SchemaRef;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use situs_model::store::FlushFacts;
 use situs_model::{Counts, Epoch, NextOffset, OffsetRange, Receipt, Source, StoreReceipt};
 
-use crate::chain::{self, Canonical, Hash};
+use crate::chain::{self, Chained, Hash, linked_schema};
 use crate::columns::{Columns, is_plain_time, no_facts};
 use crate::error::Fault;
 use crate::key::ReceiptKey;
@@ -17,9 +17,6 @@ use crate::work::{Claim, Layout, Rows, Settled, Work};
 
 /// Where receipts keep offset and day.
 pub(crate) const LAYOUT: Layout = Layout { offset: "start_offset", day: "created_date" };
-
-/// The columns that are known only when the receipt is committed, in order.
-const LINKS: [&str; 4] = [chain::PREVIOUS, chain::KEY_ID, chain::HASH, chain::SIGNATURE];
 
 /// Receipts that do not name the receipts before them yet, since another process may settle between.
 #[derive(Debug)]
@@ -46,31 +43,15 @@ impl Unlinked {
 
     /// Lets each continue the receipt with the given hash, and signs it.
     pub(crate) fn link(&self, previous: &[Option<Hash>]) -> Result<Linked, Fault> {
-        let bug = |_| Fault::stop("the columns of a receipt do not fit together");
-        let text = |value: Option<&str>| Arc::new(StringArray::from(vec![value]));
-        let key_id = self.key.as_ref().map(|key| key.public().id());
         let mut linked = Linked { rows: Vec::new(), hashes: Vec::new() };
         for (at, (source, row)) in self.rows.iter().enumerate() {
             let previous = previous.get(at).and_then(Option::as_deref);
-            let schema = linked_schema(row);
-            let mut columns = row.columns().to_vec();
-            columns.extend([text(previous) as _, text(key_id) as _, text(None) as _, text(None) as _]);
-            let unsigned = RecordBatch::try_new(schema.clone(), columns.clone()).map_err(bug)?;
-            let hash = Canonical::new(&unsigned)?.hash(0);
-            let digest = chain::unhex::<32>(&hash).ok_or_else(|| Fault::stop("a hash is no SHA-256"))?;
-            let signature = self.key.as_ref().map(|key| chain::hex(&key.sign(&digest)));
-            columns.truncate(columns.len() - 2);
-            columns.extend([text(Some(&hash)) as _, text(signature.as_deref()) as _]);
-            linked.rows.push((source.clone(), RecordBatch::try_new(schema, columns).map_err(bug)?));
-            linked.hashes.push(hash.into());
+            let (row, hash) = chain::link(Chained::Receipts, row, previous, self.key.as_deref())?;
+            linked.rows.push((source.clone(), row));
+            linked.hashes.push(hash);
         }
         Ok(linked)
     }
-}
-
-fn linked_schema(row: &RecordBatch) -> SchemaRef {
-    let links = LINKS.map(|name| Arc::new(Field::new(name, DataType::Utf8, true)));
-    Arc::new(Schema::new(row.schema_ref().fields().iter().cloned().chain(links).collect::<Vec<_>>()))
 }
 
 /// The append that settles these receipts, signed with a key if there is one.

@@ -1,6 +1,9 @@
 //! The store of one zone, as `ingest` sees it.
 
+pub(crate) mod deletion;
+pub(crate) mod ledger;
 pub(crate) mod release;
+pub(crate) mod transfer;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -148,6 +151,12 @@ impl DeltaStore {
             Table::new(&self.root, name.clone(), identity, metrics, self.leases.clone())
         };
         tables.entry(name.clone()).or_insert_with(|| Arc::new(new())).clone()
+    }
+
+    /// Its leases, to play a step of maintenance.
+    #[cfg(test)]
+    pub(crate) fn leases_for_tests(&self) -> &Arc<Leases> {
+        &self.leases
     }
 
     fn work_of(append: &Append) -> Result<Work, Fault> {

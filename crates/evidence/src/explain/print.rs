@@ -4,7 +4,9 @@ use std::fmt;
 
 use situs_model::columns::names;
 
-use super::report::{Explanation, Mark, QuarantinedMessage, ReceiptPart, ReleasePart, RowGroup};
+use super::report::{
+    DeletionPart, Explanation, Mark, QuarantinedMessage, ReceiptPart, ReleasePart, RowGroup,
+};
 
 /// Width of the names of statements.
 const WIDTH: usize = 14;
@@ -23,6 +25,9 @@ impl fmt::Display for Explanation {
         }
         if let Some(release) = &self.release {
             print_release(f, release)?;
+        }
+        for deletion in &self.deletions {
+            print_deletion(f, deletion)?;
         }
         for group in &self.rows {
             print_rows(f, group)?;
@@ -110,6 +115,17 @@ fn print_release(f: &mut fmt::Formatter<'_>, release: &ReleasePart) -> fmt::Resu
         release.schema
     );
     line(f, Mark::Measured, "release", &text)
+}
+
+fn print_deletion(f: &mut fmt::Formatter<'_>, deletion: &DeletionPart) -> fmt::Result {
+    let DeletionPart { id, zone, table, rows, by, reason, at, bytes_gone_at } = deletion;
+    let text = format!("{id} took rows {} from zone {zone}, table {table}, at {at}", numbers(rows));
+    line(f, Mark::Measured, "deletion", &text)?;
+    line(f, Mark::Declared, "asked for by", &format!("{by}: {reason}"))?;
+    match bytes_gone_at {
+        Some(at) => line(f, Mark::Measured, "bytes", &format!("gone, looked for at {at}")),
+        None => line(f, Mark::NotAssessed, "bytes", "files of older versions may hold them still"),
+    }
 }
 
 fn print_rows(f: &mut fmt::Formatter<'_>, group: &RowGroup) -> fmt::Result {

@@ -52,6 +52,8 @@ pub enum State {
     NotSettled,
     /// Before the settled offset, but no receipt covers it.
     NotCovered,
+    /// A deletion took it.
+    Deleted,
     /// Its receipt counts it, and it is nowhere.
     Missing,
 }
@@ -69,6 +71,7 @@ impl State {
             Self::NoRowsOrNoMessage => "gives no row by design, or there is no message at this offset",
             Self::NotSettled => "not settled yet",
             Self::NotCovered => "no receipt covers it",
+            Self::Deleted => "deleted",
             Self::Missing => "missing",
         }
     }
@@ -185,6 +188,27 @@ impl ReleasePart {
     }
 }
 
+/// A deletion that took rows of the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeletionPart {
+    /// The deletion.
+    pub id: String,
+    /// The zone of the store.
+    pub zone: String,
+    /// The table.
+    pub table: String,
+    /// The numbers of the rows within the message; of quarantine the message as a whole.
+    pub rows: Vec<i32>,
+    /// Who is said to have asked for it.
+    pub by: String,
+    /// Why, as it was said.
+    pub reason: String,
+    /// When the ledger was told, RFC 3339.
+    pub at: String,
+    /// When it was told that the bytes are gone; `None` if files may hold them still.
+    pub bytes_gone_at: Option<String>,
+}
+
 /// The rule that decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RulePart {
@@ -278,6 +302,8 @@ pub struct Explanation {
     pub quarantine: Vec<QuarantinedMessage>,
     /// The release that took it out.
     pub release: Option<ReleasePart>,
+    /// The deletions that took rows of it.
+    pub deletions: Vec<DeletionPart>,
     /// What is otherwise than it should be.
     pub findings: Vec<String>,
     /// What was not looked at, or could not be.
@@ -303,6 +329,7 @@ impl Explanation {
             rows: Vec::new(),
             quarantine: Vec::new(),
             release: None,
+            deletions: Vec::new(),
             findings: Vec::new(),
             not_assessed: Vec::new(),
             verdict: Verdict::NothingToCompare,

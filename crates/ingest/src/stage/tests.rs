@@ -1,5 +1,7 @@
 //! Batches with poison against their messages one by one.
 
+mod shadow;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

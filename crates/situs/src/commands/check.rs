@@ -79,9 +79,10 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             n => format!(", {n} warnings"),
         };
         println!(
-            "{} pipelines, policy {}, {count} cases: {} passed, {} failed{warned}",
+            "{} pipelines, policy {}{}, {count} cases: {} passed, {} failed{warned}",
             catalog.pipelines.len(),
             catalog.policy.version(),
+            catalog.readers.as_ref().map_or_else(String::new, |r| format!(", readers {}", r.version())),
             count - failures.len(),
             failures.len()
         );

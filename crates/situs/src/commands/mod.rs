@@ -2,14 +2,19 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what commands do")]
 
 mod check;
+mod delete;
 mod explain;
+mod hold;
 mod maintain;
+mod permits;
 mod policy;
 mod produce;
 mod quarantine;
 mod run;
 mod sql;
 mod store;
+mod trace;
+mod transfer;
 mod try_messages;
 mod verify;
 
@@ -23,7 +28,7 @@ use situs_model::doc::Diagnostics;
 use situs_observe::{LogFormat, LogSettings, hide_panic_texts, init_logs};
 use situs_store::PublicKey;
 
-use crate::cli::{Cli, Command, LibraryArgs};
+use crate::cli::{Cli, Command, EvidenceCommand, LibraryArgs};
 use crate::library::Library;
 use crate::site::Site;
 
@@ -50,7 +55,9 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Produce(args) => produce::produce(&args),
         Command::Store(command) => store::store(&command),
         Command::Quarantine(command) => quarantine::quarantine(&command),
+        Command::Transfer(command) => transfer::transfer(&command),
         Command::Explain(args) => explain::explain(&args),
+        Command::Evidence(EvidenceCommand::Trace(args)) => trace::trace(&args),
     };
     match result {
         Ok(code) => code,

@@ -13,6 +13,9 @@ pub(super) fn store(command: &StoreCommand) -> anyhow::Result<ExitCode> {
     match command {
         StoreCommand::Optimize(args) => return super::maintain::optimize(args),
         StoreCommand::Vacuum(args) => return super::maintain::vacuum(args),
+        StoreCommand::Delete(args) => return super::delete::delete(args),
+        StoreCommand::Hold(command) => return super::hold::hold(command),
+        StoreCommand::Retain(args) => return super::delete::retain(args),
         StoreCommand::Init { zone, root } => {
             let zone: ZoneId = zone.parse().map_err(|error| super::Usage(format!("--zone: {error}")))?;
             let identity = situs_store::init(root, &zone)?;

@@ -57,7 +57,7 @@ impl PseudonymKeys {
 
 impl Site {
     /// The pipelines of a catalog that run here.
-    fn running<'a>(&self, catalog: &'a Catalog) -> impl Iterator<Item = &'a Loaded> {
+    pub(crate) fn running<'a>(&self, catalog: &'a Catalog) -> impl Iterator<Item = &'a Loaded> {
         let runs = |name| self.enabled.is_empty() || self.enabled.contains(name);
         catalog.pipelines.iter().filter(move |loaded| runs(&loaded.pipeline.name))
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::writer::SerializedFileWriter;
 use sha2::{Digest as _, Sha256};
 use situs_model::columns::highest_class;
@@ -83,6 +84,34 @@ impl Streamed {
         Ok(())
     }
 
+    /// Ends the file, with these facts in its footer, and syncs it; its bytes and their hash.
+    fn end(&mut self, facts: &[(String, String)]) -> Result<(ParquetMetaData, u64, String), Fault> {
+        self.close_group()?;
+        for fact in self.form.facts(facts, self.class) {
+            self.writer.append_key_value_metadata(fact);
+        }
+        let metadata = self.writer.finish().map_err(|error| failed(&self.temporary, error))?;
+        let sink = self.writer.inner_mut();
+        disk::sync(&sink.file, self.temporary.path())
+            .map_err(FileError::new("sync", self.temporary.path()))?;
+        Ok((metadata, sink.bytes, format!("{:x}", sink.hash.finalize_reset())))
+    }
+
+    /// Ends a file of no table and gives it this name in its folder, never over another file. It and the
+    /// folder are synced when this returns; its rows, its bytes and their SHA-256.
+    pub(crate) fn finish_as(
+        mut self,
+        path: &Path,
+        facts: &[(String, String)],
+    ) -> Result<(u64, u64, String), Fault> {
+        let (_, bytes, sha256) = self.end(facts)?;
+        if !self.temporary.link(path)? {
+            return Err(Fault::stop(format!("{} is there already", path.display())));
+        }
+        durable::sync_folder(path.parent().unwrap_or(path))?;
+        Ok((self.rows, bytes, sha256))
+    }
+
     /// Ends the file, with these facts in its footer, and gives it a name of `id` in the folder of its day.
     /// The file and the folders that name it are synced when this returns.
     pub(crate) fn finish(
@@ -93,15 +122,7 @@ impl Streamed {
         id: &str,
         facts: &[(String, String)],
     ) -> Result<Written, Fault> {
-        self.close_group()?;
-        for fact in self.form.facts(facts, self.class) {
-            self.writer.append_key_value_metadata(fact);
-        }
-        let metadata = self.writer.finish().map_err(|error| failed(&self.temporary, error))?;
-        let sink = self.writer.inner_mut();
-        disk::sync(&sink.file, self.temporary.path())
-            .map_err(FileError::new("sync", self.temporary.path()))?;
-        let (bytes, sha256) = (sink.bytes, format!("{:x}", sink.hash.finalize_reset()));
+        let (metadata, bytes, sha256) = self.end(facts)?;
         let of_day = table.join(in_table);
         let name = link_free(&self.temporary, &of_day, id)?;
         let written = Written {

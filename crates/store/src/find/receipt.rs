@@ -9,7 +9,7 @@ use situs_model::{
     ContentVersion, Coordinates, FileFact, PipelineName, StoreIdentity, TableName, ZoneCount, app_id,
 };
 
-use crate::chain::{self, Canonical};
+use crate::chain::{self, Canonical, Chained};
 use crate::error::Fault;
 use crate::history::History;
 use crate::key::{PublicKey, SignatureState};
@@ -124,7 +124,7 @@ impl StoreReader {
     }
 
     /// The public keys that the store has archived, each under its own name.
-    fn archived_keys(&self) -> Result<Vec<PublicKey>, Fault> {
+    pub(crate) fn archived_keys(&self) -> Result<Vec<PublicKey>, Fault> {
         let folder = names::keys(self.root());
         let mut keys = Vec::new();
         for name in durable::list(&folder)? {
@@ -169,7 +169,7 @@ fn receipts(
         }
         let canonical: &Canonical<'_> = match &canonical {
             Some(canonical) => canonical,
-            None => canonical.insert(Canonical::new(batch)?),
+            None => canonical.insert(Canonical::new(Chained::Receipts, batch)?),
         };
         let text = |name: &str| -> Result<String, Fault> {
             let column = columns.texts(name)?;

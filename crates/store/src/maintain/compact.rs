@@ -38,10 +38,30 @@ pub(crate) fn replace(
     staging: &Staging,
 ) -> Result<Replaced, Fault> {
     let discard = || files::discard(&place.folder, std::slice::from_ref(&rewritten.written));
+    commit(place, live, staging, |live| decide(place, live, rewritten), discard)
+}
+
+/// Makes an entry that removes files, decided on the newest version; `decide` gives `None` if one of them is
+/// not in the table any more. Whatever the error, the log is asked for the very entry.
+///
+/// # Errors
+/// If it cannot be committed. What was written for it is discarded then, unless the log may name it.
+pub(super) fn commit(
+    place: &Place,
+    live: &mut Live,
+    staging: &Staging,
+    decide: impl Fn(&Live) -> Result<Option<Vec<u8>>, Fault>,
+    discard: impl Fn(),
+) -> Result<Replaced, Fault> {
+    let mut newest = || {
+        root::expect_store(&place.root, &place.identity)?;
+        live.refresh(&place.folder, place.shape.layout.day)?;
+        Ok((live.version + 1, decide(live)?))
+    };
     for tries in 0..TRIES {
-        let bytes = match decide(place, live, rewritten) {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => {
+        let (version, bytes) = match newest() {
+            Ok((version, Some(bytes))) => (version, bytes),
+            Ok((_, None)) => {
                 discard();
                 return Ok(Replaced::Outdated);
             }
@@ -50,7 +70,6 @@ pub(crate) fn replace(
                 return Err(fault);
             }
         };
-        let version = live.version + 1;
         let target = names::log_entry(&place.folder, version);
         let fault = match durable::create_if(&target, &bytes, || staging.check()) {
             Ok(true) => return Ok(Replaced::Committed(version)),
@@ -68,7 +87,7 @@ pub(crate) fn replace(
                 discard();
                 return Err(fault);
             }
-            // The file stays: a commit may name it.
+            // The files stay: a commit may name them.
             Err(unread) => return Err(fault.then(unread)),
         }
     }
@@ -77,9 +96,7 @@ pub(crate) fn replace(
 }
 
 /// The entry after the newest version; `None` if a file that it would remove is not in the table any more.
-fn decide(place: &Place, live: &mut Live, rewritten: &Rewritten) -> Result<Option<Vec<u8>>, Fault> {
-    root::expect_store(&place.root, &place.identity)?;
-    live.refresh(&place.folder, place.shape.layout.day)?;
+fn decide(place: &Place, live: &Live, rewritten: &Rewritten) -> Result<Option<Vec<u8>>, Fault> {
     let mut removed = Vec::with_capacity(rewritten.replaced.len());
     for path in &rewritten.replaced {
         let Some(file) = live.files.get(path) else { return Ok(None) };

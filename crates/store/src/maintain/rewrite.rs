@@ -36,9 +36,9 @@ const ROWS_OF_A_BATCH: usize = 8192;
 /// had replaced themselves.
 pub(crate) const REPLACES: &str = "situs.replaces";
 /// Facts of files that live on in the file that replaces them.
-const FACTS: [&str; 4] = [REPLACES, "situs.pipeline", "situs.policy", "situs.schema"];
+pub(super) const FACTS: [&str; 4] = [REPLACES, "situs.pipeline", "situs.policy", "situs.schema"];
 /// What else is read of their footers.
-const READ: [&str; 5] = [FACTS[0], FACTS[1], FACTS[2], FACTS[3], GUARDED];
+pub(super) const READ: [&str; 5] = [FACTS[0], FACTS[1], FACTS[2], FACTS[3], GUARDED];
 
 /// A file that holds the rows of others, and that no commit names yet.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ pub(crate) fn rewrite(
 }
 
 /// Statistics that one of the files must not give, the new one must not give either.
-fn guard(inputs: &[Input], columns: &mut Columns) {
+pub(super) fn guard(inputs: &[Input], columns: &mut Columns) {
     let guarded: BTreeSet<&str> = inputs
         .iter()
         .filter_map(|input| input.facts.get(FACTS.len())?.as_deref())
@@ -145,7 +145,7 @@ fn verify(before: &Census, told: u64, path: PathBuf, place: &Place) -> Result<()
 }
 
 /// RES-1, on every row, although these rows lie in this store already.
-fn check_zone(place: &Place, rows: &RecordBatch) -> Result<(), Fault> {
+pub(super) fn check_zone(place: &Place, rows: &RecordBatch) -> Result<(), Fault> {
     if !place.shape.zoned || all_rows_of(rows, &place.identity.zone) {
         return Ok(());
     }

@@ -123,6 +123,14 @@ impl Input {
         columns: &Columns,
         mut each: impl FnMut(RecordBatch) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
+        self.batches(columns)?.try_for_each(|batch| each(batch?))
+    }
+
+    /// All rows, batch by batch.
+    pub(super) fn batches<'a>(
+        &'a self,
+        columns: &'a Columns,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, Fault>> + 'a, Fault> {
         let bad = || Fault::stop(format!("{} cannot be read", self.path.display()));
         let opened = Opened::open(&self.path)?;
         let batch_size = opened.batch_size();
@@ -133,10 +141,7 @@ impl Input {
             .with_batch_size(batch_size)
             .build()
             .map_err(|_| bad())?;
-        for batch in reader {
-            each(columns.align(&batch.map_err(|_| bad())?).map_err(|_| bad())?)?;
-        }
-        Ok(())
+        Ok(reader.map(move |batch| columns.align(&batch.map_err(|_| bad())?).map_err(|_| bad())))
     }
 }
 

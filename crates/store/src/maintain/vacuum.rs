@@ -49,11 +49,81 @@ pub struct Vacuumed {
 }
 
 /// A file that lies in a table's folder of a day.
-struct Found {
+#[derive(Debug)]
+pub(super) struct Found {
     /// Relative to the table.
-    path: String,
+    pub(super) path: String,
     bytes: u64,
     modified: SystemTime,
+}
+
+/// Which files may be removed, as a vacuum would: those that the table removed long enough ago, and those that
+/// nobody names and no writer may commit.
+#[derive(Debug)]
+pub(super) struct Removable<'a> {
+    kept: HashSet<Cow<'a, str>>,
+    removed: HashMap<Cow<'a, str>, i64>,
+    settings: &'a Vacuum,
+    leases: &'a [WriterLease],
+    now: SystemTime,
+    /// What the log tells are times of the hosts that wrote it.
+    now_ms: i64,
+    retention_ms: i64,
+}
+
+/// Whether a file may be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Right {
+    /// It is part of the table, or readers of older versions may need it.
+    Needed,
+    /// No log entry names it, but a writer may still commit it.
+    Staged,
+    /// The table has removed it.
+    Replaced,
+    /// No log entry names it.
+    Orphan,
+}
+
+impl<'a> Removable<'a> {
+    /// As of a state of the log that was read after the files were listed.
+    pub(super) fn new(
+        live: &'a Live,
+        settings: &'a Vacuum,
+        leases: &'a [WriterLease],
+        now: SystemTime,
+    ) -> Self {
+        Self {
+            kept: live.files.keys().map(|path| decoded(path)).collect(),
+            removed: live.removed.iter().map(|(path, time)| (decoded(path), *time)).collect(),
+            settings,
+            leases,
+            now,
+            now_ms: chrono::Utc::now().timestamp_millis(),
+            retention_ms: i64::try_from(settings.retention.as_millis()).unwrap_or(i64::MAX),
+        }
+    }
+
+    fn right(&self, file: &Found) -> Right {
+        let path = file.path.as_str();
+        if self.kept.contains(path) {
+            return Right::Needed;
+        }
+        match self.removed.get(path) {
+            Some(time) if self.now_ms.saturating_sub(*time) < self.retention_ms => Right::Needed,
+            Some(_) => Right::Replaced,
+            None => {
+                let age = self.now.duration_since(file.modified).unwrap_or_default();
+                let may_come = self.leases.iter().any(|lease| lease.may_have_staged(file.modified));
+                if age < self.settings.orphans_after || may_come { Right::Staged } else { Right::Orphan }
+            }
+        }
+    }
+
+    /// Whether a file may be removed, and is not protected.
+    pub(super) fn may_go(&self, file: &Found, in_root: &str) -> bool {
+        matches!(self.right(file), Right::Replaced | Right::Orphan)
+            && !is_protected(&self.settings.protected, in_root)
+    }
 }
 
 /// Makes sure that processes which were not heard of for `dead_after` do not commit what they have staged:
@@ -101,33 +171,21 @@ pub(super) fn vacuum(
     {
         live.remember(&place.folder, since)?;
     }
-    let kept: HashSet<Cow<'_, str>> = live.files.keys().map(|path| decoded(path)).collect();
-    let removed: HashMap<Cow<'_, str>, i64> =
-        live.removed.iter().map(|(path, time)| (decoded(path), *time)).collect();
-    // What the log tells are times of the hosts that wrote it.
-    let now_ms = chrono::Utc::now().timestamp_millis();
-    let retention = i64::try_from(settings.retention.as_millis()).unwrap_or(i64::MAX);
+    let removable = Removable::new(&live, settings, leases, now);
     // RES-8: what was read counts only if this store was there.
     root::expect_store(&place.root, &place.identity)?;
     let mut vacuumed = Vacuumed::default();
     for file in candidates {
         let path = file.path.as_str();
-        if kept.contains(path) {
-            continue;
-        }
-        let was_removed = removed.get(path);
-        match was_removed {
-            Some(time) if now_ms.saturating_sub(*time) < retention => continue,
-            Some(_) => {}
-            None => {
-                let age = now.duration_since(file.modified).unwrap_or_default();
-                let may_come = leases.iter().any(|lease| lease.may_have_staged(file.modified));
-                if age < settings.orphans_after || may_come {
-                    vacuumed.staged += 1;
-                    continue;
-                }
+        let was_removed = match removable.right(&file) {
+            Right::Needed => continue,
+            Right::Staged => {
+                vacuumed.staged += 1;
+                continue;
             }
-        }
+            Right::Replaced => true,
+            Right::Orphan => false,
+        };
         let in_root = format!("{}/{path}", place.table);
         if is_protected(&settings.protected, &in_root) {
             vacuumed.protected += 1;
@@ -141,14 +199,14 @@ pub(super) fn vacuum(
                 None => continue,
             }
         };
-        if was_removed.is_some() { &mut vacuumed.replaced } else { &mut vacuumed.orphans }.add(bytes);
+        if was_removed { &mut vacuumed.replaced } else { &mut vacuumed.orphans }.add(bytes);
         vacuumed.paths.push(in_root);
     }
     Ok(vacuumed)
 }
 
 /// The data files in the folders of days. Nothing else is looked at, and no symlink is followed.
-fn list(place: &Place) -> Result<Vec<Found>, FileError> {
+pub(super) fn list(place: &Place) -> Result<Vec<Found>, FileError> {
     let mut found = Vec::new();
     for folder in durable::list(&place.folder)? {
         let of_day = place.folder.join(&folder);

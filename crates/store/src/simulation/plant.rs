@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int32Type, Int64Type};
+use arrow_array::{RecordBatch, StringArray};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use situs_model::Masks;
@@ -18,6 +18,7 @@ use situs_model::{
 };
 use situs_observe::Metrics;
 
+use super::canaries;
 use super::chance::hash_of;
 use crate::key::ReceiptKey;
 use crate::reader::StoreReader;
@@ -30,6 +31,10 @@ use crate::verify::{Subject, verify};
 pub(crate) const ZONES: [&str; 2] = ["CN", "EU"];
 /// The table of the rows.
 pub(crate) const TABLE: &str = "cnc_state";
+/// The place of what lies in quarantine, which is at home.
+const QUARANTINE: &str = "quarantine";
+/// The place of what may lie nowhere.
+const NO_ZONE: &str = "nowhere";
 /// How many versions of the policy there are.
 pub(crate) const POLICIES: u64 = 2;
 
@@ -146,11 +151,20 @@ impl Plant {
         let rows = rows_of(partition, offsets().filter(readable), |offset| {
             ZONES.get(verdict(offset)).copied().unwrap_or("")
         });
+        let text = |offset: i64| {
+            let zone = ZONES.get(verdict(offset)).copied().unwrap_or(NO_ZONE);
+            canaries::token(zone, partition, offset)
+        };
+        let texts = offsets().filter(readable).flat_map(|offset| [text(offset), text(offset)]);
+        let rows = with_words(&rows, texts.collect());
         let mut raw = RawBatch::new(source(partition), range.start, MARCH);
         let (mut message_of_row, mut verdict_of_row, mut rejects) = (Vec::new(), Vec::new(), Vec::new());
         for offset in offsets().filter(|offset| place(*offset) != Place::Nowhere) {
             let message = u32::try_from(raw.len()).unwrap();
-            raw.push(offset, Some(MARCH / 1000), None, Some(b"{}"), std::iter::empty());
+            // Of what is stored as rows, the payload may lie nowhere.
+            let held = matches!(place(offset), Place::Rejected | Place::Undetermined);
+            let payload = canaries::token(if held { QUARANTINE } else { NO_ZONE }, partition, offset);
+            raw.push(offset, Some(MARCH / 1000), None, Some(payload.as_bytes()), std::iter::empty());
             if readable(&offset) {
                 message_of_row.extend([message; 2]);
                 verdict_of_row.extend([u16::try_from(verdict(offset)).unwrap(); 2]);
@@ -222,6 +236,13 @@ impl Plant {
                 wrong.push(format!("{name} {}", difference(expected, &found)));
             }
         }
+        for (zone, allowed) in [(ZONES[0], &[ZONES[0], QUARANTINE][..]), (ZONES[1], &[ZONES[1]])] {
+            let (strays, tokens) = canaries::search(&self.root(zone), allowed);
+            wrong.extend(strays);
+            if tokens == 0 && !expected[ZONES.iter().position(|name| *name == zone).unwrap()].is_empty() {
+                wrong.push(format!("no text of {zone} was found in its store, so the search finds nothing"));
+            }
+        }
         for Promise { partition, range, flush } in
             self.promises.lock().unwrap_or_else(PoisonError::into_inner).iter()
         {
@@ -285,6 +306,14 @@ impl Plant {
         }
         batches
     }
+}
+
+/// The same rows with other texts in the column `word`.
+fn with_words(rows: &RecordBatch, words: Vec<String>) -> RecordBatch {
+    let at = rows.schema_ref().index_of("word").unwrap();
+    let mut columns = rows.columns().to_vec();
+    columns[at] = Arc::new(StringArray::from(words));
+    RecordBatch::try_new(rows.schema(), columns).unwrap()
 }
 
 /// Partition, offset, number of the row in its message.

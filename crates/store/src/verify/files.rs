@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 use situs_model::{Class, TableName};
 
+use super::deleted::{Deletions, Removal};
 use super::ledger::{Ledger, Named};
 use super::report::{Finding, Kind, Report};
 use super::roots::{self, Store};
@@ -44,6 +45,7 @@ pub(super) fn check(
     store: &Store,
     name: &TableName,
     ledger: &mut Ledger,
+    deletions: &Deletions,
     report: &mut Report,
 ) -> Option<TableFiles> {
     let zone = store.zone.as_str();
@@ -63,14 +65,16 @@ pub(super) fn check(
         let Some(added) = history.files.get(&path) else { continue };
         let key = (zone.to_owned(), name.as_str().to_owned(), path.clone());
         let named = ledger.files.get(&key).cloned();
+        let by_deletion = deletions.written(zone, name, &path);
         report.count(Kind::Files, "files", 1);
         report.count(Kind::Files, "bytes", added.size);
         match &named {
             Some(_) => report.count(Kind::Files, "named by receipts", 1),
+            None if by_deletion.is_some() => report.count(Kind::Files, "written by deletions", 1),
             None if !added.data_change => report.count(Kind::Files, "rewritten", 1),
             None => report.count(Kind::Files, "not named by receipts", 1),
         }
-        let faults = faults_of(&folder.join(&path), added, named.as_ref());
+        let faults = faults_of(&folder.join(&path), added, named.as_ref().or(by_deletion));
         if faults.damaged {
             ledger.damaged(named.map(|named| named.flush), zone, name.as_str());
         }
@@ -81,7 +85,7 @@ pub(super) fn check(
             readable.push(path);
         }
     }
-    check_named(store, name, &history, ledger, report);
+    check_named(store, name, &history, ledger, deletions, report);
     roots::orphans(store, name, &history, report);
     let classes =
         history.files.iter().filter_map(|(path, added)| Some((path.clone(), added.class?))).collect();
@@ -129,7 +133,14 @@ pub(super) fn faults_of(path: &Path, added: &Added, named: Option<&Named>) -> Fa
 }
 
 /// Files that receipts name and that are not part of the table.
-fn check_named(store: &Store, name: &TableName, history: &History, ledger: &mut Ledger, report: &mut Report) {
+fn check_named(
+    store: &Store,
+    name: &TableName,
+    history: &History,
+    ledger: &mut Ledger,
+    deletions: &Deletions,
+    report: &mut Report,
+) {
     let zone = store.zone.as_str();
     let first = (zone.to_owned(), name.as_str().to_owned(), String::new());
     let mut lost = Vec::new();
@@ -149,8 +160,19 @@ fn check_named(store: &Store, name: &TableName, history: &History, ledger: &mut 
                 report.count(Kind::Files, "replaced before the log begins", 1);
                 continue;
             }
-            Some(true) => "was removed by a commit that changes the table's data",
-            None => "is named by a receipt and by no commit",
+            Some(true) => match deletions.removed(zone, name, path, &named.sha256) {
+                Some(Removal::Told) => {
+                    report.count(Kind::Files, "removed by deletions", 1);
+                    continue;
+                }
+                // That it is not finished is told already.
+                Some(Removal::UnderWay) => continue,
+                Some(Removal::Other(id)) => {
+                    format!("deletion {id} says that it removed a file of another SHA-256 than its receipt's")
+                }
+                None => "was removed by a commit that changes the table's data".to_owned(),
+            },
+            None => "is named by a receipt and by no commit".to_owned(),
         };
         report.violation(Kind::Files, Finding::in_file(zone, name.as_str(), path, what));
         lost.push(named.flush);
@@ -180,7 +202,11 @@ pub(super) fn check_missing_tables(stores: &[Store], ledger: &mut Ledger, report
     }
 }
 
-pub(crate) fn sha256_of(path: &Path) -> std::io::Result<String> {
+/// The SHA-256 of a file's bytes, in lower-case hexadecimal. It reads the file: call it where blocking is allowed.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn sha256_of(path: &Path) -> std::io::Result<String> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 256 << 10];

@@ -12,7 +12,7 @@ use super::files;
 use super::report::{Finding, Kind, Report};
 use super::roots::{self, Store};
 use super::sign::Keys;
-use crate::chain::{self, Canonical};
+use crate::chain::{self, Canonical, Chained};
 use crate::error::Fault;
 use crate::history::History;
 use crate::receipts::{StoreText, ZoneText};
@@ -281,7 +281,8 @@ impl Reading<'_> {
     fn file(&mut self, file: File) -> Result<(), String> {
         for batch in scan::columns(file, &[]).map_err(|_| NO_RECEIPTS)? {
             let batch = batch.map_err(|_| NO_RECEIPTS)?;
-            let canonical = Canonical::new(&batch).map_err(|fault: Fault| fault.message)?;
+            let canonical =
+                Canonical::new(Chained::Receipts, &batch).map_err(|fault: Fault| fault.message)?;
             for row in 0..batch.num_rows() {
                 self.receipt(&ReceiptColumns { batch: &batch }, &canonical, row).ok_or(NO_RECEIPTS)?;
             }

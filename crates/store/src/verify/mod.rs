@@ -8,29 +8,35 @@
 //! One bit for each message in each place and one for each row (`seen`), some hundred bytes for each receipt, and a name and
 //! a hash for each file (`ledger`). Rows are read in batches, one file after the other.
 
+mod deleted;
 mod files;
 mod ledger;
 mod ranges;
+mod received;
 mod released;
 mod report;
 mod roots;
 mod rows;
-mod seen;
+pub(crate) mod seen;
 mod sign;
+mod zone_ledgers;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use situs_model::{Ledger as Releases, TableName, ZoneId};
 
-pub(crate) use files::sha256_of;
+pub use files::sha256_of;
 
 use crate::key::PublicKey;
+use deleted::Deletions;
 use ledger::Ledger;
+use received::Received;
 use released::Released;
 pub use report::{Check, Finding, Kind, Report};
 use rows::Rows;
 use sign::Keys;
+use zone_ledgers::ZoneLedgers;
 
 /// What is verified.
 #[derive(Debug, Clone)]
@@ -58,26 +64,47 @@ pub fn verify(subject: &Subject) -> Report {
     let keys = Keys::new(&subject.public_keys, home, subject.allow_unsigned, &mut report);
     let mut ledger = Ledger::read(&stores, &subject.home, &keys, &mut report);
     ranges::check(&mut ledger, &mut report);
+    let zone_ledgers = ZoneLedgers::read(&stores, &keys, &mut report);
+    zone_ledgers.check(&stores, &mut report);
 
+    let deletions = Deletions::read(&stores, &zone_ledgers, &mut ledger, &mut report);
     files::check_missing_tables(&stores, &mut ledger, &mut report);
+    let mut received = Received::default();
     let mut tables = Vec::new();
     for (index, store) in stores.iter().enumerate() {
         let index = u16::try_from(index).unwrap_or(u16::MAX);
         for name in store.tables.iter().filter(|name| **name != TableName::receipts()) {
-            let table = files::check(store, name, &mut ledger, &mut report);
+            let table = files::check(store, name, &mut ledger, &deletions, &mut report);
+            if name.is_received() {
+                let zone = store.zone.as_str();
+                let of_table = (zone.to_owned(), name.as_str().to_owned());
+                if table.is_none() || ledger.damaged_tables.contains(&of_table) {
+                    received.damage(zone, name.as_str());
+                }
+                table.iter().for_each(|table| received.table(table, &mut report));
+                continue;
+            }
             // Other tables that Situs keeps itself hold no rows of messages.
             let holds_messages = !name.is_reserved() || *name == TableName::quarantine();
             tables.extend(table.filter(|_| holds_messages).map(|table| (table, index)));
         }
     }
-    // Quarantine first: a message that is there must not be in any zone's table.
-    tables.sort_by_key(|(table, _)| table.name != TableName::quarantine());
     let released = Released::new(&subject.releases);
     let mut rows = Rows::new(&mut ledger, &mut report, &zones, released);
-    for (table, zone) in &tables {
-        rows.table(table, *zone);
+    // Quarantine first: a message that is there must not be in any zone's table. What went is taken in before
+    // what is there, so that what is there again is found.
+    for quarantine in [true, false] {
+        for deletion in &deletions.sound {
+            rows.deleted(deletion, &stores[deletion.store], quarantine);
+        }
+        for (table, zone) in &tables {
+            if (table.name == TableName::quarantine()) == quarantine {
+                rows.table(table, *zone);
+            }
+        }
     }
     rows.finish();
+    received.check(&stores, &zone_ledgers, &mut report);
     rows::compare(&ledger, &zones, &mut report);
     report
 }

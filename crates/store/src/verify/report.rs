@@ -28,13 +28,20 @@ pub enum Kind {
     Files,
     /// Every receipt's hash is that of its content, and names the receipt before it.
     Chain,
-    /// Every receipt is signed by a known key.
+    /// Every receipt and every entry of a ledger is signed by a known key.
     Signatures,
+    /// The entries of each store's ledger are numbered without a gap; the hash of each is that of its content,
+    /// and it names the entry before it.
+    Ledgers,
+    /// Rows of transfers are there exactly as the ledgers of both stores tell.
+    Transfers,
+    /// What deletions say went is gone; their coordinates are those that were noted, and name what receipts count.
+    Deletions,
 }
 
 impl Kind {
     /// All of them, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Markers,
         Self::Roots,
         Self::Zones,
@@ -44,6 +51,9 @@ impl Kind {
         Self::Files,
         Self::Chain,
         Self::Signatures,
+        Self::Ledgers,
+        Self::Transfers,
+        Self::Deletions,
     ];
 
     /// Its name.
@@ -58,6 +68,9 @@ impl Kind {
             Self::Files => "files",
             Self::Chain => "chain",
             Self::Signatures => "signatures",
+            Self::Ledgers => "ledgers",
+            Self::Transfers => "transfers",
+            Self::Deletions => "deletions",
         }
     }
 
@@ -70,7 +83,12 @@ impl Kind {
             Self::Once => "EO-4",
             Self::Ranges => "EO-5",
             Self::Counts => "EO-1 EO-2 EO-5",
-            Self::Files | Self::Chain | Self::Signatures => "",
+            Self::Files
+            | Self::Chain
+            | Self::Signatures
+            | Self::Ledgers
+            | Self::Transfers
+            | Self::Deletions => "",
         }
     }
 }

@@ -107,6 +107,13 @@ pub(super) fn files_inside(
     files
 }
 
+/// The files of a table that lie inside of it, in order; the others are told by [`files_inside`].
+pub(super) fn paths_inside(history: &History) -> Vec<String> {
+    let mut files: Vec<String> = history.files.keys().filter(|path| stays_inside(path)).cloned().collect();
+    files.sort_unstable();
+    files
+}
+
 /// Delta writes paths percent-encoded, so they are judged with and without.
 fn stays_inside(path: &str) -> bool {
     let mut plain = path.to_ascii_lowercase();

@@ -11,10 +11,12 @@ use parquet::errors::ParquetError;
 use situs_model::columns::{highest_class, names as columns};
 use situs_model::{Class, TableName};
 
+use super::deleted::Deletion;
 use super::files::TableFiles;
 use super::ledger::{Bin, Ledger};
 use super::released::{Released, Short};
 use super::report::{Finding, Kind, Report};
+use super::roots::Store;
 use super::seen::{Layer, Seen};
 use crate::encode::CLASS;
 use crate::scan;
@@ -29,6 +31,8 @@ pub(super) struct Rows<'a> {
     /// Rows that wait for a receipt, by partition.
     unsettled: BTreeMap<usize, u64>,
     released: Released,
+    /// What deletions took.
+    gone: Seen,
 }
 
 /// The rows of a file that share a fault: how many, and the first offset and row.
@@ -43,6 +47,8 @@ enum Fault {
     Beyond,
     /// It lies before the first receipt.
     Unaccounted,
+    /// A deletion took it.
+    Back,
 }
 
 /// A message or row of a table.
@@ -61,7 +67,8 @@ impl<'a> Rows<'a> {
         released: Released,
     ) -> Self {
         let places = zones.iter().cloned().chain(["quarantine".to_owned()]).collect();
-        Self { ledger, report, seen: Seen::default(), places, unsettled: BTreeMap::new(), released }
+        let (seen, gone) = (Seen::default(), Seen::default());
+        Self { ledger, report, seen, places, unsettled: BTreeMap::new(), released, gone }
     }
 
     /// Reads a table: quarantine, or that of a pipeline in the `zone`-th store.
@@ -139,6 +146,10 @@ impl<'a> Rows<'a> {
                     let (count, ..) = foreign.get_or_insert((0_u64, lane, key.offset));
                     *count += 1;
                 }
+                if self.is_back(&key, Layer::Row(key.row)) {
+                    note(&mut faults, &key, Fault::Back);
+                    continue;
+                }
                 match self.released(&key, &zone_name) {
                     None => self.row(table, zone, &key, &mut faults),
                     Some(true) => self.report.count(Kind::Once, "released rows", 1),
@@ -193,7 +204,9 @@ impl<'a> Rows<'a> {
                 let bin = Bin::Quarantine(self.ledger.reason(reasons.value(at)));
                 let key = Key { lane, offset: offsets.value(at), row: 0 };
                 let place = self.quarantine_place();
-                if let Some(other) = self.double(place, &key, Layer::Place(place)) {
+                if self.is_back(&key, Layer::Place(place)) {
+                    note(&mut faults, &key, Fault::Back);
+                } else if let Some(other) = self.double(place, &key, Layer::Place(place)) {
                     note(&mut faults, &key, Fault::Double(other));
                     self.disturb(&key);
                 } else if let Some(receipt) = self.receipt(table, &key, &mut faults) {
@@ -206,6 +219,92 @@ impl<'a> Rows<'a> {
         }
         self.tell(table, file, faults);
         Ok(())
+    }
+
+    /// Takes in what a deletion took, of quarantine or of the tables of pipelines: receipts count it still.
+    pub(super) fn deleted(&mut self, deletion: &Deletion, store: &Store, quarantine: bool) {
+        let zone = store.zone.as_str();
+        let place = u16::try_from(deletion.store).unwrap_or(u16::MAX);
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        let (mut twice, mut without) = (0_u64, 0_u64);
+        let read = deletion.coordinates.read(&store.root, |doomed| {
+            if (doomed.table == TableName::quarantine().as_str()) != quarantine {
+                return Ok(());
+            }
+            match counts.get_mut(doomed.table) {
+                Some(count) => *count += 1,
+                None => {
+                    counts.insert(doomed.table.to_owned(), 1);
+                }
+            }
+            let lane = self.ledger.lane_of_rows(doomed.key.topic, doomed.key.partition);
+            let key = Key { lane, offset: doomed.key.offset, row: doomed.key.row };
+            let layer = if quarantine { Layer::Place(self.quarantine_place()) } else { Layer::Row(key.row) };
+            let number = u32::try_from(lane).unwrap_or(u32::MAX);
+            if self.gone.insert(number, layer, key.offset) {
+                twice += 1;
+                return Ok(());
+            }
+            let counted = match doomed.quarantined {
+                Some((reason, rows)) => self.deleted_message(&key, reason, rows),
+                None => self.deleted_row(&key, place, zone),
+            };
+            without += u64::from(!counted);
+            Ok(())
+        });
+        let mut violation =
+            |what: String| self.report.violation(Kind::Deletions, deletion.finding(zone, what));
+        if let Err(fault) = read {
+            violation(fault.message);
+            return;
+        }
+        if twice > 0 {
+            violation(format!("it names {twice} rows that were deleted before, or names them twice"));
+        }
+        if without > 0 {
+            violation(format!("it names {without} rows of which no receipt and no release tells"));
+        }
+        for (table, said) in &deletion.tables {
+            let found = counts.get(table).copied().unwrap_or(0);
+            if found != *said && (table == TableName::quarantine().as_str()) == quarantine {
+                let id = &deletion.id;
+                violation(format!(
+                    "deletion {id} says {said} rows of table {table}, its coordinates name {found}"
+                ));
+            }
+        }
+        self.report.count(Kind::Deletions, "rows and messages deleted", counts.values().sum());
+    }
+
+    /// Whether something accounts for a deleted message of quarantine.
+    fn deleted_message(&mut self, key: &Key, reason: &str, rows: i32) -> bool {
+        let bin = Bin::Quarantine(self.ledger.reason(reason));
+        let place = self.quarantine_place();
+        self.double(place, key, Layer::Place(place));
+        let Some(receipt) = self.receipt_of(key) else { return false };
+        let receipt = &mut self.ledger.lanes[key.lane].receipts[receipt];
+        receipt.tally(bin).messages.1 += 1;
+        receipt.quarantined_rows.1 += u64::try_from(rows).unwrap_or(0);
+        true
+    }
+
+    /// Whether something accounts for a deleted row of a zone's table.
+    fn deleted_row(&mut self, key: &Key, zone: u16, zone_name: &str) -> bool {
+        if self.released(key, zone_name).is_some() {
+            return true;
+        }
+        let lane = u32::try_from(key.lane).unwrap_or(u32::MAX);
+        self.seen.insert(lane, Layer::Row(key.row), key.offset);
+        let new_message = !self.seen.insert(lane, Layer::Place(zone), key.offset);
+        let Some(receipt) = self.receipt_of(key) else { return false };
+        let tally = self.ledger.lanes[key.lane].receipts[receipt].tally(Bin::Zone(zone));
+        tally.rows.1 += 1;
+        tally.messages.1 += u64::from(new_message);
+        true
+    }
+
+    fn is_back(&mut self, key: &Key, layer: Layer) -> bool {
+        self.gone.contains(u32::try_from(key.lane).unwrap_or(u32::MAX), layer, key.offset)
     }
 
     fn quarantine_place(&self) -> u16 {
@@ -236,14 +335,20 @@ impl<'a> Rows<'a> {
         elsewhere.or(again.then_some(place))
     }
 
-    /// The receipt that accounts for a row; `None` if there is none, which is noted if nothing explains it.
-    fn receipt(&mut self, table: &TableFiles, key: &Key, faults: &mut Faults) -> Option<usize> {
+    /// The receipt whose range a row is in.
+    fn receipt_of(&self, key: &Key) -> Option<usize> {
         let lane = &self.ledger.lanes[key.lane];
         let after = lane.receipts.partition_point(|receipt| receipt.start <= key.offset);
-        let found = after.checked_sub(1).filter(|at| key.offset < lane.receipts[*at].end);
+        after.checked_sub(1).filter(|at| key.offset < lane.receipts[*at].end)
+    }
+
+    /// The receipt that accounts for a row; `None` if there is none, which is noted if nothing explains it.
+    fn receipt(&mut self, table: &TableFiles, key: &Key, faults: &mut Faults) -> Option<usize> {
+        let found = self.receipt_of(key);
         if found.is_some() {
             return found;
         }
+        let lane = &self.ledger.lanes[key.lane];
         if lane.settled.is_none_or(|settled| key.offset >= settled) {
             // Committed here, and the receipt is still to come: a flush under way, or one cut off by a crash.
             if table.offsets.get(&lane.app_id()).is_some_and(|next| key.offset < *next)
@@ -319,6 +424,10 @@ impl<'a> Rows<'a> {
                     (Kind::Ranges, format!("{count} {thing} {what}"))
                 }
                 Fault::Unaccounted => (Kind::Ranges, format!("{count} {thing} lie before the first receipt")),
+                Fault::Back => (
+                    Kind::Deletions,
+                    format!("{count} {thing} are there of which a deletion says that they are gone"),
+                ),
             };
             let finding = Finding::in_file(&table.zone, table.name.as_str(), file, what);
             self.report.violation(kind, self.at(finding, lane, offset));
@@ -330,7 +439,7 @@ impl<'a> Rows<'a> {
 pub(super) fn compare(ledger: &Ledger, zones: &[String], report: &mut Report) {
     let damaged: Vec<bool> = zones
         .iter()
-        .map(|zone| ledger.damaged_tables.iter().any(|(of, name)| of == zone && name != "quarantine"))
+        .map(|zone| ledger.damaged_tables.iter().any(|(of, name)| of == zone && !is_own(name)))
         .collect();
     let quarantine_damaged = ledger.damaged_tables.iter().any(|(_, name)| name == "quarantine");
     for lane in &ledger.lanes {
@@ -380,20 +489,25 @@ pub(super) fn compare(ledger: &Ledger, zones: &[String], report: &mut Report) {
     }
 }
 
+/// Whether Situs keeps the table of this name itself, so that it holds no rows of a zone.
+fn is_own(table: &str) -> bool {
+    table.parse::<TableName>().is_ok_and(|name| name.is_reserved())
+}
+
 fn note(faults: &mut Faults, key: &Key, fault: Fault) {
     faults.entry((key.lane, fault)).or_insert((0, key.offset, key.row)).0 += 1;
 }
 
-const UNREADABLE: &str = "cannot be read as Parquet";
+pub(super) const UNREADABLE: &str = "cannot be read as Parquet";
 const NO_COORDINATES: &str = "lacks a column that says where its rows come from";
 
-fn text<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray, String> {
+pub(super) fn text<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray, String> {
     let column = batch.column_by_name(name).and_then(|column| column.as_string_opt());
     column.ok_or_else(|| NO_COORDINATES.to_owned())
 }
 
 /// A column of whole numbers without nulls.
-fn numbers<'a, T: ArrowPrimitiveType>(
+pub(super) fn numbers<'a, T: ArrowPrimitiveType>(
     batch: &'a RecordBatch,
     name: &str,
 ) -> Result<&'a PrimitiveArray<T>, String> {

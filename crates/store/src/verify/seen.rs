@@ -13,7 +13,7 @@ const RECENT: usize = 8;
 
 /// What a bit stands for beside its offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Layer {
+pub(crate) enum Layer {
     /// A message in a place: a zone's table, or quarantine.
     Place(u16),
     /// A row of a message, wherever it lies.
@@ -34,7 +34,7 @@ struct Key {
 /// somewhere. The worst that sparse offsets can do is a chunk of 512 bytes for one bit; from the seventeenth
 /// row of a message on it is 64 bytes.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     index: HashMap<Key, u32>,
     chunks: Vec<[u64; 64]>,
     wide: HashMap<(u32, i64, i32), [u64; 8]>,
@@ -43,7 +43,7 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Takes a bit in; whether it was there before.
-    pub(super) fn insert(&mut self, lane: u32, layer: Layer, offset: i64) -> bool {
+    pub(crate) fn insert(&mut self, lane: u32, layer: Layer, offset: i64) -> bool {
         match layer {
             Layer::Row(row) if row >= LAYERS => {
                 let bits = self.wide.entry((lane, offset, row / WIDE)).or_default();
@@ -67,9 +67,20 @@ impl Seen {
 
     /// Whether a message was seen in a place.
     pub(super) fn has(&mut self, lane: u32, place_index: u16, offset: i64) -> bool {
-        let (key, bit) = place(lane, Layer::Place(place_index), offset);
+        self.contains(lane, Layer::Place(place_index), offset)
+    }
+
+    /// Whether a bit is in the set.
+    pub(crate) fn contains(&mut self, lane: u32, layer: Layer, offset: i64) -> bool {
+        if let Layer::Row(row) = layer
+            && row >= LAYERS
+        {
+            let bits = self.wide.get(&(lane, offset, row / WIDE));
+            return bits.is_some_and(|bits| is_set(bits, usize::try_from(row % WIDE).unwrap_or(0)));
+        }
+        let (key, bit) = place(lane, layer, offset);
         let chunk = self.find(key).and_then(|at| self.chunks.get(at as usize));
-        chunk.is_some_and(|chunk| chunk[bit / 64] & 1 << (bit % 64) != 0)
+        chunk.is_some_and(|chunk| is_set(chunk, bit))
     }
 
     fn find(&mut self, key: Key) -> Option<u32> {
@@ -91,6 +102,10 @@ impl Seen {
 fn place(lane: u32, layer: Layer, offset: i64) -> (Key, usize) {
     let key = Key { lane, layer, chunk: offset.div_euclid(CHUNK) };
     (key, usize::try_from(offset.rem_euclid(CHUNK)).unwrap_or(0))
+}
+
+fn is_set(bits: &[u64], bit: usize) -> bool {
+    bits[bit / 64] & 1 << (bit % 64) != 0
 }
 
 fn set(bits: &mut [u64], bit: usize) -> bool {
@@ -125,6 +140,7 @@ mod tests {
             if let Layer::Place(place) = layer {
                 assert_eq!(seen.has(lane, place, offset), model.contains(&(lane, layer, offset)));
             }
+            assert_eq!(seen.contains(lane, layer, offset), model.contains(&(lane, layer, offset)));
             assert_eq!(seen.insert(lane, layer, offset), !model.insert((lane, layer, offset)));
         }
         assert!(model.len() > 10_000);

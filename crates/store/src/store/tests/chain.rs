@@ -9,7 +9,7 @@ use arrow_array::types::{Int32Type, Int64Type};
 use super::super::*;
 use super::home::receipt;
 use super::support::*;
-use crate::chain::{Canonical, unhex};
+use crate::chain::{Canonical, Chained, unhex};
 use crate::table::{Mishap, MishapKind};
 
 /// A receipt as the table holds it.
@@ -31,7 +31,7 @@ async fn links(root: &Path) -> Vec<Link> {
             let column = batch.column_by_name(name).unwrap().as_string::<i32>();
             column.is_valid(row).then(|| column.value(row).to_owned())
         };
-        let canonical = Canonical::new(&batch).unwrap();
+        let canonical = Canonical::new(Chained::Receipts, &batch).unwrap();
         for row in 0..batch.num_rows() {
             let hash = text("hash", row).unwrap();
             assert_eq!(canonical.hash(row), hash, "what is read back is what was hashed");

@@ -19,16 +19,16 @@ use crate::maintain::seal::{self, Bin};
 use crate::maintain::{Optimize, Place, Vacuum};
 
 /// Days need not be at rest.
-pub(super) fn at_once() -> Optimize {
+pub(crate) fn at_once() -> Optimize {
     Optimize { sealed_after: std::time::Duration::ZERO, ..Optimize::default() }
 }
 
-pub(super) fn table() -> TableName {
+pub(crate) fn table() -> TableName {
     "cnc_state".parse().unwrap()
 }
 
 /// Every row with all its columns, as text, in order.
-async fn contents(root: &Path, table: &str) -> Vec<String> {
+pub(crate) async fn contents(root: &Path, table: &str) -> Vec<String> {
     let mut rows = Vec::new();
     for (file, batch) in read(root, table).await {
         let schema = batch.schema();

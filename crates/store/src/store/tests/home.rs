@@ -37,7 +37,7 @@ pub(super) fn message(offset: i64) -> Quarantined {
     }
 }
 
-pub(super) fn quarantine(flush: &str, start: i64, end: i64, offsets: &[i64]) -> AppendQuarantine {
+pub(crate) fn quarantine(flush: &str, start: i64, end: i64, offsets: &[i64]) -> AppendQuarantine {
     AppendQuarantine {
         shares: vec![Share {
             source: source(0),

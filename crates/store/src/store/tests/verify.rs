@@ -17,7 +17,7 @@ use situs_model::{
 
 use super::super::*;
 use super::support::*;
-use crate::chain::Canonical;
+use crate::chain::{Canonical, Chained};
 use crate::key::{PublicKey, ReceiptKey};
 use crate::scan;
 use crate::verify::{Kind, Report, Subject, verify};
@@ -42,6 +42,7 @@ impl Plant {
             crate::root::init(&dir.path().join(name), &zone(name)).unwrap();
         }
         let cn = DeltaStore::open(&dir.path().join("CN"), &zone("CN"), metrics()).await.unwrap();
+        let cn = cn.with_receipt_key(key.clone());
         let eu = DeltaStore::open(&dir.path().join("EU"), &zone("EU"), metrics()).await.unwrap();
         let eu = eu.with_receipt_key(key.clone());
         Self { dir, cn, eu, key, allow_unsigned: false, pinned: Vec::new(), topic_id: None }
@@ -207,8 +208,13 @@ impl Plant {
     /// Changes all receipts, as somebody would who may write the store and knows how: the log says what
     /// the files are then.
     pub(super) fn rewrite_receipts(&self, change: impl Fn(RecordBatch) -> RecordBatch) {
-        let folder = self.root("EU").join("receipts");
-        for file in self.files("EU", "receipts") {
+        self.rewrite("EU", "receipts", change);
+    }
+
+    /// The same with all rows of any table.
+    pub(super) fn rewrite(&self, zone: &str, table: &str, change: impl Fn(RecordBatch) -> RecordBatch) {
+        let folder = self.root(zone).join(table);
+        for file in self.files(zone, table) {
             let path = folder.join(&file);
             let batches: Vec<RecordBatch> =
                 scan::columns(fs::File::open(&path).unwrap(), &[]).unwrap().map(Result::unwrap).collect();
@@ -302,7 +308,7 @@ pub(super) fn with_text(batch: &RecordBatch, name: &str, row: usize, value: Opti
 }
 
 pub(super) fn with_hash(batch: &RecordBatch, row: usize) -> RecordBatch {
-    let hash = Canonical::new(batch).unwrap().hash(row);
+    let hash = Canonical::new(Chained::Receipts, batch).unwrap().hash(row);
     with_text(batch, "hash", row, Some(&hash))
 }
 

@@ -1,0 +1,432 @@
+//! `situs store delete` and `situs store retain`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use situs_model::store::ZoneStore as _;
+use situs_model::{Class, Date, TableName, ZoneId};
+use situs_observe::Metrics;
+use situs_policy::Retention;
+use situs_store::{
+    Criterion, Decided, Deletion, DeletionBody, DeletionRequest, DeltaStore, Erased, Floor, Maintenance,
+    Plan, Refusal, StoreReader, Vacuum,
+};
+
+use super::Usage;
+use crate::catalog::Catalog;
+use crate::cli::{CriterionArgs, DeleteArgs, RetainArgs};
+use crate::site::Site;
+use crate::upkeep;
+
+/// Paths of files that are shown; `--json` has all.
+const SHOWN: usize = 10;
+
+/// A site with everything that decides what is deleted.
+pub(super) struct Home {
+    pub(super) site: Site,
+    pub(super) catalog: Catalog,
+    metrics: Arc<Metrics>,
+}
+
+impl Home {
+    pub(super) fn load(config: &std::path::Path) -> anyhow::Result<Self> {
+        let site = super::load_site(config)?;
+        let catalog = Catalog::load(&site.library)?;
+        Ok(Self { site, catalog, metrics: Arc::new(Metrics::new()?) })
+    }
+
+    /// The zones whose stores are meant.
+    pub(super) fn zones(&self, only: Option<&ZoneId>) -> Result<Vec<ZoneId>, Usage> {
+        if let Some(zone) = only.filter(|zone| !self.site.stores.contains_key(*zone)) {
+            return Err(Usage(format!("--zone: the site has no store of zone `{zone}`")));
+        }
+        Ok(self.site.stores.keys().filter(|zone| only.is_none_or(|only| only == *zone)).cloned().collect())
+    }
+
+    /// Opens a zone's store; what it enters in its ledger is signed as receipts are.
+    pub(super) async fn open(&self, zone: &ZoneId) -> anyhow::Result<Arc<DeltaStore>> {
+        let root = &self.site.stores[zone];
+        let mut store = DeltaStore::open(root, zone, self.metrics.clone()).await?;
+        if let Some(key) = self.site.receipts.key()? {
+            store = store.with_receipt_key(Arc::new(key));
+        }
+        Ok(Arc::new(store))
+    }
+
+    /// The column that holds the device, by table.
+    pub(super) fn device_columns(&self) -> BTreeMap<TableName, String> {
+        let columns = self.catalog.pipelines.iter().filter_map(|loaded| {
+            let column = loaded.schema.device_column()?;
+            Some((TableName::of(&loaded.pipeline.name), column.to_owned()))
+        });
+        columns.collect()
+    }
+
+    /// Whether something says which rows.
+    pub(super) fn names_source(args: &CriterionArgs) -> bool {
+        args.site.is_some() || args.device.is_some() || args.topic.is_some() || args.before.is_some()
+    }
+
+    /// What is deleted, as far as it does not depend on the store.
+    async fn request(
+        &self,
+        id: &str,
+        criterion: Criterion,
+        by: &str,
+        reason: &str,
+    ) -> anyhow::Result<DeletionRequest> {
+        let home = StoreReader::open(&self.site.stores[&self.site.home_zone])?;
+        let releases = home.ledger().await?;
+        if let Some(release) = releases.unfinished().next() {
+            anyhow::bail!(
+                "release {} from quarantine is not finished and may bring rows: `situs quarantine release` finishes it",
+                release.id
+            );
+        }
+        let today = today();
+        Ok(DeletionRequest {
+            id: id.to_owned(),
+            criterion,
+            by: by.to_owned(),
+            reason: reason.to_owned(),
+            policy: self.catalog.policy.version().to_string(),
+            settled: home.settled(&self.site.kafka.cluster)?,
+            device_columns: self.device_columns(),
+            holds: Vec::new(),
+            floors: self
+                .catalog
+                .policy
+                .retention()
+                .filter_map(|(one, line)| floor(one, line, today))
+                .collect(),
+            despite_minimum: None,
+            spared: BTreeSet::new(),
+        })
+    }
+}
+
+fn today() -> Date {
+    Date::of_us(chrono::Utc::now().timestamp_micros())
+}
+
+fn tables(retention: &Retention) -> BTreeSet<TableName> {
+    retention.pipelines.iter().map(TableName::of).collect()
+}
+
+fn floor(retention: &Retention, line: u32, today: Date) -> Option<Floor> {
+    let least = retention.at_least?;
+    Some(Floor {
+        tables: tables(retention),
+        class: retention.class.map(|class| class.to_string()),
+        keep_from: least.before(today),
+        rule: format!("`retention` in line {line} of the policy (at-least {least})"),
+    })
+}
+
+/// What the arguments mean.
+pub(super) fn criterion(args: &CriterionArgs) -> Result<Criterion, Usage> {
+    if let Some(class) = &args.class
+        && !Class::WORDS.iter().any(|(word, _)| word == class)
+    {
+        let words: Vec<&str> = Class::WORDS.iter().map(|(word, _)| *word).collect();
+        return Err(Usage(format!("--class: expected one of {}, found `{class}`", words.join(", "))));
+    }
+    if let (Some(from), Some(to)) = (args.from_offset, args.to_offset)
+        && to <= from
+    {
+        return Err(Usage(format!("--to-offset: expected an offset after {from}, found {to}")));
+    }
+    Ok(Criterion {
+        site: args.site.clone(),
+        device: args.device.clone(),
+        topic: args.topic.clone(),
+        partition: args.partition,
+        from_offset: args.from_offset,
+        to_offset: args.to_offset,
+        before: args.before,
+        class: args.class.clone(),
+        tables: args.table.iter().cloned().collect(),
+    })
+}
+
+pub(super) fn delete(args: &DeleteArgs) -> anyhow::Result<ExitCode> {
+    super::default_logs("warn");
+    let what = &args.criterion;
+    let source =
+        what.site.is_some() || what.device.is_some() || what.topic.is_some() || what.before.is_some();
+    if !args.finish && !source {
+        let message = "expected `--site`, `--device`, `--topic` or `--before`: what shall be deleted?";
+        return Err(Usage(message.to_owned()).into());
+    }
+    let criterion = criterion(what)?;
+    let home = Home::load(&args.config)?;
+    let zones = home.zones(args.zone.as_ref())?;
+    let mut vacuum = home.site.maintenance.vacuum.clone();
+    if args.now {
+        vacuum.retention = Duration::ZERO;
+    }
+    let id = uuid::Uuid::now_v7().to_string();
+    super::runtime()?.block_on(async {
+        let mut refused = false;
+        for zone in zones {
+            let store = home.open(&zone).await?;
+            let done = maintained(&store, async |maintenance| {
+                let mut done = Done::new(&zone, args.dry_run);
+                if !args.dry_run {
+                    done.finish(&store, maintenance).await?;
+                }
+                if !args.finish {
+                    let (by, reason) = (args.by.as_deref(), args.reason.as_deref());
+                    let mut request = home
+                        .request(&id, criterion.clone(), by.unwrap_or_default(), reason.unwrap_or_default())
+                        .await?;
+                    request.despite_minimum.clone_from(&args.despite_minimum);
+                    done.delete(&store, maintenance, request).await?;
+                }
+                if !args.dry_run {
+                    done.erase(&store, maintenance, &vacuum).await?;
+                }
+                Ok(done)
+            })
+            .await?;
+            refused |= !done.refusals.is_empty();
+            done.print(args.json);
+        }
+        Ok(if refused { ExitCode::from(super::EXIT_FAILED) } else { ExitCode::SUCCESS })
+    })
+}
+
+pub(super) fn retain(args: &RetainArgs) -> anyhow::Result<ExitCode> {
+    super::default_logs("warn");
+    let home = Home::load(&args.config)?;
+    let zones = home.zones(args.zone.as_ref())?;
+    let today = today();
+    let limits: Vec<(&Retention, u32)> =
+        home.catalog.policy.retention().filter(|(one, _)| one.at_most.is_some()).collect();
+    if limits.is_empty() {
+        return Err(Usage("the policy's `retention` has no entry with `at-most`".to_owned()).into());
+    }
+    super::runtime()?.block_on(async {
+        let mut refused = false;
+        for zone in zones {
+            let store = home.open(&zone).await?;
+            for (retention, line) in &limits {
+                let Some(most) = retention.at_most else { continue };
+                let criterion = Criterion {
+                    before: Some(most.before(today)),
+                    class: retention.class.map(|class| class.to_string()),
+                    tables: match retention.pipelines.is_empty() {
+                        // Quarantine is of no pipeline.
+                        true => home.pipelines(),
+                        false => tables(retention),
+                    },
+                    ..Criterion::default()
+                };
+                let reason = format!("`retention` in line {line} of the policy: at-most {most}");
+                let id = uuid::Uuid::now_v7().to_string();
+                let done = maintained(&store, async |maintenance| {
+                    let mut done = Done::new(&zone, args.dry_run);
+                    if !args.dry_run {
+                        done.finish(&store, maintenance).await?;
+                    }
+                    let request = home.request(&id, criterion.clone(), &args.by, &reason).await?;
+                    done.delete(&store, maintenance, request).await?;
+                    if !args.dry_run {
+                        done.erase(&store, maintenance, &home.site.maintenance.vacuum).await?;
+                    }
+                    Ok(done)
+                })
+                .await?;
+                refused |= !done.refusals.is_empty();
+                done.print(args.json);
+            }
+        }
+        Ok(if refused { ExitCode::from(super::EXIT_FAILED) } else { ExitCode::SUCCESS })
+    })
+}
+
+impl Home {
+    /// The tables of the pipelines that are known.
+    fn pipelines(&self) -> BTreeSet<TableName> {
+        self.catalog.pipelines.iter().map(|loaded| TableName::of(&loaded.pipeline.name)).collect()
+    }
+}
+
+/// Works with the right to maintain a store and a lease on it.
+async fn maintained<T>(
+    store: &Arc<DeltaStore>,
+    work: impl AsyncFnOnce(&Maintenance) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let Some(maintenance) = store.begin_maintenance().await? else {
+        anyhow::bail!("store {}: another process maintains it now; try again later", store.identity());
+    };
+    store.renew_lease().await?;
+    let stores = [store.clone()];
+    let done = tokio::select! {
+        done = work(&maintenance) => done,
+        () = upkeep::keep_leases(&stores) => Err(anyhow::anyhow!("the lease was given up")),
+    };
+    store.release_lease().await?;
+    done
+}
+
+/// What was done in a store.
+struct Done {
+    zone: ZoneId,
+    dry_run: bool,
+    /// Deletions that were cut off before.
+    finished: Vec<(Plan, DeletionBody)>,
+    plan: Option<Plan>,
+    body: Option<DeletionBody>,
+    refusals: Vec<Refusal>,
+    unsettled: u64,
+    erased: Vec<(Deletion, Erased)>,
+}
+
+impl Done {
+    fn new(zone: &ZoneId, dry_run: bool) -> Self {
+        Self {
+            zone: zone.clone(),
+            dry_run,
+            finished: Vec::new(),
+            plan: None,
+            body: None,
+            refusals: Vec::new(),
+            unsettled: 0,
+            erased: Vec::new(),
+        }
+    }
+
+    async fn finish(&mut self, store: &DeltaStore, maintenance: &Maintenance) -> anyhow::Result<()> {
+        for plan in maintenance.unfinished_deletions().await? {
+            let body = store.finish_deletion(maintenance, &plan).await?;
+            self.finished.push((plan, body));
+        }
+        Ok(())
+    }
+
+    async fn delete(
+        &mut self,
+        store: &DeltaStore,
+        maintenance: &Maintenance,
+        mut request: DeletionRequest,
+    ) -> anyhow::Result<()> {
+        request.holds = store.holds().await?;
+        match maintenance.decide_deletion(&request, !self.dry_run).await? {
+            Decided::Nothing { unsettled } => self.unsettled = unsettled,
+            Decided::Refused(refusals) => self.refusals = refusals,
+            Decided::Planned(plan) => {
+                if !self.dry_run {
+                    self.body = Some(store.finish_deletion(maintenance, &plan).await?);
+                }
+                self.unsettled = plan.tables.iter().map(|table| table.unsettled).sum();
+                self.plan = Some(plan);
+            }
+        }
+        Ok(())
+    }
+
+    async fn erase(
+        &mut self,
+        store: &DeltaStore,
+        maintenance: &Maintenance,
+        settings: &Vacuum,
+    ) -> anyhow::Result<()> {
+        self.erased = store.erase_deleted(maintenance, settings).await?;
+        Ok(())
+    }
+
+    fn print(&self, json: bool) {
+        if json {
+            println!("{}", self.json());
+            return;
+        }
+        let zone = &self.zone;
+        for (plan, body) in &self.finished {
+            println!(
+                "{zone}: finished deletion {} ({}): {} rows gone",
+                plan.id,
+                plan.criterion,
+                body.deleted()
+            );
+        }
+        for refusal in &self.refusals {
+            println!("{zone}: refused: {refusal}");
+        }
+        if let Some(plan) = &self.plan {
+            let verb = if self.dry_run { "would delete" } else { "deleted" };
+            println!("{zone}: {verb} {}", plan.criterion);
+            for table in &plan.tables {
+                for one in &table.partitions {
+                    let after = self.after(&table.table, &one.topic, one.partition);
+                    let after =
+                        after.map_or_else(String::new, |after| format!(", {after} counted afterwards"));
+                    println!(
+                        "  {} {}/{}: {} rows before, {} {}{after}",
+                        table.table,
+                        one.topic,
+                        one.partition,
+                        one.before,
+                        one.deleted,
+                        if self.dry_run { "would go" } else { "gone" }
+                    );
+                }
+            }
+        }
+        if let (Some(plan), Some(body)) = (&self.plan, &self.body) {
+            println!(
+                "  deletion {}: coordinates {} (SHA-256 {}), entered in the ledger of {zone}",
+                plan.id, body.coordinates.path, body.coordinates.sha256
+            );
+        } else if self.plan.is_none() && self.refusals.is_empty() && self.finished.is_empty() {
+            println!("{zone}: no row to delete");
+        }
+        if self.unsettled > 0 {
+            println!("{zone}: {} rows are not settled yet and stay", self.unsettled);
+        }
+        for (deletion, erased) in &self.erased {
+            let (removed, left) = (erased.removed.len(), erased.left.len());
+            match left {
+                0 => println!(
+                    "{zone}: deletion {}: the bytes are gone; {} files read, {removed} removed now",
+                    deletion.id, erased.looked
+                ),
+                _ => {
+                    println!(
+                        "{zone}: deletion {}: {left} files hold its rows still, for readers of older versions; {removed} removed now",
+                        deletion.id
+                    );
+                    erased.left.iter().take(SHOWN).for_each(|path| println!("  {path}"));
+                }
+            }
+        }
+    }
+
+    fn after(&self, table: &str, topic: &str, partition: i32) -> Option<u64> {
+        let tables = self.body.as_ref()?.tables.iter().find(|of| of.table == table)?;
+        let one = tables.partitions.iter().find(|one| one.topic == topic && one.partition == partition)?;
+        Some(one.after)
+    }
+
+    fn json(&self) -> Value {
+        let erased = self.erased.iter().map(|(deletion, erased)| {
+            json!({ "deletion": deletion.id, "looked_files": erased.looked, "removed": erased.removed,
+                    "left": erased.left })
+        });
+        let finished = self.finished.iter().map(|(plan, body)| json!({ "deletion": plan.id, "body": body }));
+        json!({
+            "zone": self.zone.as_str(),
+            "dry_run": self.dry_run,
+            "deletion": self.plan.as_ref().map(|plan| &plan.id),
+            "plan": self.plan,
+            "body": self.body,
+            "refused": self.refusals.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "unsettled": self.unsettled,
+            "finished": finished.collect::<Vec<_>>(),
+            "erased": erased.collect::<Vec<_>>(),
+        })
+    }
+}

@@ -1,0 +1,442 @@
+//! What a deletion will take: found by reading every table that the criterion may mean, decided before
+//! anything is changed, and written down so that whoever finds it can finish it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use arrow_array::RecordBatch;
+use serde::{Deserialize, Serialize};
+use situs_model::columns::names::CLASS;
+use situs_model::{Date, TableName};
+
+use super::super::live::Live;
+use super::super::{Place, Shape};
+use super::coordinates::{CoordinatesFile, Doomed, Writer};
+use super::criterion::Criterion;
+use super::holds::{Floor, Hold, Refusal, held_by};
+use super::keys::{self, Key, Keys};
+use crate::durable;
+use crate::error::Fault;
+use crate::scan::{self, Rows};
+use crate::{names, reader};
+
+/// The column of devices where no schema says another.
+const DEVICE: &str = "device";
+
+/// A deletion as it is asked for.
+#[derive(Debug, Clone)]
+pub struct DeletionRequest {
+    /// Its id, the same in each store of the site.
+    pub id: String,
+    /// Which rows.
+    pub criterion: Criterion,
+    /// Who is said to have asked for it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Version of the policy that is in force.
+    pub policy: String,
+    /// The settled offset of each partition. Rows from there on are not final and stay.
+    pub settled: BTreeMap<(String, i32), i64>,
+    /// The column that holds the device, by table, where it is not `device`.
+    pub device_columns: BTreeMap<TableName, String>,
+    /// The holds on this store.
+    pub holds: Vec<Hold>,
+    /// How long rows are kept at least.
+    pub floors: Vec<Floor>,
+    /// Why rows are deleted that are younger than they are kept at least.
+    pub despite_minimum: Option<String>,
+    /// Tables that are left alone.
+    pub spared: BTreeSet<TableName>,
+}
+
+impl DeletionRequest {
+    pub(super) fn device_column(&self, table: &TableName) -> &str {
+        self.device_columns.get(table).map_or(DEVICE, String::as_str)
+    }
+}
+
+/// What a deletion takes from a store, before anything is changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The deletion.
+    pub id: String,
+    /// The zone.
+    pub zone: String,
+    /// Which rows.
+    pub criterion: Criterion,
+    /// Who is said to have asked for it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Version of the policy.
+    pub policy: String,
+    /// When it was decided, µs since the epoch.
+    pub at_us: i64,
+    /// That rows are younger than they are kept at least, and why they go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub despite_minimum: Option<Despite>,
+    /// The file that names every row.
+    pub coordinates: CoordinatesFile,
+    /// The tables.
+    pub tables: Vec<TablePlan>,
+}
+
+/// Why rows go that are younger than they are kept at least.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Despite {
+    /// Why.
+    pub reason: String,
+    /// How many.
+    pub rows: u64,
+}
+
+/// What a deletion takes from a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TablePlan {
+    /// The table.
+    pub table: String,
+    /// The version that was read.
+    pub version: u64,
+    /// The column of devices.
+    pub device_column: String,
+    /// The days of the files that hold the rows; null are rows of no day.
+    pub days: Vec<Option<String>>,
+    /// The partitions that lose rows.
+    pub partitions: Vec<PartitionPlan>,
+    /// Rows that are meant and stay, since they are not settled.
+    pub unsettled: u64,
+}
+
+impl TablePlan {
+    /// Rows that go.
+    pub fn deleted(&self) -> u64 {
+        self.partitions.iter().map(|partition| partition.deleted).sum()
+    }
+}
+
+/// What a partition loses in a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionPlan {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The settled offset. Rows from there on were not counted.
+    pub settled: i64,
+    /// Rows, or messages of quarantine, before.
+    pub before: u64,
+    /// Those that go.
+    pub deleted: u64,
+}
+
+/// What came of asking for a deletion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decided {
+    /// No row is meant; this many are that are not settled yet.
+    Nothing {
+        /// Rows that are meant and not settled.
+        unsettled: u64,
+    },
+    /// It would take rows that must stay.
+    Refused(Vec<Refusal>),
+    /// It takes these.
+    Planned(Plan),
+}
+
+/// Rows of a partition, counted.
+#[derive(Debug)]
+struct Tally {
+    topic: String,
+    partition: i32,
+    settled: Option<i64>,
+    before: u64,
+    deleted: u64,
+}
+
+/// Tallies of the partitions of a table. Neighbours are mostly of the same.
+#[derive(Debug)]
+struct Tallies<'a> {
+    settled: &'a BTreeMap<(String, i32), i64>,
+    all: Vec<Tally>,
+    last: usize,
+}
+
+impl Tallies<'_> {
+    fn of(&mut self, key: &Key<'_>) -> &mut Tally {
+        let is = |tally: &Tally| tally.partition == key.partition && tally.topic == key.topic;
+        if !self.all.get(self.last).is_some_and(is) {
+            self.last = self.all.iter().position(is).unwrap_or_else(|| {
+                let settled = self.settled.get(&(key.topic.to_owned(), key.partition)).copied();
+                let topic = key.topic.to_owned();
+                self.all.push(Tally { topic, partition: key.partition, settled, before: 0, deleted: 0 });
+                self.all.len() - 1
+            });
+        }
+        &mut self.all[self.last]
+    }
+}
+
+/// What stands in the way, by what: how many rows.
+#[derive(Debug, Default)]
+struct InTheWay {
+    holds: BTreeMap<String, u64>,
+    floors: BTreeMap<usize, u64>,
+}
+
+/// Decides what a deletion takes. With `writes` the coordinates and the plan are written down; else they
+/// are only counted, and the plan names a file that is not there.
+///
+/// # Errors
+/// If a table cannot be read, or the plan cannot be written. Nothing is changed then.
+pub(super) fn decide(
+    root: &Path,
+    places: &[Place],
+    request: &DeletionRequest,
+    writes: bool,
+    mut alive: impl FnMut() -> Result<(), Fault>,
+) -> Result<Decided, Fault> {
+    let mut writer = writes.then(|| Writer::create(root)).transpose()?;
+    let mut in_the_way = InTheWay::default();
+    let (mut tables, mut unsettled, mut rows) = (Vec::new(), 0, 0);
+    for place in places {
+        let meant = request.criterion.may_mean_table(&place.table) && !request.spared.contains(&place.table);
+        if !meant {
+            continue;
+        }
+        let Some(live) = Live::load(&place.folder, place.day())? else { continue };
+        let found = table(place, &live, request, writer.as_mut(), &mut in_the_way, &mut alive)?;
+        unsettled += found.unsettled;
+        rows += found.deleted();
+        if !found.partitions.is_empty() {
+            tables.push(found);
+        }
+    }
+    let mut refusals: Vec<Refusal> = Vec::new();
+    for (id, rows) in &in_the_way.holds {
+        let hold = request.holds.iter().find(|hold| hold.id == *id);
+        refusals.extend(hold.map(|hold| Refusal::Held { hold: hold.clone(), rows: *rows }));
+    }
+    if request.despite_minimum.is_none() {
+        let floor = |(at, rows): (&usize, &u64)| Refusal::TooYoung {
+            floor: request.floors[*at].clone(),
+            rows: *rows,
+        };
+        refusals.extend(in_the_way.floors.iter().map(floor));
+    }
+    if !refusals.is_empty() {
+        return Ok(Decided::Refused(refusals));
+    }
+    if tables.is_empty() {
+        return Ok(Decided::Nothing { unsettled });
+    }
+    let coordinates = match writer {
+        Some(writer) => writer.finish(root, &request.id)?,
+        None => CoordinatesFile { path: String::new(), rows, bytes: 0, sha256: String::new() },
+    };
+    let young = in_the_way.floors.values().sum();
+    let despite = request.despite_minimum.clone().filter(|_| young > 0);
+    let plan = Plan {
+        id: request.id.clone(),
+        zone: places.first().map(|place| place.identity.zone.to_string()).unwrap_or_default(),
+        criterion: request.criterion.clone(),
+        by: request.by.clone(),
+        reason: request.reason.clone(),
+        policy: request.policy.clone(),
+        at_us: crate::columns::now_us(),
+        despite_minimum: despite.map(|reason| Despite { reason, rows: young }),
+        coordinates,
+        tables,
+    };
+    if writes {
+        let text = serde_json::to_vec(&plan).map_err(|_| Fault::stop("a plan has no JSON form"))?;
+        let path = names::deletion_plan(root, &plan.id);
+        if !durable::create(&path, &text)? {
+            return Err(Fault::stop(format!("{} is there already", path.display())));
+        }
+    }
+    Ok(Decided::Planned(plan))
+}
+
+/// Reads a table.
+fn table(
+    place: &Place,
+    live: &Live,
+    request: &DeletionRequest,
+    mut writer: Option<&mut Writer>,
+    in_the_way: &mut InTheWay,
+    alive: &mut impl FnMut() -> Result<(), Fault>,
+) -> Result<TablePlan, Fault> {
+    let device_column = request.device_column(&place.table);
+    let criterion = &request.criterion;
+    let holds: Vec<&Hold> =
+        request.holds.iter().filter(|hold| hold.criterion.may_mean_table(&place.table)).collect();
+    let mut further: BTreeSet<&str> = criterion.columns(device_column).into_iter().collect();
+    for hold in &holds {
+        further.extend(hold.criterion.columns(device_column));
+    }
+    let floors: Vec<(usize, &Floor)> =
+        request.floors.iter().enumerate().filter(|(_, floor)| floor.is_of(&place.table)).collect();
+    further.extend(floors.iter().any(|(_, floor)| floor.class.is_some()).then_some(CLASS));
+    let quarantine = place.table == TableName::quarantine();
+    if quarantine {
+        further.extend(["reason", "rows"]);
+    }
+    let further: Vec<&str> = further.into_iter().collect();
+    let mut tallies = Tallies { settled: &request.settled, all: Vec::new(), last: 0 };
+    let (mut days, mut unsettled) = (BTreeSet::new(), 0);
+    for (path, file) in &live.files {
+        if !reader::is_inside(path) {
+            return Err(Fault::stop(format!("table `{}` names a file outside of its root", place.table)));
+        }
+        alive()?;
+        let day: Option<Date> = file.day.as_deref().and_then(|day| day.parse().ok());
+        let may = criterion.may_mean_day(day);
+        let on_disk = place.folder.join(path);
+        for batch in keys::open(&on_disk, &place.shape, if may { &further } else { &[] })? {
+            let batch = batch.map_err(|_| scan::unreadable(&on_disk))?;
+            let keys = Keys::of(&on_disk, &batch, &place.shape)?;
+            let rows = Rows::new(&on_disk, &batch);
+            let meant = match may {
+                true => criterion.means(&batch, &rows, &keys, device_column, &place.shape)?,
+                false => vec![false; keys.len()],
+            };
+            let mut goes = vec![false; keys.len()];
+            for (row, meant) in meant.iter().enumerate() {
+                let key = keys.at(row);
+                let tally = tallies.of(&key);
+                if tally.settled.is_none_or(|settled| key.offset >= settled) {
+                    unsettled += u64::from(*meant);
+                    continue;
+                }
+                tally.before += 1;
+                tally.deleted += u64::from(*meant);
+                goes[row] = *meant;
+            }
+            if !goes.contains(&true) {
+                continue;
+            }
+            days.insert(file.day.clone());
+            let found = Found { batch: &batch, rows: &rows, keys: &keys, goes: &goes, day };
+            found.note_holds(&holds, device_column, &place.shape, in_the_way)?;
+            found.note_floors(&floors, in_the_way)?;
+            if let Some(writer) = writer.as_deref_mut() {
+                found.write(&place.table, quarantine, writer)?;
+            }
+        }
+    }
+    let partitions = tallies.all.into_iter().filter(|tally| tally.deleted > 0).map(|tally| PartitionPlan {
+        topic: tally.topic,
+        partition: tally.partition,
+        settled: tally.settled.unwrap_or_default(),
+        before: tally.before,
+        deleted: tally.deleted,
+    });
+    let mut partitions: Vec<PartitionPlan> = partitions.collect();
+    partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+    Ok(TablePlan {
+        table: place.table.to_string(),
+        version: live.version,
+        device_column: device_column.to_owned(),
+        days: days.into_iter().collect(),
+        partitions,
+        unsettled,
+    })
+}
+
+/// Rows of a batch that would go.
+struct Found<'a> {
+    batch: &'a RecordBatch,
+    rows: &'a Rows<'a>,
+    keys: &'a Keys,
+    goes: &'a [bool],
+    day: Option<Date>,
+}
+
+impl Found<'_> {
+    fn going(&self) -> impl Iterator<Item = usize> {
+        self.goes.iter().enumerate().filter(|(_, goes)| **goes).map(|(row, _)| row)
+    }
+
+    fn note_holds(
+        &self,
+        holds: &[&Hold],
+        device_column: &str,
+        shape: &Shape,
+        in_the_way: &mut InTheWay,
+    ) -> Result<(), Fault> {
+        let means = |criterion: &Criterion| -> Result<Option<Vec<bool>>, Fault> {
+            if !criterion.may_mean_day(self.day) {
+                return Ok(None);
+            }
+            criterion.means(self.batch, self.rows, self.keys, device_column, shape).map(Some)
+        };
+        let held = held_by(holds, means)?;
+        for (id, held) in held {
+            let rows = self.going().filter(|row| held[*row]).count() as u64;
+            if rows > 0 {
+                *in_the_way.holds.entry(id.to_owned()).or_default() += rows;
+            }
+        }
+        Ok(())
+    }
+
+    fn note_floors(&self, floors: &[(usize, &Floor)], in_the_way: &mut InTheWay) -> Result<(), Fault> {
+        for (at, floor) in floors {
+            // Rows of no day are of an age that is not known.
+            if self.day.is_some_and(|day| day < floor.keep_from) {
+                continue;
+            }
+            let rows = match &floor.class {
+                None => self.going().count(),
+                Some(class) => {
+                    let classes = self.rows.texts(CLASS)?;
+                    self.going().filter(|row| scan::text(&classes, *row) == Some(class.as_str())).count()
+                }
+            };
+            if rows > 0 {
+                *in_the_way.floors.entry(*at).or_default() += rows as u64;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, table: &TableName, quarantine: bool, writer: &mut Writer) -> Result<(), Fault> {
+        let quarantined = match quarantine {
+            true => Some((self.rows.texts("reason")?, self.rows.ints("rows")?)),
+            false => None,
+        };
+        for row in self.going() {
+            let quarantined = quarantined.as_ref().map(|(reasons, rows)| (reasons.value(row), rows[row]));
+            writer.add(&Doomed { table: table.as_str(), key: self.keys.at(row), quarantined })?;
+        }
+        Ok(())
+    }
+}
+
+/// The plans of deletions that were begun in a store, in the order of their ids.
+///
+/// # Errors
+/// If one cannot be read.
+pub(crate) fn unfinished(root: &Path) -> Result<Vec<Plan>, Fault> {
+    let mut plans = Vec::new();
+    for name in durable::list(&names::deletions(root))? {
+        let Some((id, true)) = names::deletion_of(&name) else { continue };
+        let path = names::deletion_plan(root, id);
+        let Some(bytes) = durable::read(&path)? else { continue };
+        let plan: Plan = serde_json::from_slice(&bytes)
+            .map_err(|_| Fault::stop(format!("{} is no plan of a deletion", path.display())))?;
+        if plan.id != id {
+            return Err(Fault::stop(format!("{} is the plan of another deletion", path.display())));
+        }
+        plans.push(plan);
+    }
+    Ok(plans)
+}
+
+/// Takes the plan of a deletion away, once the ledger tells of it.
+pub(crate) fn forget(root: &Path, id: &str) -> Result<(), Fault> {
+    durable::remove(&names::deletion_plan(root, id))?;
+    durable::sync_folder(&names::deletions(root))?;
+    Ok(())
+}
