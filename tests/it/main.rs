@@ -1,5 +1,6 @@
 //! Tests over several crates, and over the built binary.
 
+mod clocks;
 mod command;
 mod deletion;
 mod end_to_end;

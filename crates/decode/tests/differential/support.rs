@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type};
 use arrow_array::{Array, RecordBatch};
 use serde_json::value::RawValue;
 use situs_decode::{Decoder, Schema};
-use situs_model::{DecodedBatch, DeviceSource, NextOffset, RawBatch, RejectCode, Source};
+use situs_model::{ClockBounds, DecodedBatch, DeviceSource, NextOffset, RawBatch, RejectCode, Source};
 
 /// The fields of the schema that the oracle knows, and their types.
 pub const FIELDS: [(&str, &str); 8] = [
@@ -97,10 +98,17 @@ fn batch(messages: &[(i64, &[u8])]) -> Arc<RawBatch> {
     Arc::new(raw)
 }
 
+/// A decoder that flags times: the batches' messages have them on both sides of these bounds.
+fn decoder(schema: &Arc<Schema>) -> Decoder {
+    let bounds =
+        ClockBounds { ahead: Some(Duration::from_secs(300)), behind: Some(Duration::from_secs(86_400)) };
+    Decoder::new(schema.clone(), 1 << 20).with_clock(bounds)
+}
+
 /// Compares all ways to decode messages. Gives the rows that came by the fast path.
 pub fn compare(schema: &Arc<Schema>, is_flat: bool, messages: &[&[u8]]) -> u64 {
-    let mut fast = Decoder::new(schema.clone(), 1 << 20);
-    let mut general = Decoder::new(schema.clone(), 1 << 20).without_fast_path();
+    let mut fast = decoder(schema);
+    let mut general = decoder(schema).without_fast_path();
     // Three times: what the fast path learns shows later. The last time in smaller batches.
     let numbered: Vec<(i64, &[u8])> =
         (0..).zip(messages.iter().copied().cycle().take(3 * messages.len())).collect();
@@ -120,7 +128,7 @@ pub fn compare(schema: &Arc<Schema>, is_flat: bool, messages: &[&[u8]]) -> u64 {
     // A message alone is what it is among others. (Blocks know of the blocks before them.)
     for (part, decoded) in last {
         for (index, message) in part.iter().enumerate() {
-            let alone = Decoder::new(schema.clone(), 1 << 20).without_fast_path().decode(batch(&[*message]));
+            let alone = decoder(schema).without_fast_path().decode(batch(&[*message]));
             same_as_alone(&decoded, index as u32, &alone);
             judged(message.1, &alone);
             if is_flat {
@@ -354,12 +362,12 @@ fn cell(array: &dyn Array, row: usize) -> Cell {
 /// Decodes a batch by both paths together.
 pub fn decode(schema: &Arc<Schema>, messages: &[Vec<u8>]) -> DecodedBatch {
     let messages: Vec<(i64, &[u8])> = (0..).zip(messages.iter().map(Vec::as_slice)).collect();
-    Decoder::new(schema.clone(), 1 << 20).decode(batch(&messages))
+    decoder(schema).decode(batch(&messages))
 }
 
 /// What becomes of one message: the code of its reject, and its number, be it in `n` or in `i`.
 pub fn outcome(schema: &Arc<Schema>, message: &[u8]) -> (Option<String>, Option<String>) {
-    let decoded = Decoder::new(schema.clone(), 1 << 20).decode(batch(&[(0, message)]));
+    let decoded = decoder(schema).decode(batch(&[(0, message)]));
     let reject = decoded.rejects.first().map(|reject| reject.code.as_str().to_owned());
     let column =
         |name: &str| decoded.rows.column_by_name(name).filter(|column| column.len() > column.null_count());
