@@ -23,8 +23,10 @@ const POLICY: &str = "zones:
   CN: { jurisdictions: [CN] }
   EU: { jurisdictions: [DE] }
 sites:
+  nanning-1: { jurisdiction: CN, topics: [work, late], devices: [nn-1] }
   stuttgart-1: { jurisdiction: DE, topics: [work, late], devices: [st-1] }
 rules:
+  - { id: cn, jurisdictions: [CN], zone: CN, basis: law, training: in-zone }
   - { id: eu, jurisdictions: [DE], zone: EU, basis: contract, training: allowed }
 ";
 
@@ -69,11 +71,10 @@ const MESSAGES: [&str; 8] = [
 
 fn sql(home: &Home, statement: &str) -> Vec<Value> {
     let mut command = situs();
-    let output = command.args(["sql", "--json", statement, "--config"]).arg(home.site()).output();
+    let output = command.args(["sql", "--format", "json", statement, "--config"]).arg(home.site()).output();
     let output = output.expect("situs runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).expect("text");
-    text.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect()
+    serde_json::from_slice(&output.stdout).expect("a list of objects")
 }
 
 #[test]

@@ -95,6 +95,15 @@ fn messages_of_machines_take_the_fast_path() {
         let rows = check(number, &messages);
         assert!(rows > 900, "{name}: {rows} of {}", 3 * messages.len());
     }
+    // And some of their clocks are off, so that what is compared has flags.
+    let (name, schema) = &schemas()[3];
+    let decoded = support::decode(schema, &generate::messages(5, name, 400, 200));
+    assert!(
+        decoded.notes.clocks_off > 100,
+        "{name}: {} of {}",
+        decoded.notes.clocks_off,
+        decoded.rows.num_rows()
+    );
 }
 
 /// The inputs that fuzzing began with, and those that once failed.
