@@ -12,8 +12,8 @@ mod quarantine;
 mod run;
 mod sql;
 mod store;
-mod transfer;
 mod trace;
+mod transfer;
 mod try_messages;
 mod verify;
 
