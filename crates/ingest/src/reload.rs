@@ -16,8 +16,10 @@ use crate::client::Client;
 use crate::error::IngestError;
 use crate::intake::{Control, Intake};
 
-/// Pause before a barrier that was not reached is tried again.
-const AGAIN: Duration = Duration::from_secs(30);
+/// First and longest pause before a barrier that was not reached is tried again.
+pub(crate) const AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
+/// How long a step of a barrier waits before it looks whether the process is to stop.
+const STEP: Duration = Duration::from_millis(500);
 
 /// A policy to change to.
 #[derive(Debug)]
@@ -31,9 +33,14 @@ impl Control {
     /// Asks the intake to judge by another policy from the next barrier on. The home store must keep its text
     /// already. `judges` has an element for each worker, with a judge for each pipeline in the order of the
     /// stages. One that is asked for before the barrier takes the place of the one before.
-    pub fn change_policy(&self, version: ContentVersion, judges: Vec<Vec<Judge>>) {
+    pub fn ask_for_policy(&self, version: ContentVersion, judges: Vec<Vec<Judge>>) {
         let next = NextPolicy { version, judges };
         *self.next_policy.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
+    }
+
+    /// The policy that the intake has changed to; `None` if it judges by the one that it began with.
+    pub fn policy_in_force(&self) -> Option<ContentVersion> {
+        self.policy_in_force.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn awaits_policy(&self) -> bool {
@@ -48,21 +55,26 @@ impl Control {
 impl<C: Client> Intake<'_, C> {
     /// Changes to a new policy, if there is one and everything by the one before can be settled.
     pub(crate) fn change_policy(&mut self) -> Result<(), IngestError> {
-        if !self.control.awaits_policy() || self.host.now() < self.change_at {
+        let awaits = self.control.awaits_policy();
+        self.metrics.policy_waiting.set(i64::from(awaits));
+        // While the group is rebalanced nothing could be taken over again.
+        if !awaits || self.host.now() < self.change_at || !self.client.is_steady() {
             return Ok(());
         }
-        // A store that takes nothing now would only make all others wait.
+        // A flush that a store does not take now would only make all others wait.
         let unwritable = self.metrics.unwritable_stores();
-        if !unwritable.is_empty() {
+        if !unwritable.is_empty() && self.flushing.contains(&true) {
             self.policy_waits(&format!("the stores of {} cannot be written", unwritable.join(", ")));
             return Ok(());
         }
         self.workers.hold()?;
-        if !planted::is(Bug::NoBarrier) && !self.flush_all(self.host.now() + self.config.drain_timeout)? {
+        if !planted::is(Bug::NoBarrier) && !self.settle_all()? {
             self.policy_waits("not everything that was read is settled within the drain time");
             self.workers.go();
             return Ok(());
         }
+        // Of a topic that began again only its partitions' notes tell, which go with them.
+        self.look_for_regressions()?;
         let Some(next) = self.control.take_policy() else {
             self.workers.go();
             return Ok(());
@@ -84,6 +96,10 @@ impl<C: Client> Intake<'_, C> {
         for definition in &mut self.definitions {
             definition.judged_by(next.version.clone());
         }
+        self.change_pause = AGAIN.0;
+        *self.control.policy_in_force.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(next.version.clone());
+        self.metrics.policy_waiting.set(0);
         self.metrics.policy_info.reset();
         self.metrics.policy_info.with_label_values(&[next.version.as_str()]).set(1);
         tracing::info!(
@@ -98,8 +114,23 @@ impl<C: Client> Intake<'_, C> {
         self.take_over_waiting()
     }
 
+    /// Settles everything that was read, within the drain time and unless the process is to stop.
+    fn settle_all(&mut self) -> Result<bool, IngestError> {
+        let deadline = self.host.now() + self.config.drain_timeout;
+        loop {
+            let now = self.host.now();
+            if self.flush_all(deadline.min(now + STEP))? {
+                return Ok(true);
+            }
+            if self.control.is_stopping() || self.host.now() >= deadline {
+                return Ok(false);
+            }
+        }
+    }
+
     fn policy_waits(&mut self, why: &str) {
-        self.change_at = self.host.now() + AGAIN;
+        self.change_at = self.host.now() + self.change_pause;
+        self.change_pause = (self.change_pause * 2).min(AGAIN.1);
         tracing::warn!(event = "policy-waits", "the policy before stays in force for now: {why}");
     }
 }

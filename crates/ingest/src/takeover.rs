@@ -27,7 +27,7 @@ pub(crate) const DISPUTE_PAUSE: Duration = Duration::from_secs(60);
 const STORE_PAUSE: Duration = Duration::from_secs(10);
 
 /// A partition that the group has given to this process, and that it does not own: a table cannot be
-/// told now, or has been told of another owner. Nothing is read of it.
+/// told now, or has been told of another owner, or the policy has just changed. Nothing is read of it.
 ///
 /// If another owner came, one of the two does not know the group's latest word. Whoever is told that the
 /// partition is gone forgets it; the other takes it over again after a while. To do so at once would make

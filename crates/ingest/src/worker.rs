@@ -215,8 +215,7 @@ impl<Q: Queue> Worker<Q> {
                 done.send(buffer).ok();
             }
             Command::JudgeBy(judges, done) => {
-                // What was read before it is told is judged as it was to be.
-                self.turn_those(|_| true)?;
+                // It comes at a barrier: everything that was read has been handed over.
                 self.stages.iter_mut().zip(judges).for_each(|(stage, judge)| stage.judge_by(judge));
                 done.send(()).ok();
             }

@@ -92,7 +92,7 @@ fn judge(pipeline: usize, policy: &Arc<Policy>) -> Judge {
 fn stage(pipeline: usize, policy: &Arc<Policy>) -> Stage {
     let judge = judge(pipeline, policy);
     let (pipeline, schema) = &TEXTS.pipelines[pipeline];
-    Stage::new(pipeline.clone(), schema.clone(), judge)
+    Stage::new(pipeline.clone(), schema.clone(), judge, Arc::default())
 }
 
 /// A policy's version and its judges for a worker.

@@ -290,7 +290,7 @@ impl Plant {
         self.note(&format!("process {} reloads policy {}", process.number, self.policy));
         let (version, _) = plant::judges(self.policy);
         let judges = (0..WORKERS).map(|_| plant::judges(self.policy).1).collect();
-        process.control.change_policy(version, judges);
+        process.control.ask_for_policy(version, judges);
         self.count("reloads");
     }
 

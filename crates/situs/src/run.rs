@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use situs_ingest::{Config, Control, IngestError, Shadow, ShadowReport, Stage, Stores, Summary};
-use situs_model::ZoneId;
 use situs_model::doc::{Diagnostic, Diagnostics, nearest, whole_file};
 use situs_model::store::{HomeStore as _, ZoneStore};
+use situs_model::{KeyRing, ZoneId};
 use situs_observe::Metrics;
 use situs_policy::{Judge, Policy};
 use situs_store::DeltaStore;
@@ -59,14 +59,15 @@ pub async fn start(
     let metrics = Arc::new(Metrics::new()?);
     metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     metrics.policy_info.with_label_values(&[catalog.policy.version().as_str()]).set(1);
+    let keys = site.key_ring(catalog)?;
     let shadow = shadow.map(|policy| {
         let report = shadow_report(catalog, &policy, &metrics);
         (policy, report)
     });
-    let workers = (0..site.workers).map(|_| stages(site, catalog, shadow.as_ref()));
+    let workers = (0..site.workers).map(|_| stages(site, catalog, &keys, shadow.as_ref()));
     let workers = workers.collect::<anyhow::Result<Vec<_>>>()?;
     let shadow = shadow.map(|(_, report)| report);
-    let (stores, tables, home) = open_stores(site, catalog, &metrics).await?;
+    let (stores, tables, home) = open_stores(site, catalog, keys, &metrics).await?;
 
     let control = Arc::new(Control::default());
     let mut helpers = Vec::new();
@@ -103,6 +104,9 @@ pub async fn start(
         home,
         control: control.clone(),
         metrics: metrics.clone(),
+        shadow: shadow.clone(),
+        stores: leased.clone(),
+        started_with: catalog.policy.version().clone(),
         asked: reload.clone(),
     };
     helpers.push(tokio::spawn(watcher.watch()));
@@ -161,23 +165,16 @@ impl Drop for Service {
     }
 }
 
-/// The pipelines that run here, in the order of a worker's stages.
-fn enabled<'a>(site: &'a Site, catalog: &'a Catalog) -> impl Iterator<Item = &'a Loaded> {
-    catalog
-        .pipelines
-        .iter()
-        .filter(|loaded| site.enabled.is_empty() || site.enabled.contains(&loaded.pipeline.name))
-}
-
 /// The judges of a worker, in the order of its stages.
 pub(crate) fn judges(site: &Site, catalog: &Catalog) -> Result<Vec<Judge>, Diagnostics> {
-    enabled(site, catalog).map(|loaded| catalog.policy.judge(&loaded.facts())).collect()
+    site.running(catalog).map(|loaded| catalog.policy.judge(&loaded.facts())).collect()
 }
 
 /// The stages of a worker.
 fn stages(
     site: &Site,
     catalog: &Catalog,
+    keys: &Arc<KeyRing>,
     shadow: Option<&(Arc<Policy>, Arc<ShadowReport>)>,
 ) -> anyhow::Result<Vec<Stage>> {
     for name in &site.enabled {
@@ -189,18 +186,21 @@ fn stages(
             let device = facts.device_column.as_ref().and_then(|name| facts.schema.index_of(name).ok());
             Ok(Shadow::new(policy.judge(&facts)?, device, report.clone()))
         });
-        Ok(loaded.stage(&catalog.policy)?.with_shadow(shadow.transpose()?))
+        Ok(loaded.stage(&catalog.policy, keys)?.with_shadow(shadow.transpose()?))
     };
-    Ok(enabled(site, catalog).map(stage).collect::<Result<_, _>>()?)
+    Ok(site.running(catalog).map(stage).collect::<Result<_, _>>()?)
+}
+
+/// The devices that a policy lists.
+pub(crate) fn registered(policy: &Policy) -> impl Iterator<Item = Arc<str>> {
+    policy.sites().flat_map(|site| site.all_devices().map(|(_, device)| device.clone()))
 }
 
 /// What a second policy finds: nothing yet.
 fn shadow_report(catalog: &Catalog, shadow: &Policy, metrics: &Arc<Metrics>) -> Arc<ShadowReport> {
-    let of = |policy: &Policy| -> Vec<Arc<str>> {
-        policy.sites().flat_map(|site| site.all_devices().map(|(_, device)| device.clone())).collect()
-    };
-    let registered = of(&catalog.policy).into_iter().chain(of(shadow)).collect();
-    Arc::new(ShadowReport::new(shadow.version().clone(), registered, metrics.clone()))
+    let registered = registered(&catalog.policy).chain(registered(shadow)).collect();
+    let in_force = catalog.policy.version().clone();
+    Arc::new(ShadowReport::new(shadow.version().clone(), in_force, registered, metrics.clone()))
 }
 
 /// Whether the policy knows the zones of all stores.
@@ -226,6 +226,7 @@ pub(crate) fn check_zones(site: &Site, policy: &Policy) -> Result<(), Diagnostic
 async fn open_stores(
     site: &Site,
     catalog: &Catalog,
+    keys: Arc<KeyRing>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<(Stores, Vec<Arc<DeltaStore>>, Arc<DeltaStore>)> {
     check_zones(site, &catalog.policy)?;
@@ -256,6 +257,6 @@ async fn open_stores(
     }
     let all = opened.values().cloned().collect();
     let zones = opened.into_iter().map(|(zone, store)| (zone, store as Arc<dyn ZoneStore>)).collect();
-    let past = Arc::new(HomePast::new(home.clone(), catalog, tokio::runtime::Handle::current()));
+    let past = Arc::new(HomePast::new(home.clone(), catalog, keys, tokio::runtime::Handle::current()));
     Ok((Stores { zones, home: home.clone(), past }, all, home))
 }

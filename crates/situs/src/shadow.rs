@@ -4,20 +4,19 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use situs_ingest::{Change, Decision, ShadowReport};
-use situs_policy::Policy;
 
 /// Devices that are named at most.
 const DEVICES: usize = 20;
 
 /// For people.
-pub(crate) fn in_words(in_force: &Policy, report: &ShadowReport) -> String {
+pub(crate) fn in_words(report: &ShadowReport) -> String {
     let counts = report.counts();
     let mut text = String::new();
     // Writing to a string cannot fail.
     let mut line = |what: String| {
         let _ = writeln!(text, "{what}");
     };
-    line(format!("policy {} against {}, which decided nothing", in_force.version(), report.version()));
+    line(format!("policy {} against {}, which decided nothing", report.in_force(), report.version()));
     let of = |moves: bool| counts.changes.iter().filter(move |(change, _)| change.moves() == moves);
     let sum = |moves: bool| of(moves).map(|(_, count)| count).sum::<u64>();
     line(format!(
@@ -91,6 +90,7 @@ pub(crate) fn as_json(report: &ShadowReport) -> Value {
     let devices = counts.moved.iter().map(|(device, count)| json!({ "device": device, "records": count }));
     json!({
         "policy": report.version().as_str(),
+        "policy_in_force": report.in_force().as_str(),
         "records": counts.records,
         "not_judged": counts.not_judged,
         "changes": changes.collect::<Vec<_>>(),

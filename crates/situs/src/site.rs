@@ -1,5 +1,6 @@
 //! The configuration of a home: `site.yaml`. What the user writes becomes plain settings here.
 
+mod fields;
 mod receipts;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use situs_observe::{LogFormat, LogSettings};
 
 use crate::library::Library;
 use crate::upkeep::MaintenanceSettings;
+pub use fields::PseudonymKeys;
 pub use receipts::{KeyFile, Receipts};
 
 /// The settings of a home.
@@ -33,6 +35,8 @@ pub struct Site {
     pub stores: BTreeMap<ZoneId, PathBuf>,
     /// How receipts are signed.
     pub receipts: Receipts,
+    /// The keys with which classed fields are masked.
+    pub pseudonym_keys: PseudonymKeys,
     /// When to flush.
     pub flush: FlushLimits,
     /// Bound on buffered bytes.
@@ -113,6 +117,7 @@ const KEYS: &[&str] = &[
     "stores",
     "receipts",
     "ledgers",
+    "pseudonym-keys",
     "flush",
     "memory",
     "workers",
@@ -158,6 +163,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         }
     }
     let receipts = receipts::read(doc, &map, folder);
+    let pseudonym_keys = PseudonymKeys::read(doc, &map, folder);
     let defaults = FlushLimits::default();
     let flush = map.optional("flush").and_then(|node| doc.map(node, "flush", &["age", "rows", "bytes"]));
     let flush = FlushLimits {
@@ -222,6 +228,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         enabled,
         stores,
         receipts: receipts?,
+        pseudonym_keys,
         flush,
         memory,
         workers: map

@@ -16,7 +16,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     init_logs(&site.logs).map_err(|error| super::Usage(format!("`filter` in logs: {error}")))?;
     let catalog = Catalog::load(&site.library)?;
     let shadow = match &args.shadow_policy {
-        Some(path) => Some(Catalog::with_policy(catalog.pipelines.clone(), read_policy(path)?)?.policy),
+        Some(path) => Some(catalog.with_policy(read_policy(path)?)?.policy),
         None => None,
     };
     if args.init_stores {
@@ -29,6 +29,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         // Before anything else is started, so that a signal can never be missed.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        // Before this, SIGHUP ends the process, as it does any other.
         let mut reload = signal(SignalKind::hangup())?;
         let service = run::start(&site, &catalog, shadow, args.until_caught_up).await?;
         let asked = service.reload.clone();
@@ -66,7 +67,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         told?;
         let summary = summary?;
         if let Some(report) = report {
-            print!("{}", shadow::in_words(&catalog.policy, &report));
+            print!("{}", shadow::in_words(&report));
         }
         let counts = &summary.counts;
         tracing::info!(

@@ -41,8 +41,8 @@ impl Search<'_> {
         self.bytes(path, &fs::read(path).unwrap());
         // One that was cut off has no footer, and its pages were searched as they are.
         let Ok(reader) = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()) else { return };
-        for batch in reader.build().unwrap().map_while(Result::ok) {
-            batch.columns().iter().for_each(|column| self.column(path, column));
+        for batch in reader.build().unwrap() {
+            batch.unwrap().columns().iter().for_each(|column| self.column(path, column));
         }
     }
 
@@ -57,7 +57,10 @@ impl Search<'_> {
             DataType::Dictionary(..) => self.column(path, column.as_dictionary::<Int32Type>().values()),
             DataType::List(_) => self.column(path, column.as_list::<i32>().values()),
             DataType::Struct(_) => column.as_struct().columns().iter().for_each(|c| self.column(path, c)),
-            _ => {}
+            DataType::Map(..) => {
+                column.as_map().entries().columns().iter().for_each(|c| self.column(path, c));
+            }
+            other => assert!(!may_hold_text(other), "{} has a column of {other}", path.display()),
         }
     }
 
@@ -73,6 +76,11 @@ impl Search<'_> {
             }
         }
     }
+}
+
+/// Whether values of a type may hold a text; those that are searched are asked for before.
+fn may_hold_text(kind: &DataType) -> bool {
+    !(kind.is_numeric() || kind.is_temporal() || matches!(kind, DataType::Boolean | DataType::Null))
 }
 
 #[test]

@@ -9,6 +9,8 @@ use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{RecordBatch, StringArray};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use situs_model::Masks;
+use situs_model::mask::Outside;
 use situs_model::store::FlushFacts;
 use situs_model::{
     ContentVersion, DecodeNotes, DecodedBatch, NextOffset, OffsetRange, RawBatch, Reject, RejectCode, Split,
@@ -174,7 +176,8 @@ impl Plant {
         let notes = DecodeNotes::default();
         let decoded = DecodedBatch { raw: Arc::new(raw), rows, message_of_row, rejects, notes };
         let zones: BTreeSet<ZoneId> = ZONES.map(zone).into();
-        split(TaggedBatch { decoded, verdicts, verdict_of_row }, &zones).unwrap()
+        let masks = Masks::new(decoded.rows.schema(), Outside::new(), Arc::default());
+        split(TaggedBatch { decoded, verdicts, verdict_of_row }, &zones, &masks).unwrap()
     }
 
     /// Notes that a flush was said to be settled.

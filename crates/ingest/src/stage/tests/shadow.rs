@@ -14,7 +14,8 @@ fn shadowed(policy: &str, raw: &RawBatch) -> (ShadowCounts, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new().unwrap());
     let registered: HashSet<Arc<str>> = ["nn-cnc-001".into()].into();
     let version = second.policy_version().clone();
-    let report = Arc::new(ShadowReport::new(version, registered, metrics.clone()));
+    let in_force = stage("cnc-waveform", &plain).policy_version().clone();
+    let report = Arc::new(ShadowReport::new(version, in_force, registered, metrics.clone()));
     let device = second.schema.arrow_schema().index_of(second.schema.device_column().unwrap()).unwrap();
     let shadow = Shadow::new(second.judge, Some(device), report.clone());
     let mut stage = stage("cnc-waveform", &plain).with_shadow(Some(shadow));
