@@ -205,6 +205,24 @@ fn retention_keeps_what_is_young_and_deletes_what_is_old() {
     assert!(text(&broken).contains("keeps rows at least 2y and at most 30d"), "{}", text(&broken));
 }
 
+/// Neither by name nor by a criterion that would be true of their rows.
+#[test]
+fn nothing_deletes_from_receipts_and_ledgers() {
+    let home = filled();
+    for table in ["receipts", "releases", "ledger", "cnc_state_received"] {
+        let asked = ["--topic", "cnc.state", "--table", table, "--by", "J. Doe", "--reason", "r"];
+        let output = run(&home, &[&["store", "delete"], asked.as_slice()].concat());
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(&format!("`{table}` is Situs's own, and nothing deletes from it")), "{said}");
+    }
+    let receipts = home.number("select count(*) from receipts");
+    let output = run(&home, &["store", "delete", "--topic", "cnc.state", "--by", "J. Doe", "--reason", "r"]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(home.number("select count(*) from receipts"), receipts);
+    home.verify();
+}
+
 #[test]
 fn what_is_asked_must_be_whole() {
     let home = Home::new(&["cnc-state"], &[(TOPIC, 1)]);

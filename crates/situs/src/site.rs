@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use situs_ingest::FlushLimits;
 use situs_model::doc::{Diagnostics, Document, Map};
-use situs_model::{ClusterName, PipelineName, SiteId, ZoneId};
+use situs_model::{Age, ClusterName, PipelineName, SiteId, ZoneId};
 use situs_observe::{LogFormat, LogSettings};
 
 use crate::library::Library;
@@ -116,6 +116,7 @@ const KEYS: &[&str] = &[
     "enabled",
     "stores",
     "receipts",
+    "ledgers",
     "pseudonym-keys",
     "flush",
     "memory",
@@ -211,6 +212,12 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         Some(node) => doc.map(node, "maintenance", MAINTENANCE_KEYS).map(|map| read_maintenance(&map)),
         None => Some(MaintenanceSettings::default()),
     };
+    let ledgers = map.optional("ledgers").and_then(|node| doc.map(node, "ledgers", &["keep"]));
+    let keep = ledgers.and_then(|ledgers| ledgers.word("keep", KEEP_LEDGERS));
+    let maintenance = maintenance.map(|mut maintenance| {
+        maintenance.vacuum.keep_ledgers = keep.unwrap_or(maintenance.vacuum.keep_ledgers);
+        maintenance
+    });
     Some(Site {
         policy_reload: map.optional_bool("policy-reload").unwrap_or(true),
         maintenance: maintenance?,
@@ -233,6 +240,10 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         logs,
     })
 }
+
+/// How long receipts and ledgers can be kept at least.
+const KEEP_LEDGERS: &[(&str, Age)] =
+    &[("184d", Age::Days(184)), ("3y", Age::Years(3)), ("5y", Age::Years(5)), ("10y", Age::Years(10))];
 
 const MAINTENANCE_KEYS: &[&str] = &[
     "every",

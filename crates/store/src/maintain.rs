@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use situs_model::store::StoreError;
-use situs_model::{StoreIdentity, TableName};
+use situs_model::{Age, StoreIdentity, TableName};
 use situs_observe::Metrics;
 use tokio::sync::RwLock;
 
@@ -78,6 +78,8 @@ pub struct Vacuum {
     pub dead_after: Duration,
     /// Only find out what would go.
     pub dry_run: bool,
+    /// How long receipts and entries of ledgers are kept at least, whoever removed them from their table.
+    pub keep_ledgers: Age,
     /// What never goes: paths of files or folders, relative to the root, such as `cnc_state/event_date=2026-03-01`.
     pub protected: BTreeSet<String>,
 }
@@ -90,6 +92,7 @@ impl Default for Vacuum {
             orphans_after: days(1),
             dead_after: Duration::from_secs(60 * 60),
             dry_run: false,
+            keep_ledgers: Age::Days(184),
             protected: BTreeSet::new(),
         }
     }

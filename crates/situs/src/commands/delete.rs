@@ -139,6 +139,14 @@ pub(super) fn criterion(args: &CriterionArgs) -> Result<Criterion, Usage> {
     {
         return Err(Usage(format!("--to-offset: expected an offset after {from}, found {to}")));
     }
+    if let Some(table) =
+        args.table.as_ref().filter(|table| table.is_reserved() && **table != TableName::quarantine())
+    {
+        let message = format!(
+            "--table: `{table}` is Situs's own, and nothing deletes from it (`ledgers` in site.yaml)"
+        );
+        return Err(Usage(message));
+    }
     Ok(Criterion {
         site: args.site.clone(),
         device: args.device.clone(),

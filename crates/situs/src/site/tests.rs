@@ -106,6 +106,28 @@ fn receipts_are_signed_or_said_not_to_be() {
 }
 
 #[test]
+fn ledgers_are_kept_for_184_days_or_for_years() {
+    use situs_model::Age;
+    let keep = |text: &str| {
+        let site = Site::parse(std::path::Path::new("site.yaml"), &format!("{GOOD}{text}"));
+        site.map(|site| site.maintenance.vacuum.keep_ledgers).map_err(|problems| problems.to_string())
+    };
+    assert_eq!(keep(""), Ok(Age::Days(184)));
+    for (word, age) in
+        [("184d", Age::Days(184)), ("3y", Age::Years(3)), ("5y", Age::Years(5)), ("10y", Age::Years(10))]
+    {
+        assert_eq!(keep(&format!("\nledgers: {{ keep: {word} }}\n")), Ok(age));
+    }
+    for (text, part) in [
+        ("\nledgers: { keep: 30d }\n", "expected one of `184d`, `3y`, `5y` or `10y`"),
+        ("\nledgers: { kep: 3y }\n", "unknown key `kep` in ledgers; did you mean `keep`?"),
+    ] {
+        let problem = keep(text).unwrap_err();
+        assert!(problem.contains(part), "{problem}");
+    }
+}
+
+#[test]
 fn a_key_that_cannot_be_used_is_reported_where_it_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("site.yaml");
