@@ -9,5 +9,6 @@ mod home;
 mod policy;
 mod quarantine;
 mod requirements;
+mod transfers;
 mod upkeep;
 mod verify;

@@ -49,6 +49,10 @@ pub mod names {
     pub const MODELS: &str = "_models";
     /// The markets these models are deployed in.
     pub const MARKETS: &str = "_markets";
+    /// The transfer by which a row came from another zone; in tables of received rows only.
+    pub const TRANSFER: &str = "_transfer";
+    /// The number of a row within its transfer, from 0.
+    pub const TRANSFER_ROW: &str = "_transfer_row";
 }
 
 /// Text of few distinct values: a dictionary in memory and in Parquet, a string to every reader.

@@ -20,6 +20,7 @@ pub mod raw;
 pub mod receipt;
 pub mod release;
 pub mod store;
+pub mod transfer;
 pub mod words;
 
 pub use batch::{
@@ -37,5 +38,6 @@ pub use receipt::{FileFact, Receipt, StoreReceipt};
 pub use release::{Coordinates, Ledger, LedgerRow, Release, ReleaseEntry, ReleaseState, ReleaseStep};
 pub use words::{
     BasisKind, Class, ClusterName, ContentVersion, FieldClass, InvalidWord, Jurisdiction, LineId, ModelId,
-    PipelineName, RuleId, Scenario, SiteId, Subdivision, TableName, Training, ZoneId, sha256_hex,
+    PipelineName, RuleId, Scenario, SiteId, Subdivision, TableName, Training, TransferName, ZoneId,
+    sha256_hex,
 };

@@ -223,8 +223,12 @@ name!(
     /// A table of a store, such as `cnc_state`.
     TableName,
     "a table name of lower-case letters, digits or `_`, beginning with a letter",
-    |text| is_slug(text, '_')
+    // A pipeline's table may have the ending of received rows on top.
+    |text| is_slug(text.strip_suffix(RECEIVED).unwrap_or(text), '_')
 );
+
+/// Ends the names of tables of received rows.
+const RECEIVED: &str = "_received";
 
 impl TableName {
     /// The table that a pipeline fills in each zone.
@@ -252,9 +256,24 @@ impl TableName {
         Self("ledger".into())
     }
 
+    /// The table that takes the rows of a pipeline that came from another zone by a transfer.
+    pub fn received(pipeline: &PipelineName) -> Self {
+        Self(format!("{}{RECEIVED}", Self::of(pipeline)).into())
+    }
+
+    /// Whether its rows came from other zones by transfers.
+    pub fn is_received(&self) -> bool {
+        self.as_str().ends_with(RECEIVED)
+    }
+
+    /// Whether only the home zone's store has this table.
+    pub fn is_of_home(&self) -> bool {
+        matches!(self.as_str(), "quarantine" | "receipts" | "releases")
+    }
+
     /// Whether Situs keeps this table itself, so that no pipeline may be named like it.
     pub fn is_reserved(&self) -> bool {
-        matches!(self.as_str(), "quarantine" | "receipts" | "releases" | "ledger")
+        self.is_of_home() || self.as_str() == "ledger" || self.is_received()
     }
 }
 
@@ -269,6 +288,13 @@ name!(
     /// The id of a registered model.
     ModelId,
     "a model id of lower-case letters, digits or `-`, beginning with a letter",
+    |text| is_slug(text, '-')
+);
+
+name!(
+    /// The id of a transfer that the policy defines, such as `wear-study`.
+    TransferName,
+    "a transfer's id of lower-case letters, digits or `-`, beginning with a letter",
     |text| is_slug(text, '-')
 );
 

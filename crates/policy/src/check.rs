@@ -19,6 +19,7 @@ pub(crate) fn check(policy: &Policy, pipelines: &[PipelineFacts]) -> Vec<Diagnos
     checker.retention();
     checker.coverage();
     let mut problems = checker.problems;
+    problems.extend(crate::transfers::check(policy, pipelines));
     problems.sort();
     problems.dedup();
     problems

@@ -199,6 +199,11 @@ impl Question {
         &self.columns
     }
 
+    /// The columns that it reads, with the types that it takes.
+    pub(crate) fn fields(&self) -> Vec<arrow_schema::FieldRef> {
+        self.schema.fields().iter().cloned().collect()
+    }
+
     /// Whether it reads nothing but `_topic` and what the registry and the claims say.
     pub(crate) fn only_facts(&self) -> bool {
         self.only_facts

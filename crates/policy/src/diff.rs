@@ -6,16 +6,18 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use situs_model::Jurisdiction;
+use situs_model::transfer::Transfer;
 
 pub use effects::Effect;
 
 use crate::facts::PipelineFacts;
+use crate::parse::transfers::TRANSFER_KEYS;
 use crate::policy::{Model, Policy, Rule, Site, Zone};
 
 /// How many devices are named of those that moved alike.
 const NAMED: usize = 10;
 
-/// What happened to a zone, site, rule or model.
+/// What happened to a zone, site, rule, model or transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
     /// Only the new policy has it.
@@ -40,10 +42,10 @@ impl ChangeKind {
     }
 }
 
-/// A zone, site, rule or model that is not as it was.
+/// A zone, site, rule, model or transfer that is not as it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// `zone`, `site`, `rule` or `model`.
+    /// `zone`, `site`, `rule`, `model` or `transfer`.
     pub of: &'static str,
     /// Its name.
     pub name: String,
@@ -69,7 +71,7 @@ pub struct Moved {
 /// What differs between two policies.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PolicyDiff {
-    /// Zones, sites, rules and models, in this order.
+    /// Zones, sites, rules, models and transfers, in this order.
     pub changes: Vec<Change>,
     /// Devices.
     pub devices: Vec<Moved>,
@@ -86,6 +88,8 @@ impl PolicyDiff {
         named("rule", old.rules(), new.rules(), |rule| rule.id.as_str(), rule_parts, &mut changes);
         moved_rules(old, new, &mut changes);
         named("model", old.models(), new.models(), |model| model.id.as_str(), model_parts, &mut changes);
+        let (before, now) = (old.transfers(), new.transfers());
+        named("transfer", before, now, |transfer| transfer.id.as_str(), transfer_parts, &mut changes);
         Self { changes, devices: devices(old, new), effects: effects::effects(old, new, pipelines) }
     }
 
@@ -193,6 +197,15 @@ fn model_parts(model: &Model) -> Parts {
         ("until", text(model.until.as_ref())),
         ("markets", codes(&model.markets)),
     ]
+}
+
+fn transfer_parts(transfer: &Transfer) -> Parts {
+    let parts = transfer.parts();
+    let part = |key: &&'static str| {
+        let found = parts.iter().find(|(name, _)| name == key);
+        (*key, found.map(|(_, text)| text.clone()).unwrap_or_default())
+    };
+    TRANSFER_KEYS.iter().filter(|key| **key != "id").map(part).collect()
 }
 
 /// Rules that both policies have, and that are not in the longest part of them that kept its order.

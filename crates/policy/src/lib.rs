@@ -27,9 +27,11 @@ mod registry;
 mod tags;
 #[cfg(test)]
 mod testing;
+mod transfers;
 
 pub use devices::DevicesFile;
 pub use diff::{Change, ChangeKind, Effect, Moved, PolicyDiff};
 pub use facts::PipelineFacts;
 pub use judge::{Judge, JudgeError};
 pub use policy::{Model, Policy, Retention, Rule, Site, Zone};
+pub use transfers::RowFilter;

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use situs_model::doc::Diagnostic;
-use situs_model::{Date, Jurisdiction};
+use situs_model::transfer::{Cargo, TransferUse};
+use situs_model::{Class, Date, Jurisdiction, Training};
 
 use crate::facts::PipelineFacts;
 use crate::grid::{Facts, Grid, Hold, days_meet, days_within, is_catch_all};
@@ -23,6 +24,7 @@ pub(crate) fn lint(policy: &Policy, pipelines: &[PipelineFacts], today: Date) ->
     linter.sites();
     linter.reach();
     linter.coverage();
+    linter.transfers();
     let mut warnings = linter.warnings;
     warnings.sort();
     warnings.dedup();
@@ -56,6 +58,52 @@ impl Linter<'_> {
             if let Some(until) = entry.model.until.filter(|until| *until < self.today) {
                 let message =
                     format!("model `{}` ended on {until}: no record of later days feeds it", entry.model.id);
+                self.warn(entry.place, message);
+            }
+        }
+    }
+
+    /// Transfers that ended, and those by which no rule lets anything go.
+    fn transfers(&mut self) {
+        for entry in &self.policy.transfers {
+            let transfer = &entry.transfer;
+            if let Some(until) = transfer.until.filter(|until| *until < self.today) {
+                self.warn(entry.place, format!("transfer `{}` ended on {until}: it is refused", transfer.id));
+            }
+            let Cargo::Rows { pipeline, .. } = &transfer.cargo else { continue };
+            let zone = self.policy.zones.iter().position(|zone| zone.zone.id == transfer.from);
+            let Some(zone) = zone else { continue };
+            let jurisdictions = self.policy.zones[zone].zone.jurisdictions.iter().copied().collect();
+            let facts: Vec<Facts> = self
+                .grid
+                .combinations(&jurisdictions)
+                .into_iter()
+                .filter(|facts| self.grid.pipelines[facts.pipeline].name == *pipeline)
+                .collect();
+            if facts.is_empty() {
+                // That there is no such pipeline is an error of its own.
+                continue;
+            }
+            let goes = |rule: usize, facts: &Facts| {
+                let given = &self.policy.rules[rule].rule;
+                let class = given.class.map_or(facts.class, |class: Class| class.max(facts.class));
+                self.policy.placed(rule, facts.jurisdiction) == Some(zone)
+                    && transfer.lets(class, given.training).is_ok()
+                    && self.grid.hold(rule, *facts) != Hold::Never
+            };
+            let any = (0..self.policy.rules.len()).any(|rule| facts.iter().any(|facts| goes(rule, facts)));
+            if !any {
+                let training = match transfer.usage {
+                    TransferUse::Training => {
+                        format!(" that may be learned from elsewhere (`{}` at least)", Training::WithApproval)
+                    }
+                    TransferUse::Operation => String::new(),
+                };
+                let message = format!(
+                    "transfer `{}`: no rule of zone `{}` gives records of pipeline `{pipeline}` of class `{}` or \
+                     less{training}, so nothing ever goes",
+                    transfer.id, transfer.from, transfer.ceiling
+                );
                 self.warn(entry.place, message);
             }
         }

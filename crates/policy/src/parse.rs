@@ -3,6 +3,7 @@
 mod retention;
 mod rules;
 mod sites;
+pub(crate) mod transfers;
 mod zones;
 
 use std::cell::RefCell;
@@ -18,7 +19,7 @@ use crate::policy::{Place, Policy};
 use crate::registry::Registry;
 
 /// Keys of a policy.
-const KEYS: &[&str] = &["description", "zones", "sites", "rules", "models", "retention"];
+const KEYS: &[&str] = &["description", "zones", "sites", "rules", "models", "transfers", "retention"];
 
 /// Reads a policy with its files of devices; those that stand behind the text need not be given.
 pub(crate) fn parse(file: &str, text: &str, given: Vec<DevicesFile>) -> Result<Policy, Diagnostics> {
@@ -35,6 +36,7 @@ pub(crate) fn parse(file: &str, text: &str, given: Vec<DevicesFile>) -> Result<P
         let rules = reader.rules(&map, &zones);
         let models = reader.models(&map);
         let retention = reader.retention(&map);
+        let transfers = reader.transfers(&map);
         let registry = Registry::new(&sites);
         let mut whole = text.to_owned();
         if !is_whole {
@@ -52,6 +54,7 @@ pub(crate) fn parse(file: &str, text: &str, given: Vec<DevicesFile>) -> Result<P
             rules,
             models,
             retention,
+            transfers,
             registry,
         })
     });

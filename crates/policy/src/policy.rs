@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use situs_model::doc::{Diagnostic, Diagnostics};
+use situs_model::transfer::Transfer;
 use situs_model::{
     Age, BasisKind, Class, ClusterName, ContentVersion, Date, Jurisdiction, LineId, ModelId, PipelineName,
     RuleId, SiteId, Subdivision, Training, ZoneId,
@@ -189,7 +190,17 @@ pub(crate) struct ModelEntry {
     pub(crate) pipeline_places: Vec<Place>,
 }
 
-/// The versioned rules: zones, site registry, rules and models.
+#[derive(Debug)]
+pub(crate) struct TransferEntry {
+    pub(crate) transfer: Transfer,
+    pub(crate) place: Place,
+    pub(crate) condition: Option<Condition>,
+    pub(crate) pipeline_places: Vec<Place>,
+    /// Of the columns that go, in their order.
+    pub(crate) column_places: Vec<Place>,
+}
+
+/// The versioned rules: zones, site registry, rules, models and transfers.
 ///
 /// # Memory
 /// The text is kept, with all devices that came from files, and every device id once more (100,000 devices:
@@ -215,6 +226,7 @@ pub struct Policy {
     pub(crate) rules: Vec<RuleEntry>,
     pub(crate) models: Vec<ModelEntry>,
     pub(crate) retention: Vec<RetentionEntry>,
+    pub(crate) transfers: Vec<TransferEntry>,
     pub(crate) registry: Registry,
 }
 
@@ -299,7 +311,7 @@ impl Policy {
     }
 
     /// Checks everything that needs the pipelines: the columns and types of conditions, the
-    /// pipelines of models, topics of sites that no pipeline reads, jurisdictions that no rule can
+    /// pipelines of models and transfers, columns that never leave their zone, topics of sites that no pipeline reads, jurisdictions that no rule can
     /// place. `pipelines` are all pipelines of this installation.
     pub fn check(&self, pipelines: &[PipelineFacts]) -> Vec<Diagnostic> {
         crate::check::check(self, pipelines)
@@ -307,7 +319,7 @@ impl Policy {
 
     /// Warns of what is allowed and yet is hardly meant: rules that are never reached, rules that come to the
     /// same records and place them differently, records that no rule matches, rules and models that ended
-    /// before `today`, sites that no record can come from. For a policy without problems
+    /// before `today`, transfers that ended or that no rule lets anything go by, sites that no record can come from. For a policy without problems
     /// ([`check`](Self::check)).
     pub fn lint(&self, pipelines: &[PipelineFacts], today: Date) -> Vec<Diagnostic> {
         crate::lint::lint(self, pipelines, today)

@@ -298,7 +298,7 @@ fn register(context: &SessionContext, found: Vec<Found>) -> Result<Vec<TableInfo
     }
     let mut tables = Vec::new();
     for Found { zone, name, mut info, provider } in found {
-        if name.is_reserved() && holders.get(&name) == Some(&1) {
+        if name.is_of_home() && holders.get(&name) == Some(&1) {
             home.register_table(name.to_string(), provider.clone())?;
             info.name = name.to_string();
         }

@@ -3,6 +3,7 @@
 mod explain;
 mod quarantine;
 mod retention;
+mod transfer;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,10 @@ pub use explain::ExplainArgs;
 pub use quarantine::{
     QuarantineCommand, QuarantineFilterArgs, QuarantineListArgs, QuarantineReleaseArgs, QuarantineShowArgs,
 };
+pub use transfer::{
+    TransferApproveArgs, TransferCommand, TransferListArgs, TransferRequestArgs, TransferRunArgs,
+    TransferShowArgs,
+};
 
 pub use retention::{
     CriterionArgs, DeleteArgs, EvidenceCommand, HoldCommand, HoldLiftArgs, HoldListArgs, HoldSetArgs,
@@ -20,7 +25,7 @@ pub use retention::{
 
 /// Telemetry stream processor that keeps every record in its jurisdiction's store.
 ///
-/// Exit codes: 0 all went well; 1 something failed while running, or `store verify` or `explain` found something;
+/// Exit codes: 0 all went well; 1 something failed while running, a transfer was refused, or `store verify` or `explain` found something;
 /// 2 the arguments or the configuration are wrong, or `check --deny-warnings` has warnings; 3 `check` found a case that does not hold.
 #[derive(Debug, Parser)]
 #[command(name = "situs", version, max_term_width = 100)]
@@ -69,6 +74,9 @@ pub enum Command {
     /// Look into quarantine, and release what can be placed today.
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// Move data that the policy names from one zone to another, approved by two persons and told in both ledgers.
+    #[command(subcommand)]
+    Transfer(TransferCommand),
     /// Tell where a record lies and why, and judge it again by the policy of the time. Shows no payload.
     ///
     /// Exit code 0 if it lies where it should and the decision is the same again; 1 if something differs, or the

@@ -15,4 +15,5 @@ pub mod process;
 pub mod release;
 pub mod run;
 pub mod site;
+pub mod transfer;
 pub mod upkeep;

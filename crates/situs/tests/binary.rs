@@ -13,7 +13,7 @@ fn version_help_and_usage() {
     assert_eq!(situs(&["--version"]), (Some(0), format!("situs {}\n", env!("CARGO_PKG_VERSION"))));
     let (code, help) = situs(&["--help"]);
     assert_eq!(code, Some(0));
-    for verb in ["demo", "run", "check", "try", "sql", "produce", "store", "quarantine"] {
+    for verb in ["demo", "run", "check", "try", "sql", "produce", "store", "quarantine", "transfer"] {
         assert!(help.contains(verb), "{verb} is missing in {help}");
         let (code, text) = situs(&[verb, "--help"]);
         assert!(code == Some(0) && text.contains("Usage:"), "{verb}: {text}");

@@ -21,8 +21,10 @@ mod names;
 mod quarantine;
 mod reader;
 mod receipts;
+mod received;
 mod releases;
 mod root;
+mod rows;
 mod scan;
 mod schema;
 #[cfg(test)]
@@ -47,9 +49,11 @@ pub use maintain::delete::{
 pub use maintain::{Checkpointed, Cleaned, Maintenance, Optimize, Optimized, Tally, Vacuum, Vacuumed};
 pub use quarantine::read::{Content, Header, QuarantineEntry, QuarantineFilter, QuarantineScan};
 pub use reader::{DataFile, StoreReader, TableSnapshot};
+pub use received::{Arrival, Arrived, Receiving, transferred_columns};
 pub use root::{RootError, check_disjoint, identify, init};
+pub use rows::TableRows;
 pub use store::DeltaStore;
 pub use store::deletion::{Deletion, FoundDeleted};
 pub use store::release::{LedgerStep, Placed};
 pub use trace::{Traced, TracedFile};
-pub use verify::{Subject, verify};
+pub use verify::{Subject, sha256_of, verify};

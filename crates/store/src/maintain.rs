@@ -36,7 +36,7 @@ use crate::durable;
 use crate::error::Fault;
 use crate::lease::{Leases, Maintainer};
 use crate::work::Layout;
-use crate::{names, quarantine, receipts, releases, root, store, tables, zone_ledger};
+use crate::{names, quarantine, receipts, received, releases, root, store, tables, zone_ledger};
 use compact::Replaced;
 use live::Live;
 
@@ -123,6 +123,14 @@ pub(crate) struct Shape {
     compacted: bool,
 }
 
+impl Shape {
+    /// That of a pipeline's table.
+    fn of_rows() -> Self {
+        use situs_model::columns::names::{PARTITION, TOPIC};
+        Self { layout: store::LAYOUT, topic: TOPIC, partition: PARTITION, zoned: true, compacted: true }
+    }
+}
+
 /// A table to maintain.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
@@ -146,10 +154,11 @@ impl Place {
         } else if *table == TableName::ledger() {
             // An entry is a deed of a person: there are few, and the files stay as they were written.
             Shape { compacted: false, ..own(zone_ledger::LAYOUT) }
+        } else if table.is_received() {
+            // The ledgers of two stores name these files.
+            Shape { compacted: false, ..own(received::LAYOUT) }
         } else {
-            use situs_model::columns::names::{PARTITION, TOPIC};
-            let (topic, partition) = (TOPIC, PARTITION);
-            Shape { layout: store::LAYOUT, topic, partition, zoned: true, compacted: true }
+            Shape::of_rows()
         };
         Self {
             root: root.to_owned(),
@@ -160,8 +169,9 @@ impl Place {
         }
     }
 
-    pub(crate) fn shape(&self) -> &Shape {
-        &self.shape
+    /// Where the rows of messages are found: in received tables too, which have the columns of a pipeline's.
+    pub(crate) fn shape_of_messages(&self) -> Shape {
+        if self.table.is_received() { Shape::of_rows() } else { self.shape }
     }
 
     fn day(&self) -> &'static str {

@@ -59,6 +59,14 @@ impl Scope {
         self
     }
 
+    /// The same with each field as `each` gives it; without those of which it gives none.
+    pub(crate) fn map_fields(mut self, each: impl Fn(Arc<Field>) -> Option<Arc<Field>>) -> Self {
+        for field in &mut self.fields {
+            *field = field.take().and_then(&each);
+        }
+        self
+    }
+
     /// All names that conditions may use.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let columns = self.fields.iter().flatten().map(|field| field.name().as_str());

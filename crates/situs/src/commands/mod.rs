@@ -13,6 +13,7 @@ mod run;
 mod sql;
 mod store;
 mod trace;
+mod transfer;
 mod try_messages;
 mod verify;
 
@@ -53,6 +54,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Produce(args) => produce::produce(&args),
         Command::Store(command) => store::store(&command),
         Command::Quarantine(command) => quarantine::quarantine(&command),
+        Command::Transfer(command) => transfer::transfer(&command),
         Command::Explain(args) => explain::explain(&args),
         Command::Evidence(EvidenceCommand::Trace(args)) => trace::trace(&args),
     };

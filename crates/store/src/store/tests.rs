@@ -16,6 +16,7 @@ mod releases;
 pub(crate) mod support;
 mod tables;
 mod topics;
+mod transfers;
 mod vacuum;
 mod verify;
 mod verify_history;

@@ -197,7 +197,11 @@ pub(super) fn check_missing_tables(stores: &[Store], ledger: &mut Ledger, report
     }
 }
 
-pub(crate) fn sha256_of(path: &Path) -> std::io::Result<String> {
+/// The SHA-256 of a file's bytes, in lower-case hexadecimal. It reads the file: call it where blocking is allowed.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn sha256_of(path: &Path) -> std::io::Result<String> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 256 << 10];

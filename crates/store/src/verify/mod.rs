@@ -12,6 +12,7 @@ mod deleted;
 mod files;
 mod ledger;
 mod ranges;
+mod received;
 mod released;
 mod report;
 mod roots;
@@ -25,11 +26,12 @@ use std::path::PathBuf;
 
 use situs_model::{Ledger as Releases, TableName, ZoneId};
 
-pub(crate) use files::sha256_of;
+pub use files::sha256_of;
 
 use crate::key::PublicKey;
 use deleted::Deletions;
 use ledger::Ledger;
+use received::Received;
 use released::Released;
 pub use report::{Check, Finding, Kind, Report};
 use rows::Rows;
@@ -67,11 +69,21 @@ pub fn verify(subject: &Subject) -> Report {
 
     let deletions = Deletions::read(&stores, &zone_ledgers, &mut ledger, &mut report);
     files::check_missing_tables(&stores, &mut ledger, &mut report);
+    let mut received = Received::default();
     let mut tables = Vec::new();
     for (index, store) in stores.iter().enumerate() {
         let index = u16::try_from(index).unwrap_or(u16::MAX);
         for name in store.tables.iter().filter(|name| **name != TableName::receipts()) {
             let table = files::check(store, name, &mut ledger, &deletions, &mut report);
+            if name.is_received() {
+                let zone = store.zone.as_str();
+                let of_table = (zone.to_owned(), name.as_str().to_owned());
+                if table.is_none() || ledger.damaged_tables.contains(&of_table) {
+                    received.damage(zone, name.as_str());
+                }
+                table.iter().for_each(|table| received.table(table, &mut report));
+                continue;
+            }
             // Other tables that Situs keeps itself hold no rows of messages.
             let holds_messages = !name.is_reserved() || *name == TableName::quarantine();
             tables.extend(table.filter(|_| holds_messages).map(|table| (table, index)));
@@ -92,6 +104,7 @@ pub fn verify(subject: &Subject) -> Report {
         }
     }
     rows.finish();
+    received.check(&stores, &zone_ledgers, &mut report);
     rows::compare(&ledger, &zones, &mut report);
     report
 }

@@ -35,11 +35,13 @@ pub enum Kind {
     Ledgers,
     /// What deletions say went is gone; their coordinates are those that were noted, and name what receipts count.
     Deletions,
+    /// Rows of transfers are there exactly as the ledgers of both stores tell.
+    Transfers,
 }
 
 impl Kind {
     /// All of them, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Markers,
         Self::Roots,
         Self::Zones,
@@ -51,6 +53,7 @@ impl Kind {
         Self::Signatures,
         Self::Ledgers,
         Self::Deletions,
+        Self::Transfers,
     ];
 
     /// Its name.
@@ -67,6 +70,7 @@ impl Kind {
             Self::Signatures => "signatures",
             Self::Ledgers => "ledgers",
             Self::Deletions => "deletions",
+            Self::Transfers => "transfers",
         }
     }
 
@@ -79,7 +83,12 @@ impl Kind {
             Self::Once => "EO-4",
             Self::Ranges => "EO-5",
             Self::Counts => "EO-1 EO-2 EO-5",
-            Self::Files | Self::Chain | Self::Signatures | Self::Ledgers | Self::Deletions => "",
+            Self::Files
+            | Self::Chain
+            | Self::Signatures
+            | Self::Ledgers
+            | Self::Deletions
+            | Self::Transfers => "",
         }
     }
 }

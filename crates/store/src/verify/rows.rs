@@ -466,16 +466,16 @@ fn note(faults: &mut Faults, key: &Key, fault: Fault) {
     faults.entry((key.lane, fault)).or_insert((0, key.offset, key.row)).0 += 1;
 }
 
-const UNREADABLE: &str = "cannot be read as Parquet";
+pub(super) const UNREADABLE: &str = "cannot be read as Parquet";
 const NO_COORDINATES: &str = "lacks a column that says where its rows come from";
 
-fn text<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray, String> {
+pub(super) fn text<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray, String> {
     let column = batch.column_by_name(name).and_then(|column| column.as_string_opt());
     column.ok_or_else(|| NO_COORDINATES.to_owned())
 }
 
 /// A column of whole numbers without nulls.
-fn numbers<'a, T: ArrowPrimitiveType>(
+pub(super) fn numbers<'a, T: ArrowPrimitiveType>(
     batch: &'a RecordBatch,
     name: &str,
 ) -> Result<&'a PrimitiveArray<T>, String> {

@@ -44,7 +44,7 @@ fn request(criterion: Criterion) -> DeletionRequest {
         holds: Vec::new(),
         floors: Vec::new(),
         despite_minimum: None,
-        spared: BTreeSet::new(),
+        ledgers_keep: "184d".parse().unwrap(),
     }
 }
 

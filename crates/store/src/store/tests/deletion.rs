@@ -36,7 +36,7 @@ fn request(plant: &Plant, store: &DeltaStore, criterion: Criterion) -> DeletionR
         holds: Vec::new(),
         floors: Vec::new(),
         despite_minimum: None,
-        spared: BTreeSet::new(),
+        ledgers_keep: "184d".parse().unwrap(),
     }
 }
 
@@ -162,6 +162,26 @@ async fn rows_that_no_deletion_names_are_missing() {
     assert!(!report.holds());
     let of = |kind: Kind| report.checks.iter().find(|check| check.check == kind).unwrap().violations;
     assert!(of(Kind::Files) > 0, "{report:#?}");
+}
+
+#[tokio::test]
+async fn receipts_and_ledgers_are_not_deleted() {
+    let plant = Plant::filled().await;
+    let maintenance = plant.eu.begin_maintenance().await.unwrap().unwrap();
+    // Without a table, tables of pipelines and quarantine are meant.
+    let everything = request(&plant, &plant.eu, Criterion::default());
+    let Decided::Planned(plan) = maintenance.decide_deletion(&everything, false).await.unwrap() else {
+        panic!()
+    };
+    let tables: Vec<&str> = plan.tables.iter().map(|table| table.table.as_str()).collect();
+    assert_eq!(tables, ["cnc_state", "quarantine"]);
+    for name in ["receipts", "releases", "ledger"] {
+        let criterion = Criterion { tables: BTreeSet::from([name.parse().unwrap()]), ..Criterion::default() };
+        let refused =
+            maintenance.decide_deletion(&request(&plant, &plant.eu, criterion), true).await.unwrap_err();
+        assert!(refused.message.contains("is kept for at least 184d"), "{refused}");
+    }
+    plant.assert_found(&[]);
 }
 
 #[tokio::test]

@@ -1,0 +1,348 @@
+//! Transfers from one zone to another: requested, approved, carried out exactly once, and entered in the ledgers
+//! of both stores (docs/transfers.md).
+
+mod carry;
+mod derived;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use serde_json::{Map, Value, json};
+use situs_model::store::{HomeStore as _, Text};
+use situs_model::transfer::{Refusal, Standing, Transfer, Voice, approvable, requestable};
+use situs_model::{Date, LedgerEntry, LedgerFact, LedgerKind, StoreIdentity, ZoneId, ZoneLedger};
+use situs_observe::Metrics;
+use situs_store::{DeltaStore, LedgerStep, StoreReader};
+
+use crate::catalog::Catalog;
+use crate::site::Site;
+
+pub use carry::{Carried, LeftOut, Step};
+pub use derived::Sent;
+
+/// What a step came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer<T> {
+    /// It is done.
+    Done(T),
+    /// It was refused, and the ledger of the zone that the rows live in says so.
+    Refused {
+        /// The transfer.
+        id: String,
+        /// Why.
+        why: Refusal,
+    },
+}
+
+/// How far a transfer has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// It was refused before it was requested.
+    Refused,
+    /// Somebody asked for it.
+    Requested,
+    /// Somebody else approved it.
+    Approved,
+    /// It is done.
+    Sent,
+}
+
+impl State {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Requested => "requested",
+            Self::Approved => "approved",
+            Self::Sent => "sent",
+        }
+    }
+}
+
+/// A transfer as the ledger of the zone that its rows live in tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Its id.
+    pub id: String,
+    /// How far it has come.
+    pub state: State,
+    /// What the ledgers of this home's stores tell of it: zone and entry, in the order of the times.
+    pub entries: Vec<(ZoneId, LedgerEntry)>,
+}
+
+/// A request as it stands in the ledger.
+#[derive(Debug, Clone)]
+struct Request {
+    /// The transfer of the policy.
+    name: String,
+    from: ZoneId,
+    voice: Voice,
+    /// The parts of the definition that was requested.
+    parts: Map<String, Value>,
+}
+
+impl Request {
+    fn part(&self, name: &str) -> Option<&str> {
+        self.parts.get(name).and_then(Value::as_str)
+    }
+}
+
+/// Carries transfers of a home out.
+#[derive(Debug)]
+pub struct Transfers<'a> {
+    site: &'a Site,
+    catalog: &'a Catalog,
+    stores: BTreeMap<ZoneId, Arc<DeltaStore>>,
+    /// The time, where it is not now.
+    now_us: Option<i64>,
+}
+
+impl<'a> Transfers<'a> {
+    /// Opens the stores of a home. What is entered in their ledgers is signed with the key that signs receipts.
+    ///
+    /// # Errors
+    /// If one of them is not there, or is not what the site says, or the key cannot be read.
+    pub async fn open(site: &'a Site, catalog: &'a Catalog) -> anyhow::Result<Self> {
+        let metrics = Arc::new(Metrics::new()?);
+        let roots: Vec<_> = site.stores.iter().map(|(zone, root)| (zone.clone(), root.clone())).collect();
+        situs_store::check_disjoint(&roots)?;
+        let key = site.receipts.key()?.map(Arc::new);
+        let mut stores = BTreeMap::new();
+        for (zone, root) in roots {
+            let mut store = DeltaStore::open(&root, &zone, metrics.clone()).await?;
+            if let Some(key) = &key {
+                store = store.with_receipt_key(key.clone());
+            }
+            stores.insert(zone, Arc::new(store));
+        }
+        Ok(Self { site, catalog, stores, now_us: None })
+    }
+
+    /// Decides as of this moment, in µs since the epoch, and not as of now.
+    #[must_use]
+    pub fn at(mut self, now_us: i64) -> Self {
+        self.now_us = Some(now_us);
+        self
+    }
+
+    fn now(&self) -> i64 {
+        self.now_us.unwrap_or_else(|| chrono::Utc::now().timestamp_micros())
+    }
+
+    fn today(&self) -> Date {
+        Date::of_us(self.now())
+    }
+
+    fn store(&self, zone: &ZoneId) -> anyhow::Result<&Arc<DeltaStore>> {
+        self.stores.get(zone).with_context(|| format!("zone {zone} has no store at this home"))
+    }
+
+    fn reader(&self, zone: &ZoneId) -> anyhow::Result<StoreReader> {
+        let root = self.site.stores.get(zone);
+        let root = root.with_context(|| format!("zone {zone} has no store at this home"))?;
+        Ok(StoreReader::open(root)?)
+    }
+
+    fn fact(&self, kind: LedgerKind, id: &str, by: &str, body: &Value) -> LedgerFact {
+        LedgerFact {
+            kind,
+            subject: id.to_owned(),
+            policy: self.catalog.policy.version().clone(),
+            said_by: by.to_owned(),
+            at_us: self.now(),
+            body: body.to_string(),
+        }
+    }
+
+    /// Asks for a transfer of the policy. Returns its id, which is that of this one time only.
+    ///
+    /// # Errors
+    /// If the policy has no such transfer, or a store cannot be read or written.
+    pub async fn request(&self, name: &str, by: &str) -> anyhow::Result<Answer<String>> {
+        let transfer = self.catalog.policy.transfer(name);
+        let transfer = transfer.with_context(|| format!("the policy defines no transfer `{name}`"))?;
+        // Both must be here before anything is entered.
+        let source = self.store(&transfer.from)?;
+        self.store(&transfer.to)?;
+        let random = uuid::Uuid::now_v7().simple().to_string();
+        let id = format!("{name}.{}", &random[random.len() - 12..]);
+        if let Err(why) = requestable(transfer, self.today()) {
+            return self.refuse(&transfer.from, &id, by, why).await;
+        }
+        self.archive_policy().await?;
+        let parts: Map<String, Value> =
+            transfer.parts().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+        let body = json!({ "definition": transfer.definition(), "transfer": parts });
+        source.enter_once(&[self.fact(LedgerKind::TransferRequested, &id, by, &body)]).await?;
+        Ok(Answer::Done(id))
+    }
+
+    /// Approves a transfer that somebody else requested.
+    ///
+    /// # Errors
+    /// If nobody requested it, or a store cannot be read or written.
+    pub async fn approve(&self, id: &str, by: &str) -> anyhow::Result<Answer<()>> {
+        let (from, _) = self.requested(id).await?;
+        let source = self.store(&from)?;
+        loop {
+            let ledger = source.zone_ledger().await?;
+            let request = request_of(&ledger, id)?;
+            let decided = match self.catalog.policy.transfer(&request.name) {
+                Some(transfer) => approvable(transfer, &request.voice, by, self.today()),
+                None => Err(Refusal::Undefined(request.name.clone())),
+            };
+            if let Err(why) = decided {
+                return self.refuse(&from, id, by, why).await;
+            }
+            if let Some(entry) = ledger.find(LedgerKind::TransferApproved, id) {
+                bail!("transfer {id} was approved by `{}` before", entry.fact.said_by);
+            }
+            self.archive_policy().await?;
+            let body = json!({ "definition": request.voice.definition, "requested_by": request.voice.by });
+            let fact = self.fact(LedgerKind::TransferApproved, id, by, &body);
+            if source.append_to_ledger(&ledger, &[fact]).await? == LedgerStep::Written {
+                return Ok(Answer::Done(()));
+            }
+        }
+    }
+
+    /// All transfers that the ledgers of this home's stores tell of, in the order in which they were requested.
+    ///
+    /// # Errors
+    /// If a ledger cannot be read.
+    pub async fn list(&self) -> anyhow::Result<Vec<Told>> {
+        let mut all: BTreeMap<String, Vec<(ZoneId, LedgerEntry)>> = BTreeMap::new();
+        for (zone, store) in &self.stores {
+            for entry in store.zone_ledger().await?.entries() {
+                if is_of_transfers(entry.fact.kind) {
+                    let told = all.entry(entry.fact.subject.clone()).or_default();
+                    told.push((zone.clone(), entry.clone()));
+                }
+            }
+        }
+        let mut list: Vec<Told> = all.into_iter().map(|(id, entries)| told(id, entries)).collect();
+        list.sort_by_key(|told| told.entries.first().map(|(_, entry)| entry.fact.at_us));
+        Ok(list)
+    }
+
+    /// What the ledgers tell of one transfer.
+    ///
+    /// # Errors
+    /// If none tells of it, or one cannot be read.
+    pub async fn show(&self, id: &str) -> anyhow::Result<Told> {
+        let found = self.list().await?.into_iter().find(|told| told.id == id);
+        found.with_context(|| format!("no ledger of this home tells of a transfer `{id}`"))
+    }
+
+    /// Where a transfer goes from, and its request.
+    async fn requested(&self, id: &str) -> anyhow::Result<(ZoneId, Request)> {
+        for (zone, store) in &self.stores {
+            let ledger = store.zone_ledger().await?;
+            if ledger.find(LedgerKind::TransferRequested, id).is_some() {
+                return Ok((zone.clone(), request_of(&ledger, id)?));
+            }
+        }
+        bail!("nobody has requested a transfer `{id}` (`situs transfer list` shows them)")
+    }
+
+    async fn archive_policy(&self) -> anyhow::Result<()> {
+        let policy = &self.catalog.policy;
+        let home = self.store(&self.site.home_zone)?;
+        Ok(home.archive(Text::Policy, policy.version(), policy.text()).await?)
+    }
+
+    /// Enters a refusal in the ledger of the zone that the rows live in. A transfer may be refused often.
+    async fn refuse<T>(&self, from: &ZoneId, id: &str, by: &str, why: Refusal) -> anyhow::Result<Answer<T>> {
+        let source = self.store(from)?;
+        self.archive_policy().await?;
+        let body = json!({ "code": why.code(), "why": why.to_string() });
+        let fact = self.fact(LedgerKind::TransferRefused, id, by, &body);
+        loop {
+            let ledger = source.zone_ledger().await?;
+            if source.append_to_ledger(&ledger, std::slice::from_ref(&fact)).await? == LedgerStep::Written {
+                return Ok(Answer::Refused { id: id.to_owned(), why });
+            }
+        }
+    }
+}
+
+/// Whether an entry is of a transfer.
+fn is_of_transfers(kind: LedgerKind) -> bool {
+    use LedgerKind as K;
+    match kind {
+        K::TransferRequested
+        | K::TransferApproved
+        | K::TransferSent
+        | K::TransferReceived
+        | K::TransferRefused
+        | K::DerivedSent
+        | K::DerivedReceived => true,
+        K::Deleted | K::BytesGone | K::HoldSet | K::HoldLifted | K::Retagged => false,
+    }
+}
+
+fn told(id: String, mut entries: Vec<(ZoneId, LedgerEntry)>) -> Told {
+    entries.sort_by_key(|(zone, entry)| (entry.fact.at_us, entry.fact.kind, zone.clone(), entry.number));
+    let state = entries.iter().map(|(_, entry)| match entry.fact.kind {
+        LedgerKind::TransferSent | LedgerKind::DerivedSent => State::Sent,
+        LedgerKind::TransferApproved => State::Approved,
+        LedgerKind::TransferRequested => State::Requested,
+        _ => State::Refused,
+    });
+    Told { state: state.max().unwrap_or(State::Refused), id, entries }
+}
+
+/// The request of a transfer in the ledger of the zone that its rows live in.
+fn request_of(ledger: &ZoneLedger, id: &str) -> anyhow::Result<Request> {
+    let entry = ledger.find(LedgerKind::TransferRequested, id);
+    let fact = &entry.with_context(|| format!("nobody has requested a transfer `{id}`"))?.fact;
+    let body: Value = serde_json::from_str(&fact.body).unwrap_or_default();
+    let read = || {
+        let parts = body["transfer"].as_object()?.clone();
+        let name = parts.get("id")?.as_str()?.to_owned();
+        let definition = body["definition"].as_str()?.to_owned();
+        let from = ledger.store().zone.clone();
+        Some(Request { name, from, voice: Voice { by: fact.said_by.clone(), definition }, parts })
+    };
+    read().with_context(|| format!("the request of transfer {id} in the ledger cannot be understood"))
+}
+
+/// What the ledger tells of a transfer before it is carried out.
+fn standing_of(ledger: &ZoneLedger, id: &str, request: &Request) -> anyhow::Result<Standing> {
+    let approved = match ledger.find(LedgerKind::TransferApproved, id) {
+        None => None,
+        Some(entry) => {
+            let body: Value = serde_json::from_str(&entry.fact.body).unwrap_or_default();
+            let definition = body["definition"].as_str().map(str::to_owned);
+            let definition = definition.with_context(|| {
+                format!("the approval of transfer {id} in the ledger cannot be understood")
+            })?;
+            Some(Voice { by: entry.fact.said_by.clone(), definition })
+        }
+    };
+    Ok(Standing { requested: Some(request.voice.clone()), approved })
+}
+
+fn store_json(store: &StoreIdentity) -> Value {
+    json!({ "zone": store.zone.as_str(), "store": store.store_id })
+}
+
+/// What both ledgers tell of every transfer that was carried out: who, why and on what it rests. It is taken
+/// from the request, since that is what was approved.
+fn declared(request: &Request, standing: &Standing) -> Map<String, Value> {
+    let mut body = Map::new();
+    for part in ["purpose", "use", "recipient", "basis", "reference", "until", "ceiling", "where"] {
+        body.insert(part.to_owned(), json!(request.part(part)));
+    }
+    body.insert("transfer".to_owned(), json!(request.name));
+    body.insert("definition".to_owned(), json!(request.voice.definition));
+    body.insert("requested_by".to_owned(), json!(request.voice.by));
+    body.insert("approved_by".to_owned(), json!(standing.approved.as_ref().map(|voice| &voice.by)));
+    body
+}
+
+/// The transfer as today's policy defines it.
+fn defined<'c>(catalog: &'c Catalog, request: &Request) -> Result<&'c Transfer, Refusal> {
+    catalog.policy.transfer(&request.name).ok_or_else(|| Refusal::Undefined(request.name.clone()))
+}
