@@ -375,7 +375,7 @@ impl Done {
                     self.body = Some(store.finish_deletion(maintenance, &plan).await?);
                 }
                 self.unsettled = plan.tables.iter().map(|table| table.unsettled).sum();
-                self.plan = Some(plan);
+                self.plan = Some(*plan);
             }
         }
         Ok(())

@@ -141,7 +141,7 @@ pub enum Decided {
     /// It would take rows that must stay.
     Refused(Vec<Refusal>),
     /// It takes these.
-    Planned(Plan),
+    Planned(Box<Plan>),
 }
 
 /// Rows of a partition, counted.
@@ -263,7 +263,7 @@ pub(super) fn decide(
             return Err(Fault::stop(format!("{} is there already", path.display())));
         }
     }
-    Ok(Decided::Planned(plan))
+    Ok(Decided::Planned(Box::new(plan)))
 }
 
 /// Reads a table.
