@@ -29,7 +29,7 @@ fn walk(folder: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) -> io::Re
         let name = format!("{name}/{}", entry.file_name().to_string_lossy());
         if entry.file_type()?.is_dir() {
             walk(&entry.path(), &name, files)?;
-        } else if [".yaml", ".json", ".csv"].iter().any(|ending| name.ends_with(ending)) {
+        } else if [".yaml", ".json", ".csv", ".cedar"].iter().any(|ending| name.ends_with(ending)) {
             files.push((name, entry.path()));
         }
     }

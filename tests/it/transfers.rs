@@ -8,8 +8,9 @@ use serde_json::Value;
 use situs::catalog::Catalog;
 use situs::site::Site;
 use situs::transfer::{Answer, State, Step, Transfers};
-use situs_model::LedgerKind;
 use situs_model::transfer::Refusal;
+use situs_model::{LedgerFact, LedgerKind};
+use situs_store::DeltaStore;
 
 use crate::home::{Home, project, situs, state};
 
@@ -317,6 +318,32 @@ fn what_is_not_approved_is_refused_and_the_ledger_tells_why() {
     assert_eq!(misspelt.status.code(), Some(2));
     let text = String::from_utf8_lossy(&misspelt.stderr).into_owned();
     assert!(text.contains("did you mean `wear-study`?"), "{text}");
+}
+
+/// Whoever may write the store can add an entry, but has no key: nothing is decided by it.
+#[test]
+fn a_forged_approval_moves_nothing() {
+    let home = filled();
+    let (id, other) = (requested(&home, "wear-study"), requested(&home, "wear-study"));
+    let root = home.data().join("cn");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let metrics = std::sync::Arc::new(situs_observe::Metrics::new().expect("metrics"));
+        let store =
+            DeltaStore::open(&root, &"CN".parse().expect("a zone"), metrics).await.expect("the store");
+        let ledger = store.zone_ledger().await.expect("the ledger");
+        let request = ledger.find(LedgerKind::TransferRequested, &id).expect("the request");
+        let kind = LedgerKind::TransferApproved;
+        let forged = LedgerFact { kind, said_by: "Anna Berg".to_owned(), ..request.fact.clone() };
+        store.enter_once(&[forged]).await.expect("entered");
+    });
+    let run = transfer(&home, &["run", &id, "--by", "Li Wei"]);
+    let text = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(run.status.code() == Some(1) && text.contains("(transfer-approved) is not signed"), "{text}");
+    assert_eq!(findings(&home), ["signatures: entry 2: it is not signed"]);
+    // It is named, and what is signed goes on.
+    assert_eq!(object(&home, &["approve", &other, "--by", "Anna Berg"]).0, Some(0));
+    assert!(!home.data().join("eu/cnc_state_received").exists());
 }
 
 /// The last day passes between the approval and the run.

@@ -396,7 +396,7 @@ class Run:
             f"{counts['kills']} kills ({counts['kills at a commit']} at a commit)", f"{counts['zombies']} zombies",
             f"{counts['drains']} drains", f"{counts['broker restarts']} broker restarts",
             f"stores {counts['stores full']} times full and {counts['stores read-only']} times read-only",
-            f"{counts['policies']} policy changes", f"{counts['partitions added']} partitions added",
+            f"{counts['policies']} policy changes", f"{counts['reloads']} reloads", f"{counts['partitions added']} partitions added",
             f"rebalances: {by_event['assigned']} assignments, {by_event['revoked']} revocations, {lost} of them lost",
             f"{by_event['flush-yielded']} flushes given up to another owner",
             f"{commits} commits", f"{self.total('situs_commit_conflicts_total')} conflicts",

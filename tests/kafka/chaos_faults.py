@@ -69,7 +69,7 @@ class Faults:
     KINDS = {
         "kill": False, "kill_at_commit": False, "freeze": False, "replace": False, "drain": False,
         "kill_broker": False, "restart_broker": False, "fill_store": True, "read_only_store": True,
-        "add_replica": False, "change_policy": False, "add_partitions": False,
+        "add_replica": False, "change_policy": False, "reload_policy": False, "add_partitions": False,
     }
 
     def __init__(self, run, random):
@@ -383,6 +383,23 @@ class Faults:
         how = ", ".join(f"{r.name} {'killed' if k else 'drained'}" for r, k in zip(order, brutal, strict=True))
         fault = Fault("change_policy", f"{policy.name}; {how}", ["policy"], steps())
         return fault
+
+    def reload_policy(self, claimed):
+        """Another policy for all while they run, whatever else happens to them; each finds out by itself."""
+        if "policy" in claimed:
+            return None
+        policy = self.run.policies.next(self.random)
+
+        def judges_by_it(replica):
+            metrics = replica.metrics()
+            return not replica.is_up() or bool(metrics and metrics.sum("situs_policy_info", version=policy.version))
+
+        def steps():
+            self.run.policies.put(policy)
+            yield Wait(f"all judge by {policy.name}", lambda: all(map(judges_by_it, self.run.replicas)), 180)
+            self.run.count("reloads")
+
+        return Fault("reload_policy", policy.name, ["policy"], steps())
 
     def add_partitions(self, claimed):
         """A topic grows."""

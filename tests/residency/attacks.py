@@ -48,6 +48,10 @@ ATTACKS = {
     "SQL in names": (["only_reading_statements", "nothing_else_resolves", "names_have_alphabets",
                       "what_is_no_condition_on_one_record_is_refused_when_parsed", "coordinates_that_are_none"],
                      ["sql_in_names", "forged"]),
+    "reading as somebody else, or more than is permitted": (
+        ["names_are_taken_as_they_are", "mistakes_in_policies_have_places_and_the_nearest_word",
+         "while_a_policy_fails_nothing_is_permitted", "a_part_behaves_like_a_whole_that_has_no_more",
+         "every_set_of_classes_gives_its_rows", "plans_are_not_for_readers"], ["readers"]),
     "files outside of a table named by its log": (
         ["a_file_outside_of_its_table_is_found_and_not_read", "files_outside_of_the_table_are_not_followed"], []),
 }
@@ -349,11 +353,12 @@ def live(home):
     settled = lambda: metrics(address).get("situs_settled_offset", 0)
     home.expect(wait_for(lambda: settled() > 2000, 60), "it does not begin")
 
-    # Another policy under the same name has no effect on a process that runs.
+    # A policy whose rules name zones that do not have their jurisdictions is refused while a process runs, as it is at the start.
     swapped = re.sub(r"(zone: )CN\b", r"\1other", home.policy)
     swapped = re.sub(r"(zone: )EU\b", r"\1CN", swapped).replace("zone: other", "zone: EU")
     home.expect(swapped != home.policy, "the policy was not changed")
     (home.folder / "policy.yaml").write_text(swapped)
+    home.expect(wait_for(lambda: metrics(address).get("situs_policy_rejected") == 1, 30), "it is not refused")
 
     # The root is another zone's now: by a symlink, and by a store of that zone.
     away, other = home.folder / "live" / "away", home.folder / "live" / "other"
@@ -381,7 +386,7 @@ def live(home):
             home.expect(sorted(path.name for path in roots["CN"].rglob("*")) == ["_situs_store.json"], "something was written into another store")
             roots["CN"].rename(other)
         away.rename(roots["CN"])
-        # The policy is read when a process starts, so it must be the old one again before that.
+        # A process does not start with that policy either.
         (home.folder / "policy.yaml").write_text(home.policy)
         process.send_signal(signal.SIGTERM)
         process.wait(60)
@@ -419,8 +424,98 @@ def live(home):
     home.expect(said.stdout.split()[-1:] == ["0"], "records of CN lie in EU")
 
 
+def readers(home):
+    """Reading as somebody else, from elsewhere, for another purpose, or more than is permitted."""
+    roots = home.stores("readers")
+    library = home.folder / "readers-library"
+    shutil.copytree(ROOT / "pipelines", library)
+    site = home.site(roots, "readers", "site-of-readers.yaml")
+    site.write_text(site.read_text().replace(f"{home.folder}/policy.yaml", f"{library}/policy.yaml"))
+    produce = [sys.executable, KAFKA / "produce.py", "--brokers", home.brokers, "--topic", TOPIC, "--partitions", "1"]
+    subprocess.run([*produce, "--recreate", "--count", "0"], check=True, capture_output=True)
+    tokens = home.folder / "readers.ndjson"
+    tokens.write_text("".join(
+        json.dumps({"device": device, "timestamp": TIME, "operator": f"secret-{device}", "program": f"know-how-{device}"}) + "\n"
+        for device in ("st-cnc-001", "st-cnc-002", "nn-cnc-001")) + '{"device": "secret-reject\n')
+    sent = home.run("produce", "--brokers", home.brokers, "--topic", TOPIC, tokens)
+    home.expect(sent.returncode == 0, f"nothing could be sent: {sent.stderr[-200:]}")
+    ran = home.run("run", "--until-caught-up", "--config", site)
+    home.expect(ran.returncode == 0, f"it does not run: {ran.stderr[-300:]}")
+
+    def read(reader, purpose, statement, *more):
+        return home.run("sql", "--config", site, "--reader", reader, "--purpose", purpose, "--format", "csv", *more, statement)
+
+    who, why = "stuttgart-service", "maintenance"
+    said = read(who, why, "select count(*) > 0 from eu.cnc_state where program like 'know-how-st-%'")
+    home.expect(said.returncode == 0 and said.stdout.split()[-1:] == ["true"], f"what is permitted is not read: {said.stderr[-200:]}")
+
+    # Other names for somebody who may.
+    for name in ["Stuttgart-service", who + " ", who + "\u200b", "\u0455tuttgart-service", "stuttgart\u2010service", who + "\n",
+                 f"Situs::Reader::\"{who}\"", f"{who}\" || true", f"{who}' or '1'='1", "*", "", "../readers", "root"]:
+        said = read(name, why, "select * from eu.cnc_state")
+        home.expect(said.returncode == 2 and not said.stdout, f"reader {name!a} reads")
+        said = read(who, name, "select * from eu.cnc_state")
+        home.expect(said.returncode == 2 and not said.stdout, f"purpose {name!a} reads")
+
+    # More than is permitted: other zones, tables, columns, and plans that would tell of them.
+    for statement in [
+        "select * from cn.cnc_state", "select * from situs.cn.cnc_state", "select * from quarantine", "select payload from eu.quarantine",
+        "select * from eu.receipts", "select operator from eu.cnc_state", "select \"operator\" from eu.cnc_state",
+        "select count(*) from eu.cnc_state where operator like 'secret%'", "select * from eu.cnc_state order by operator",
+        "explain analyze select * from eu.cnc_state", "explain verbose select 1 from eu.cnc_state",
+        f"select * from '{roots['CN']}/cnc_state'", f"copy eu.cnc_state to '{home.folder}/copied.parquet'",
+        "select * from eu.cnc_state union all select * from cn.cnc_state", "select 1 where exists (select 1 from cn.quarantine)",
+    ]:
+        for more in ((), ("--zone", "EU")):
+            said = read(who, why, statement, *more)
+            home.expect(said.returncode == 1 and not said.stdout, f"{statement} is answered")
+            home.expect("secret-" not in said.stderr, f"{statement} tells in its error")
+    for statement in ["show tables", "select * from information_schema.tables", "select * from information_schema.columns",
+                      "describe eu.cnc_state", "select * from eu.cnc_state", "show all", "select * from information_schema.schemata"]:
+        said = read(who, why, statement)
+        home.expect(said.returncode == 0, f"{statement} is not answered: {said.stderr[-200:]}")
+        found = [word for word in ("operator", "secret-", "quarantine", "receipts", "nn-cnc-", "cn,") if word in said.stdout]
+        home.expect(not found, f"{statement} tells of {found}")
+
+    # Less than a reader: without a purpose, without a site, with a folder beside it.
+    for arguments in [["--reader", who], ["--reader", who, "--purpose", why], ["--config", site, "--reader", who],
+                      ["--config", site, "--purpose", why],
+                      ["--config", site, "--reader", who, "--purpose", why, "--data", roots["CN"].parent],
+                      ["--config", site, "--reader", who, "--reader", "nanning-service", "--purpose", why]]:
+        said = home.run("sql", *arguments, "select 1")
+        home.expect(said.returncode == 2 and not said.stdout, f"{arguments[0::2]} is enough")
+
+    # Roots in exchange: the marker says whose tables they are, so a reader of one zone finds nothing of theirs in the other's.
+    swapped = home.site({"CN": roots["EU"], "EU": roots["CN"]}, "readers", "swapped.yaml")
+    swapped.write_text(swapped.read_text().replace(f"{home.folder}/policy.yaml", f"{library}/policy.yaml"))
+    for table in ("eu.cnc_state", "cn.cnc_state"):
+        said = home.run("sql", "--config", swapped, "--reader", who, "--purpose", why, f"select * from {table}")
+        home.expect("nn-cnc-" not in said.stdout and "secret-" not in said.stdout, f"with roots in exchange {table} is read")
+
+    # Policies that are broken, or say what they do not seem to: everything stops.
+    cedar = (library / "readers.cedar").read_text()
+    for what, wrong in {
+        "a missing end": cedar.rstrip()[:-1],
+        "a role that looks like another": cedar.replace('Role::"service"', 'Role::"s\u0435rvice"', 1),
+        "a zone that looks like another": cedar + '\n@id("x") forbid (principal, action, resource in Situs::Zone::"\u0421N");',
+        "a purpose as text": cedar + '\n@id("x") permit (principal, action, resource) when { context.purpose == "audit" };',
+        "an id given twice": cedar + '\n@id("home-only") permit (principal, action, resource);',
+        "a slot": cedar + '\n@id("x") permit (principal == ?principal, action, resource);',
+        "a mask that nobody reads": cedar + '\n@id("x") @mask("personal") permit (principal, action, resource);',
+        "an attribute of the table that is none": cedar + '\n@id("x") permit (principal, action, resource) when { resource.public };',
+    }.items():
+        (library / "readers.cedar").write_text(wrong)
+        for arguments in (["check", "--config", site], ["run", "--until-caught-up", "--config", site],
+                          ["sql", "--config", site, "--reader", who, "--purpose", why, "select 1"]):
+            said = home.run(*arguments)
+            home.expect(said.returncode == 2 and "readers.cedar:" in said.stdout + said.stderr, f"{what} passes `{arguments[0]}`")
+    (library / "readers.cedar").unlink()
+    said = read(who, why, "select 1")
+    home.expect(said.returncode == 2 and not said.stdout, "without policies a reader reads")
+
+
 RUNS = {"look_alikes": look_alikes, "two_sites": two_sites, "sql_in_names": sql_in_names, "forged": forged,
-        "roots": roots_attack, "bind_mounts": bind_mounts, "live": live}
+        "roots": roots_attack, "bind_mounts": bind_mounts, "live": live, "readers": readers}
 
 
 def main():

@@ -111,6 +111,7 @@ fn one_pass(
 ) -> anyhow::Result<Pass> {
     let mut encoders: Vec<_> = stores.iter().map(|store| store.encoder()).collect();
     let mut pass = Pass::default();
+    let masks = judge.masks(Arc::default());
     for raw in raws {
         let raw = raw.clone();
         let started = Instant::now();
@@ -120,7 +121,7 @@ fn one_pass(
         let tagged = judge.judge(decoded)?;
         pass.judge += started.elapsed();
         let started = Instant::now();
-        let split = split(tagged, zones)?;
+        let split = split(tagged, zones, &masks)?;
         pass.split += started.elapsed();
         let started = Instant::now();
         for batch in split.resident {

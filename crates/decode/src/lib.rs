@@ -15,4 +15,4 @@ mod tape;
 mod time;
 
 pub use decoder::{Decoder, Remembered};
-pub use schema::{CLASS_METADATA, ColumnInfo, Schema, UNIT_METADATA};
+pub use schema::{CLASS_METADATA, Classes, ColumnInfo, Schema, UNIT_METADATA};

@@ -12,16 +12,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, SchemaRef};
-use situs_model::columns::{dictionary_type, identity_fields, names, time_fields};
+use situs_model::columns::{
+    CLASS_BY_METADATA, CLASS_ELSE_METADATA, DROPPED_METADATA, PSEUDONYM_METADATA, dictionary_type,
+    identity_fields, names, time_fields,
+};
 use situs_model::doc::{Diagnostics, Document, Node};
-use situs_model::{ContentVersion, DeviceSource, FieldClass};
+use situs_model::{ClassBy, ContentVersion, DeviceSource, FieldClass};
 
 use crate::plan::{Alternative, Outcome, Program, Target};
 
-/// Key of a field's metadata in the Arrow schema: its unit.
-pub const UNIT_METADATA: &str = "situs.unit";
-/// Key of a field's metadata in the Arrow schema: its class, a word of [`FieldClass`].
-pub const CLASS_METADATA: &str = "situs.class";
+pub use situs_model::columns::{CLASS_METADATA, UNIT_METADATA};
 
 /// Name of the column for a device id that comes with the message's key or a header.
 const DEVICE: &str = "device";
@@ -61,15 +61,52 @@ pub struct ColumnInfo {
     pub data_type: DataType,
     /// The unit of its values, as MTConnect or UCUM write it.
     pub unit: Option<String>,
-    /// What kind of thing it tells.
+    /// What kind of thing it tells, and what becomes of it.
+    pub classes: Classes,
+}
+
+/// The classes of a column's values.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Classes {
+    /// The class, unless `by` says otherwise.
     pub class: Option<FieldClass>,
+    /// By which column it varies.
+    pub by: Option<ClassBy>,
+    /// Whether personal values become pseudonyms; else they are dropped.
+    pub pseudonym: bool,
+}
+
+impl Classes {
+    /// The same class for all values.
+    pub fn of(class: FieldClass) -> Self {
+        Self { class: Some(class), ..Self::default() }
+    }
+
+    /// The strictest class that a value may have.
+    pub fn strictest(&self) -> Option<FieldClass> {
+        self.by.as_ref().and_then(ClassBy::strictest).into_iter().chain(self.class).min()
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn metadata(&self) -> impl Iterator<Item = (String, String)> {
+        let class = self.strictest().map(|class| (CLASS_METADATA, class.to_string()));
+        let by = self.by.as_ref().map(|by| (CLASS_BY_METADATA, by.to_text()));
+        let otherwise = self.class.filter(|_| by.is_some());
+        let otherwise = otherwise.map(|class| (CLASS_ELSE_METADATA, class.to_string()));
+        let pseudonym = self.pseudonym.then(|| (PSEUDONYM_METADATA, "true".to_owned()));
+        let all = class.into_iter().chain(by).chain(otherwise).chain(pseudonym);
+        all.map(|(key, value)| (key.to_owned(), value))
+    }
 }
 
 impl ColumnInfo {
     fn field(&self) -> Field {
         let unit = self.unit.iter().map(|unit| (UNIT_METADATA.to_owned(), unit.clone()));
-        let class = self.class.iter().map(|class| (CLASS_METADATA.to_owned(), class.as_str().to_owned()));
-        Field::new(&self.name, self.data_type.clone(), true).with_metadata(unit.chain(class).collect())
+        let metadata = unit.chain(self.classes.metadata()).collect();
+        Field::new(&self.name, self.data_type.clone(), true).with_metadata(metadata)
     }
 }
 
@@ -83,6 +120,10 @@ struct Compiler<'d> {
     /// Columns with the role `device`, and where that is said.
     devices: Vec<(String, &'d Node)>,
     claims: Vec<String>,
+    /// Columns that would hold nothing but personal values, which are dropped, and where that is said.
+    dropped: Vec<(String, &'d Node)>,
+    /// Columns by which classes vary, and where that is said.
+    deciding: Vec<(String, &'d Node)>,
 }
 
 impl Schema {
@@ -106,6 +147,8 @@ impl Schema {
             containers: options.alternatives.iter().flat_map(rows::RowsAt::containers).collect(),
             devices: Vec::new(),
             claims: Vec::new(),
+            dropped: Vec::new(),
+            deciding: Vec::new(),
         };
         let mut alternatives = Vec::new();
         for rows in &options.alternatives {
@@ -121,6 +164,10 @@ impl Schema {
             DeviceSource::Payload => None,
             DeviceSource::Key | DeviceSource::Header(_) => compiler.outside_device(device),
         };
+        compiler.check_classes();
+        let mut dropped: Vec<String> = compiler.dropped.into_iter().map(|(name, _)| name).collect();
+        dropped.sort();
+        dropped.dedup();
         let (infos, targets) = compiler.columns.finish();
         let claims = compiler.claims;
         for alternative in &mut alternatives {
@@ -131,13 +178,21 @@ impl Schema {
 
         let mut fields: Vec<Field> = infos.iter().map(ColumnInfo::field).collect();
         if options.keep_unknown {
-            fields.push(Field::new(names::EXTRA, DataType::Utf8, true));
+            let classes = Classes { class: options.extra_class, ..Classes::default() };
+            let extra = Field::new(names::EXTRA, DataType::Utf8, true);
+            fields.push(extra.with_metadata(classes.metadata().collect()));
         }
         fields.extend(identity_fields());
         fields.extend(time_fields(options.nanoseconds));
         Some(Self {
             version: ContentVersion::of(text.as_bytes()),
-            arrow: Arc::new(arrow_schema::Schema::new(fields)),
+            arrow: Arc::new(arrow_schema::Schema::new_with_metadata(
+                fields,
+                (!dropped.is_empty())
+                    .then(|| (DROPPED_METADATA.to_owned(), dropped.join(",")))
+                    .into_iter()
+                    .collect(),
+            )),
             device: if outside_device.is_some() { Some(DEVICE.to_owned()) } else { device_column },
             claims,
             columns: infos,
@@ -162,7 +217,8 @@ impl Schema {
 
     /// The schema of [`DecodedBatch::rows`](situs_model::DecodedBatch::rows): the payload's columns,
     /// `_extra` if unknown fields are kept,
-    /// [`identity_fields`], [`time_fields`]. Fields carry [`UNIT_METADATA`] and [`CLASS_METADATA`].
+    /// [`identity_fields`], [`time_fields`]. Fields carry [`UNIT_METADATA`], [`CLASS_METADATA`] and what
+    /// [`Masks`](situs_model::Masks) are made by.
     pub fn arrow_schema(&self) -> &SchemaRef {
         &self.arrow
     }
@@ -184,6 +240,41 @@ impl Schema {
 }
 
 impl<'d> Compiler<'d> {
+    /// What classes say of columns other than their own.
+    fn check_classes(&self) {
+        for (name, node) in &self.dropped {
+            if let Some(place) = self.columns.place(name) {
+                self.doc.report(
+                    node,
+                    format!(
+                        "the column `{name}` is `personal` and dropped here, and filled in line {}",
+                        place.line
+                    ),
+                );
+            }
+        }
+        for (name, node) in &self.deciding {
+            match self.columns.info(name) {
+                None => self.doc.report_word(
+                    node,
+                    format!("there is no column `{name}` to tell classes by"),
+                    name,
+                    self.columns.names(),
+                ),
+                Some(info) if ![DataType::Utf8, dictionary_type()].contains(&info.data_type) => {
+                    self.doc.report(node, format!("classes are told by a column of text; `{name}` is none"));
+                }
+                Some(info) if info.classes.strictest().is_some_and(FieldClass::is_guarded) => {
+                    self.doc.report(
+                        node,
+                        format!("`{name}` is not stored as it comes, so classes cannot be told by it"),
+                    )
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
     /// The one column with the role `device`.
     fn device_column(&mut self) -> Option<String> {
         let (first, _) = self.devices.first()?.clone();
@@ -211,8 +302,8 @@ impl<'d> Compiler<'d> {
             );
             return None;
         }
-        let class = Some(FieldClass::AssetIdentity);
-        let target = self.columns.declare(self.root, DEVICE, columns::Type::Dictionary, None, class)?;
+        let classes = Classes::of(FieldClass::AssetIdentity);
+        let target = self.columns.declare(self.root, DEVICE, columns::Type::Dictionary, None, &classes)?;
         debug_assert_eq!(columns::Type::Dictionary.data_type(), dictionary_type());
         match target {
             Target::Dictionary(dictionary) => Some(dictionary),

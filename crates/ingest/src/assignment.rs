@@ -82,7 +82,7 @@ impl<C: Client> Intake<'_, C> {
         self.pause(sources)
     }
 
-    fn pause(&self, sources: &[Source]) -> Result<(), IngestError> {
+    pub(crate) fn pause(&self, sources: &[Source]) -> Result<(), IngestError> {
         if !sources.is_empty() {
             self.client.pause(sources)?;
         }
@@ -350,7 +350,7 @@ impl<C: Client> Intake<'_, C> {
 
     /// Forgets partitions and drops what is buffered of them. The others of which something buffered had
     /// to be dropped too: they have to be read again.
-    fn drop_partitions(&mut self, sources: &[Source]) -> Result<Vec<Source>, IngestError> {
+    pub(crate) fn drop_partitions(&mut self, sources: &[Source]) -> Result<Vec<Source>, IngestError> {
         let others = self.workers.forget(sources);
         self.remove(sources);
         others

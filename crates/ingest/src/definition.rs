@@ -3,6 +3,7 @@
 use arrow_schema::SchemaRef;
 use situs_model::store::{FlushFacts, Share, Tenure, Versions};
 use situs_model::{ContentVersion, Pipeline, Source};
+use situs_policy::Judge;
 use uuid::Uuid;
 
 use crate::buffer::Buffer;
@@ -27,6 +28,16 @@ impl Definition {
             schema: stage.schema_version().clone(),
             columns: stage.columns().clone(),
         }
+    }
+
+    /// Whether a judge gives the rows that this pipeline writes.
+    pub(crate) fn fits(&self, judge: &Judge) -> bool {
+        *judge.pipeline() == self.pipeline.name && judge.schema() == &self.columns
+    }
+
+    /// From now on rows are judged by this policy.
+    pub(crate) fn judged_by(&mut self, policy: ContentVersion) {
+        self.policy = policy;
     }
 
     /// A flush with this id of what there is, each partition's share by its owner.

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use situs_model::invariant::Invariant;
 use situs_model::planted::{self, Bug};
 use situs_model::store::{Share, Tenure};
-use situs_model::{Counts, NextOffset, Source};
+use situs_model::{ContentVersion, Counts, NextOffset, Source};
 use situs_observe::Metrics;
 use tokio::runtime::Handle;
 
@@ -24,6 +24,7 @@ use crate::host::{Host, Process, Task};
 use crate::kafka::Kafka;
 use crate::pace::Pace;
 use crate::partition::Index;
+use crate::reload::{self, NextPolicy};
 use crate::stage::Stage;
 use crate::takeover::Waiting;
 use crate::worker::Position;
@@ -41,6 +42,8 @@ pub struct Control {
     stop: AtomicBool,
     pub(crate) assigned: AtomicBool,
     lag: RwLock<Option<u64>>,
+    pub(crate) next_policy: Mutex<Option<NextPolicy>>,
+    pub(crate) policy_in_force: Mutex<Option<ContentVersion>>,
     pub(crate) positions: RwLock<Positions>,
 }
 
@@ -122,6 +125,10 @@ pub(crate) struct Intake<'a, C: Client> {
     pub(crate) ended: Receiver<Ended>,
     pub(crate) tasks: BTreeMap<usize, (Box<dyn Task>, u64)>,
     pub(crate) lag_at: Instant,
+    /// When a new policy may be tried.
+    pub(crate) change_at: Instant,
+    /// How long it waits then if it cannot be had.
+    pub(crate) change_pause: Duration,
     pub(crate) summary: Summary,
     pub(crate) control: &'a Control,
     pub(crate) metrics: Arc<Metrics>,
@@ -205,7 +212,7 @@ pub fn run_with<C: Client>(
         topics: Arc::downgrade(&client) as Weak<dyn TopicIds>,
         give_up: AtomicBool::new(false),
     });
-    let lag_at = host.now();
+    let (lag_at, change_at) = (host.now(), host.now());
     let mut intake = Intake {
         host,
         config,
@@ -227,6 +234,8 @@ pub fn run_with<C: Client>(
         ended,
         tasks: BTreeMap::new(),
         lag_at,
+        change_at,
+        change_pause: reload::AGAIN.0,
         summary: Summary::default(),
         control,
         metrics,
@@ -260,6 +269,7 @@ impl<C: Client> Intake<'_, C> {
             self.poll()?;
             self.carry_out_rebalances()?;
             self.take_over_waiting()?;
+            self.change_policy()?;
             self.workers.check()?;
             self.look_at_flushes()?;
             self.look_for_regressions()?;
@@ -517,7 +527,8 @@ impl<C: Client> Intake<'_, C> {
         }
         self.lag_at = self.host.now();
         let positions = self.client_positions();
-        let mut sum = Some(0_u64);
+        // What waits to be taken over has a lag that nobody knows.
+        let mut sum = self.waiting.is_empty().then_some(0_u64);
         self.pace.iter_mut().for_each(|pace| pace.unread = 0);
         for (partition, read) in self.partitions.iter().zip(positions) {
             let Some((start, end)) = self.client.bounds(&partition.source) else {

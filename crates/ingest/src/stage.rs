@@ -9,9 +9,13 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use situs_decode::{Decoder, Schema};
-use situs_model::{ContentVersion, OffsetRange, Pipeline, RawBatch, Source, Split, ZoneId, split};
+use situs_model::{
+    ContentVersion, KeyRing, Masks, OffsetRange, Pipeline, RawBatch, Source, Split, ZoneId, split,
+};
 use situs_observe::Panicked;
 use situs_policy::{Judge, JudgeError};
+
+use crate::shadow::Shadow;
 
 /// A pipeline ready to run: its decoder and its judge.
 #[derive(Debug)]
@@ -20,6 +24,10 @@ pub struct Stage {
     schema: Arc<Schema>,
     decoder: Decoder,
     judge: Judge,
+    /// A second policy that is only compared.
+    shadow: Option<Shadow>,
+    masks: Masks,
+    keys: Arc<KeyRing>,
     /// Poison since the last message that became rows.
     poison_in_a_row: u32,
     /// What shall go wrong, for tests.
@@ -60,6 +68,14 @@ pub enum Fault {
     /// The policy could not be evaluated.
     #[error("judging failed: {0}")]
     Judge(#[from] JudgeError),
+    /// Fields must not be stored as they come, and a zone has no key to mask them with.
+    #[error("pipeline `{pipeline}` has fields that need the pseudonym keys of these zones: {zones}")]
+    NoKey {
+        /// The pipeline.
+        pipeline: String,
+        /// The zones, with commas between.
+        zones: String,
+    },
     /// The rows could not be divided by zone.
     #[error("splitting by zone failed: {0}")]
     Split(String),
@@ -102,23 +118,39 @@ impl Fault {
 }
 
 impl Stage {
-    /// Builds the stage of a pipeline.
-    pub fn new(pipeline: Pipeline, schema: Arc<Schema>, judge: Judge) -> Self {
+    /// Builds the stage of a pipeline. `keys` are those with which its classed fields are masked.
+    pub fn new(pipeline: Pipeline, schema: Arc<Schema>, judge: Judge, keys: Arc<KeyRing>) -> Self {
         let decoder = Decoder::new(schema.clone(), pipeline.max_message_bytes);
+        let masks = judge.masks(keys.clone());
         Self {
             pipeline,
             schema,
             decoder,
             judge,
+            shadow: None,
+            masks,
+            keys,
             poison_in_a_row: 0,
             #[cfg(test)]
             trap: None,
         }
     }
 
+    /// Lets a second policy judge the same rows, and tell what it would change.
+    #[must_use]
+    pub fn with_shadow(mut self, shadow: Option<Shadow>) -> Self {
+        self.shadow = shadow;
+        self
+    }
+
     /// The pipeline's definition.
     pub fn pipeline(&self) -> &Pipeline {
         &self.pipeline
+    }
+
+    /// What becomes of its classed fields.
+    pub fn masks(&self) -> &Masks {
+        &self.masks
     }
 
     /// Version of the schema.
@@ -129,6 +161,15 @@ impl Stage {
     /// Version of the policy.
     pub fn policy_version(&self) -> &ContentVersion {
         self.judge.policy_version()
+    }
+
+    /// Judges by another policy from the next batch on. Only at a barrier (RES-7).
+    pub(crate) fn judge_by(&mut self, judge: Judge) {
+        self.masks = judge.masks(self.keys.clone());
+        if let Some(shadow) = &self.shadow {
+            shadow.begin_again(judge.policy_version());
+        }
+        self.judge = judge;
     }
 
     /// The columns of the rows that it makes.
@@ -150,6 +191,12 @@ impl Stage {
         raw: RawBatch,
         stores: &BTreeSet<ZoneId>,
     ) -> Result<(Split, Option<RawBatch>), StageError> {
+        // No message is to blame for it, so none must become poison by it.
+        let lacking = self.masks.zones_without_keys(stores);
+        if !lacking.is_empty() {
+            let zones = lacking.iter().map(ZoneId::as_str).collect::<Vec<_>>().join(", ");
+            return Err(Fault::NoKey { pipeline: self.pipeline.name.to_string(), zones }.at(&raw));
+        }
         let raw = Arc::new(raw);
         let before = self.decoder.remembered(raw.source());
         let split = match self.attempt(raw.clone(), stores) {
@@ -174,10 +221,16 @@ impl Stage {
             #[cfg(test)]
             self.spring(step, &decoded.raw)?;
             let tagged = self.judge.judge(decoded)?;
+            let found = self.shadow.as_mut().map(|shadow| shadow.compare(&tagged, stores));
             step = Step::Split;
             #[cfg(test)]
             self.spring(step, &tagged.decoded.raw)?;
-            split(tagged, stores).map_err(|error| Fault::Split(error.to_string()))
+            let split =
+                split(tagged, stores, &self.masks).map_err(|error| Fault::Split(error.to_string()))?;
+            if let Some((shadow, found)) = self.shadow.as_ref().zip(found) {
+                shadow.note(found);
+            }
+            Ok(split)
         });
         let split = result.unwrap_or_else(|panicked| Err(Fault::Panicked { step, panicked }))?;
         if split.counts.decoded > 0 {

@@ -27,7 +27,7 @@ pub(crate) const DISPUTE_PAUSE: Duration = Duration::from_secs(60);
 const STORE_PAUSE: Duration = Duration::from_secs(10);
 
 /// A partition that the group has given to this process, and that it does not own: a table cannot be
-/// told now, or has been told of another owner. Nothing is read of it.
+/// told now, or has been told of another owner, or the policy has just changed. Nothing is read of it.
 ///
 /// If another owner came, one of the two does not know the group's latest word. Whoever is told that the
 /// partition is gone forgets it; the other takes it over again after a while. To do so at once would make
@@ -142,6 +142,18 @@ impl<C: Client> Intake<'_, C> {
         Ok(Replayed::But(without))
     }
 
+    /// Lets partitions wait until the next turn of the loop.
+    pub(crate) fn let_wait_a_moment(&mut self, sources: &[Source]) {
+        let now = self.host.now();
+        sources.iter().for_each(|source| self.waits_until(source, now));
+    }
+
+    fn waits_until(&mut self, source: &Source, again_at: Instant) {
+        self.waiting.retain(|waiting| waiting.source != *source);
+        self.waiting.push(Waiting { source: source.clone(), again_at });
+        self.metrics.waiting_partitions.set(i64::try_from(self.waiting.len()).unwrap_or(i64::MAX));
+    }
+
     /// Lets partitions wait, each time longer until something of them is settled.
     pub(crate) fn let_wait(&mut self, sources: &[Source], longest: Duration) {
         for source in sources {
@@ -150,10 +162,8 @@ impl<C: Client> Intake<'_, C> {
             let random = self.host.random();
             let again_at = self.host.now() + (*pause).min(longest).mul_f64(1.0 + random);
             *pause = (*pause * 2).min(longest.max(*pause));
-            self.waiting.retain(|waiting| waiting.source != *source);
-            self.waiting.push(Waiting { source: source.clone(), again_at });
+            self.waits_until(source, again_at);
         }
-        self.metrics.waiting_partitions.set(i64::try_from(self.waiting.len()).unwrap_or(i64::MAX));
     }
 
     /// Forgets that partitions wait, which were given up or taken over.

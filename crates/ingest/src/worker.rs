@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use situs_model::{NextOffset, RawBatch, Source, ZoneId};
+use situs_policy::Judge;
 
 use crate::buffer::Buffer;
 use crate::client::{BAD_MESSAGE, Message, Queue, Reader as _};
@@ -93,6 +94,8 @@ pub(crate) enum Command {
     Drop(Vec<Source>, Sender<Vec<Source>>),
     /// Hand over what there is of a pipeline.
     Take(usize, Sender<Buffer>),
+    /// Judge each pipeline by another policy.
+    JudgeBy(Vec<Judge>, Sender<()>),
 }
 
 /// A partition that is owned.
@@ -210,6 +213,11 @@ impl<Q: Queue> Worker<Q> {
                 let buffer = std::mem::take(&mut self.buffers[stage]);
                 self.publish(stage);
                 done.send(buffer).ok();
+            }
+            Command::JudgeBy(judges, done) => {
+                // It comes at a barrier: everything that was read has been handed over.
+                self.stages.iter_mut().zip(judges).for_each(|(stage, judge)| stage.judge_by(judge));
+                done.send(()).ok();
             }
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use situs_model::Source;
+use situs_policy::Judge;
 
 use crate::buffer::Buffer;
 use crate::client::{Client, Queue};
@@ -66,6 +67,11 @@ impl<Q: Queue> Workers<Q> {
         Ok(Self { host: flusher.host.clone(), workers, held: false })
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.workers.len()
+    }
+
     /// The worker that shall own one more partition.
     pub(crate) fn choose(&mut self) -> usize {
         let least = self.workers.iter().enumerate().min_by_key(|(_, worker)| worker.partitions);
@@ -109,6 +115,15 @@ impl<Q: Queue> Workers<Q> {
             // One that is gone is noticed elsewhere.
             worker.commands.send(Command::Go).ok();
         }
+    }
+
+    /// Makes each worker judge by another policy: for each worker the judges of all pipelines.
+    pub(crate) fn judge_by(&mut self, judges: Vec<Vec<Judge>>) -> Result<(), IngestError> {
+        let each = judges.into_iter().enumerate();
+        let answers = each
+            .map(|(number, judges)| self.ask(number, |done| Command::JudgeBy(judges, done)))
+            .collect::<Result<Vec<_>, _>>()?;
+        answers.iter().enumerate().try_for_each(|(number, answer)| self.wait(number, answer))
     }
 
     /// Makes the workers forget partitions. The others of which buffered rows had to be dropped with

@@ -9,6 +9,7 @@ use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::ArrowError;
 use arrow_select::filter::filter_record_batch;
 
+use crate::mask::Masks;
 use crate::offset::Source;
 use crate::planted::{self, Bug};
 use crate::raw::{RawBatch, RawMessage};
@@ -265,6 +266,8 @@ pub struct ResidentBatch {
     source: Source,
     zone: ZoneId,
     rows: RecordBatch,
+    /// Its values were masked with keys that are no secret.
+    on_trial: bool,
 }
 
 impl ResidentBatch {
@@ -278,9 +281,15 @@ impl ResidentBatch {
         &self.zone
     }
 
-    /// The rows, with all system columns.
+    /// The rows, with all system columns, masked as their zone asks.
     pub fn rows(&self) -> &RecordBatch {
         &self.rows
+    }
+
+    /// Whether its values were masked with the keys of [`KeyRing::trial`](crate::KeyRing::trial), so that it
+    /// must not be stored.
+    pub fn on_trial(&self) -> bool {
+        self.on_trial
     }
 }
 
@@ -393,13 +402,17 @@ impl Split {
 /// A message is placed whole or not at all: if one of its rows is undetermined, the message goes to
 /// quarantine with all its rows, since quarantine keeps messages whole and a record must not be in
 /// two places (EO-5). A zone without a store at this home counts as undetermined; its rows never go
-/// to another zone.
+/// to another zone. The rows of each zone are masked before anybody gets them.
 ///
 /// # Errors
-/// Only if Arrow cannot filter the rows, which would be a bug.
-pub fn split(tagged: TaggedBatch, stores: &BTreeSet<ZoneId>) -> Result<Split, ArrowError> {
+/// If the masks are of other columns, a zone has no key that they need, or Arrow cannot filter the rows: all
+/// of these are bugs, since masks are made with the pipeline and its keys are looked for before.
+pub fn split(tagged: TaggedBatch, stores: &BTreeSet<ZoneId>, masks: &Masks) -> Result<Split, ArrowError> {
     let TaggedBatch { decoded, verdicts, verdict_of_row } = tagged;
     let DecodedBatch { raw, rows, message_of_row, rejects, notes } = decoded;
+    if !masks.fit(rows.schema_ref()) {
+        return Err(ArrowError::SchemaError("the masks are those of other columns".to_owned()));
+    }
     let placed: Vec<Result<&ZoneId, UndeterminedReason>> = verdicts
         .iter()
         .map(|verdict| match verdict {
@@ -471,9 +484,11 @@ pub fn split(tagged: TaggedBatch, stores: &BTreeSet<ZoneId>) -> Result<Split, Ar
             let mask: BooleanArray = destination.iter().map(|verdict| Some(is_here(verdict))).collect();
             filter_record_batch(&rows, &mask)?
         };
+        let rows = if masks.is_empty() { rows } else { masks.apply(&rows, zone)? };
         let swapped = stores.iter().find(|other| planted::is(Bug::SwapZones) && *other != zone);
         let zone = swapped.unwrap_or(zone).clone();
-        resident.push(ResidentBatch { source: raw.source().clone(), zone, rows });
+        let (source, on_trial) = (raw.source().clone(), masks.on_trial());
+        resident.push(ResidentBatch { source, zone, rows, on_trial });
     }
     Ok(Split { resident, quarantined, counts, notes })
 }

@@ -3,7 +3,29 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::Int32Type;
+use arrow_array::{Array as _, RecordBatch};
 use arrow_schema::{DataType, Field, TimeUnit};
+
+use crate::words::Class;
+
+/// Key of a field's metadata in the Arrow schema: its unit.
+pub const UNIT_METADATA: &str = "situs.unit";
+/// Key of a field's metadata in the Arrow schema: its class, a word of [`FieldClass`](crate::FieldClass); the
+/// strictest one where it varies.
+pub const CLASS_METADATA: &str = "situs.class";
+/// Key of a field's metadata in the Arrow schema: by which column its class varies, as
+/// [`ClassBy`](crate::mask::ClassBy) has it.
+pub const CLASS_BY_METADATA: &str = "situs.class-by";
+/// Key of a field's metadata in the Arrow schema, where its class varies: the class that it has otherwise.
+pub const CLASS_ELSE_METADATA: &str = "situs.class-else";
+/// Key of a field's metadata in the Arrow schema: `true` where personal values become pseudonyms.
+pub const PSEUDONYM_METADATA: &str = "situs.pseudonym";
+
+/// Key of the Arrow schema's own metadata: the columns that are dropped since their fields are personal, with
+/// commas between.
+pub const DROPPED_METADATA: &str = "situs.dropped";
 
 /// Names of the system columns.
 pub mod names {
@@ -121,7 +143,61 @@ pub fn tag_fields() -> Vec<Field> {
     ]
 }
 
+/// The highest class of rows, by their `_class`: that of a file or of a selection that holds them. A row without
+/// a class that can be read counts as the strictest. `None` if there is no such column, or no row.
+pub fn highest_class(rows: &RecordBatch) -> Option<Class> {
+    let column = rows.column_by_name(names::CLASS)?;
+    let class = |word: Option<&str>| word.and_then(Class::from_word).unwrap_or(Class::Unclassified);
+    if let Some(words) = column.as_dictionary_opt::<Int32Type>() {
+        let Some(values) = words.values().as_string_opt::<i32>() else { return Some(Class::Unclassified) };
+        let of_value: Vec<Class> = values.iter().map(class).collect();
+        let of_key = |key: Option<i32>| {
+            let known = key.and_then(|key| of_value.get(usize::try_from(key).ok()?));
+            known.copied().unwrap_or(Class::Unclassified)
+        };
+        // By far the commonest case: all rows have the one class.
+        if let ([one], 0) = (of_value.as_slice(), words.null_count()) {
+            return (rows.num_rows() > 0).then_some(*one);
+        }
+        return words.keys().iter().map(of_key).max();
+    }
+    match column.as_string_opt::<i32>() {
+        Some(texts) => texts.iter().map(class).max(),
+        None => (rows.num_rows() > 0).then_some(Class::Unclassified),
+    }
+}
+
 /// Whether a schema may not name a column of its own like this.
 pub fn is_reserved(name: &str) -> bool {
     name.starts_with('_') || name == names::EVENT_TIME || name == names::EVENT_DATE
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{ArrayRef, DictionaryArray, StringArray};
+
+    use super::*;
+
+    fn of(column: ArrayRef) -> Option<Class> {
+        highest_class(&RecordBatch::try_from_iter_with_nullable([(names::CLASS, column, true)]).unwrap())
+    }
+
+    #[test]
+    fn the_highest_class_is_that_of_the_strictest_row() {
+        let words = |words: &[Option<&str>]| -> ArrayRef {
+            Arc::new(words.iter().copied().collect::<DictionaryArray<Int32Type>>())
+        };
+        assert_eq!(of(words(&[Some("general"), Some("general")])), Some(Class::General));
+        assert_eq!(of(words(&[Some("general"), Some("core"), Some("important")])), Some(Class::Core));
+        assert_eq!(of(words(&[Some("core"), Some("unclassified")])), Some(Class::Unclassified));
+        assert_eq!(of(words(&[Some("general"), None])), Some(Class::Unclassified));
+        assert_eq!(of(words(&[Some("secret")])), Some(Class::Unclassified));
+        assert_eq!(of(words(&[])), None);
+        // Of the dictionary only what rows name counts.
+        assert_eq!(of(words(&[Some("general"), Some("core")]).slice(0, 1)), Some(Class::General));
+        assert_eq!(of(Arc::new(StringArray::from(vec!["general", "important"]))), Some(Class::Important));
+        let other: ArrayRef = Arc::new(arrow_array::Int32Array::from(vec![1]));
+        assert_eq!(of(other.clone()), Some(Class::Unclassified));
+        assert_eq!(highest_class(&RecordBatch::try_from_iter([("a", other)]).unwrap()), None);
+    }
 }

@@ -60,6 +60,8 @@ pub struct LedgerEntry {
     pub fact: LedgerFact,
     /// The hash of its content and, through the entry before it, of all before it.
     pub hash: String,
+    /// The id of the key that signed it, whose signature holds; `None` if it is not signed.
+    pub signed_by: Option<String>,
 }
 
 /// Entries of a ledger that are not numbered as they were written.
@@ -141,7 +143,7 @@ mod tests {
             at_us: number,
             body: "{}".to_owned(),
         };
-        LedgerEntry { number, fact, hash: format!("hash-{number}") }
+        LedgerEntry { number, fact, hash: format!("hash-{number}"), signed_by: None }
     }
 
     fn store() -> StoreIdentity {

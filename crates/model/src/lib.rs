@@ -12,11 +12,13 @@ pub mod groups;
 pub mod invariant;
 mod iso3166;
 pub mod ledger;
+pub mod mask;
 pub mod offset;
 pub mod permit;
 pub mod pipeline;
 pub mod planted;
 pub mod raw;
+pub mod reader;
 pub mod receipt;
 pub mod release;
 pub mod store;
@@ -30,14 +32,16 @@ pub use batch::{
 pub use commit::{Decision, Standing, decide};
 pub use date::{Age, Date};
 pub use ledger::{LedgerEntry, LedgerFact, LedgerGap, LedgerKind, ZoneLedger};
+pub use mask::{ClassBy, FieldKey, KeyRing, Masks};
 pub use offset::{Epoch, NextOffset, NoTopicId, OffsetRange, Source, TopicId, app_id};
 pub use permit::{PermittedBatch, Refused, StoreIdentity, permit};
 pub use pipeline::{DeviceSource, Pipeline};
 pub use raw::{RawBatch, RawMessage};
+pub use reader::ReadGrant;
 pub use receipt::{FileFact, Receipt, StoreReceipt};
 pub use release::{Coordinates, Ledger, LedgerRow, Release, ReleaseEntry, ReleaseState, ReleaseStep};
 pub use words::{
     BasisKind, Class, ClusterName, ContentVersion, FieldClass, InvalidWord, Jurisdiction, LineId, ModelId,
-    PipelineName, RuleId, Scenario, SiteId, Subdivision, TableName, Training, TransferName, ZoneId,
-    sha256_hex,
+    OrganisationId, PipelineName, PurposeId, ReaderId, RoleId, RuleId, Scenario, SiteId, Subdivision,
+    TableName, Training, TransferName, ZoneId, sha256_hex,
 };

@@ -61,6 +61,12 @@ pub enum Refused {
         /// The batch's zone.
         batch: ZoneId,
     },
+    /// Its pseudonyms were made with keys that are no secret.
+    #[error("a batch of zone {batch} was masked with the keys of a trial")]
+    OnTrial {
+        /// The batch's zone.
+        batch: ZoneId,
+    },
 }
 
 /// Checks that every row of `batch` is of the store's zone, and gives the right to write it there.
@@ -73,6 +79,9 @@ pub fn permit(batch: ResidentBatch, store: &StoreIdentity) -> Result<PermittedBa
     }
     if !all_rows_of(batch.rows(), batch.zone()) {
         return Err(Refused::ForeignRow { batch: batch.zone().clone() });
+    }
+    if batch.on_trial() {
+        return Err(Refused::OnTrial { batch: batch.zone().clone() });
     }
     Ok(PermittedBatch { batch, store: store.clone() })
 }

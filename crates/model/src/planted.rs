@@ -29,11 +29,13 @@ pub enum Bug {
     DropReject,
     /// A topic is taken for the one that had its name before.
     TrustTopicNames,
+    /// A new version of the policy takes effect, and what a flush that was cut off has left is not looked for.
+    ReloadInPlace,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::SkipOffsetCheck,
         Self::OffByOne,
         Self::IgnoreRevocation,
@@ -45,6 +47,7 @@ impl Bug {
         Self::GroupOffsetFirst,
         Self::DropReject,
         Self::TrustTopicNames,
+        Self::ReloadInPlace,
     ];
 
     /// Its word.
@@ -61,6 +64,7 @@ impl Bug {
             Self::GroupOffsetFirst => "group-offset-first",
             Self::DropReject => "drop-reject",
             Self::TrustTopicNames => "trust-topic-names",
+            Self::ReloadInPlace => "reload-in-place",
         }
     }
 

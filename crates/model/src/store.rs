@@ -88,6 +88,8 @@ pub enum Text {
     Pipeline,
     /// A schema.
     Schema,
+    /// Who may read, with the policies that say so.
+    Readers,
 }
 
 impl fmt::Display for Text {
@@ -96,6 +98,7 @@ impl fmt::Display for Text {
             Self::Policy => "policy",
             Self::Pipeline => "pipeline's definition",
             Self::Schema => "schema",
+            Self::Readers => "readers",
         })
     }
 }

@@ -273,7 +273,12 @@ impl TableName {
 
     /// Whether Situs keeps this table itself, so that no pipeline may be named like it.
     pub fn is_reserved(&self) -> bool {
-        self.is_of_home() || self.as_str() == "ledger" || self.is_received()
+        Self::reserved().contains(self) || self.is_received()
+    }
+
+    /// The tables that Situs keeps itself, whatever pipelines there are.
+    pub fn reserved() -> [Self; 4] {
+        [Self::quarantine(), Self::receipts(), Self::releases(), Self::ledger()]
     }
 }
 
@@ -295,6 +300,34 @@ name!(
     /// The id of a transfer that the policy defines, such as `wear-study`.
     TransferName,
     "a transfer's id of lower-case letters, digits or `-`, beginning with a letter",
+    |text| is_slug(text, '-')
+);
+
+name!(
+    /// Somebody or something that reads tables, such as `ana` or `wear-trainer`.
+    ReaderId,
+    "a reader's name of lower-case letters, digits or `-`, beginning with a letter",
+    |text| is_slug(text, '-')
+);
+
+name!(
+    /// What a reader does, such as `data-science`.
+    RoleId,
+    "a role of lower-case letters, digits or `-`, beginning with a letter",
+    |text| is_slug(text, '-')
+);
+
+name!(
+    /// Whom a reader belongs to, such as `plant-stuttgart`.
+    OrganisationId,
+    "an organisation of lower-case letters, digits or `-`, beginning with a letter",
+    |text| is_slug(text, '-')
+);
+
+name!(
+    /// What tables are read for, such as `training`.
+    PurposeId,
+    "a purpose of lower-case letters, digits or `-`, beginning with a letter",
     |text| is_slug(text, '-')
 );
 
@@ -359,6 +392,11 @@ macro_rules! words {
             /// Every word with its value, for readers of configuration.
             pub const WORDS: &'static [(&'static str, Self)] = &[$(($word, Self::$variant),)+];
 
+            /// The value of a word; `None` if it is none of them.
+            pub fn from_word(word: &str) -> Option<Self> {
+                Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, value)| *value)
+            }
+
             /// The word as it stands in configuration, tables and metrics.
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -403,7 +441,7 @@ words! {
 }
 
 words! {
-    /// What kind of thing a field tells.
+    /// What kind of thing a field tells. The order is by strictness: the first is the strictest.
     FieldClass {
         /// A person, such as an operator's name.
         Personal = "personal",
@@ -413,6 +451,13 @@ words! {
         AssetIdentity = "asset-identity",
         /// The process itself.
         Process = "process",
+    }
+}
+
+impl FieldClass {
+    /// Whether values of it must not be stored as they come, everywhere or outside of the plant's zone.
+    pub fn is_guarded(self) -> bool {
+        matches!(self, Self::Personal | Self::TradeSecret)
     }
 }
 

@@ -114,6 +114,12 @@ metrics! {
     build_info: IntGaugeVec = "situs_build_info", "Version of this build; always 1.", [label::VERSION];
     /// Version of the policy in force; always 1.
     policy_info: IntGaugeVec = "situs_policy_info", "Version of the policy in force; always 1.", [label::VERSION];
+    /// 1 while the policy on disk is not taken for its errors.
+    policy_rejected: IntGauge = "situs_policy_rejected", "1 while the policy on disk has errors and the one before stays in force.", [];
+    /// 1 while a new policy waits for its barrier.
+    policy_waiting: IntGauge = "situs_policy_waiting", "1 while a new policy has been read and the one before is still in force.", [];
+    /// Records that a second policy has judged.
+    shadow_records: IntCounterVec = "situs_shadow_records_total", "Records that the policy of --shadow-policy has judged too, by what it says: equal, other-tags, moved, not-judged.", [label::PIPELINE, label::KIND];
     /// Messages taken from Kafka.
     messages_read: IntCounterVec = "situs_messages_read_total", "Messages taken from Kafka.", [label::PIPELINE];
     /// Bytes of the payloads taken from Kafka.

@@ -105,11 +105,16 @@ impl Checker<'_> {
         if self.pipelines.is_empty() {
             return;
         }
-        let all: BTreeSet<&str> = self.pipelines.iter().flat_map(|(_, scope)| scope.names()).collect();
+        let names = self.pipelines.iter().flat_map(|(_, scope)| scope.names());
+        let all: BTreeSet<&str> = names.collect();
+        // These are told of for themselves.
+        let guarded: BTreeSet<&str> = self.pipelines.iter().flat_map(|(_, scope)| scope.guarded()).collect();
         for entry in &self.policy.rules {
             let Some(condition) = &entry.when else { continue };
             let what = format!("`when` in rule `{}`", entry.rule.id);
-            for column in condition.columns.iter().filter(|column| !all.contains(column.as_str())) {
+            let unknown =
+                |column: &&String| !all.contains(column.as_str()) && !guarded.contains(column.as_str());
+            for column in condition.columns.iter().filter(unknown) {
                 let message = format!("{what}: no pipeline has a column `{column}`");
                 let problem = missing(self.policy, condition.place, message, column, all.iter().copied());
                 self.problems.push(problem);

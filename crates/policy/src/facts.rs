@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow_schema::{Field, SchemaRef};
-use situs_model::columns::{dictionary_type, names};
-use situs_model::{Class, PipelineName, Scenario};
+use situs_model::columns::{CLASS_METADATA, DROPPED_METADATA, dictionary_type, names};
+use situs_model::{Class, FieldClass, PipelineName, Scenario};
 
 /// Name of the constant that holds the pipeline's name in conditions.
 pub(crate) const PIPELINE: &str = "_pipeline";
@@ -39,7 +39,23 @@ pub struct PipelineFacts {
     pub claim_columns: Vec<String>,
 }
 
+/// The class of a column whose values are not all stored as they come.
+fn guarded(field: &Field) -> Option<FieldClass> {
+    let class = field.metadata().get(CLASS_METADATA).and_then(|word| FieldClass::from_word(word))?;
+    class.is_guarded().then_some(class)
+}
+
 impl PipelineFacts {
+    /// The columns that conditions may not name since their values are not all stored as they come, so that a
+    /// decision by them could not be derived again: each with its class.
+    pub(crate) fn guarded(&self) -> Vec<(String, FieldClass)> {
+        let columns = self.schema.fields().iter();
+        let stored = columns.filter_map(|field| Some((field.name().clone(), guarded(field)?)));
+        let dropped = self.schema.metadata().get(DROPPED_METADATA);
+        let dropped = dropped.into_iter().flat_map(|names| names.split(','));
+        stored.chain(dropped.map(|name| (name.to_owned(), FieldClass::Personal))).collect()
+    }
+
     /// The constants of the pipeline in conditions.
     pub(crate) fn constants(&self) -> Vec<(&'static str, String)> {
         vec![
@@ -54,10 +70,11 @@ impl PipelineFacts {
     /// indices agree with the decoded batch.
     ///
     /// `_ingest_time` is left out because it changes when a range of offsets is replayed, and a
-    /// replayed record must get the verdict that it got before.
+    /// replayed record must get the verdict that it got before; [`guarded`](Self::guarded) columns because they
+    /// are not stored as they come.
     pub(crate) fn fields(&self) -> Vec<Option<Arc<Field>>> {
         let decoded = self.schema.fields().iter().map(|field| {
-            let usable = field.name() != names::INGEST_TIME;
+            let usable = field.name() != names::INGEST_TIME && guarded(field).is_none();
             usable.then(|| field.clone())
         });
         let added = ADDED.map(|name| Some(Arc::new(Field::new(name, dictionary_type(), true))));

@@ -9,7 +9,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 use situs_model::columns;
 use situs_model::doc::{Diagnostics, list, nearest, whole_file};
-use situs_model::{Class, ContentVersion, DecodedBatch, PipelineName, TaggedBatch, Training};
+use situs_model::{Class, ContentVersion, DecodedBatch, KeyRing, Masks, PipelineName, TaggedBatch, Training};
 
 use self::calendar::{Calendar, Days};
 use crate::check::misfit;
@@ -183,9 +183,19 @@ impl Judge {
         &self.tagged
     }
 
+    /// The pipeline that it was made for.
+    pub fn pipeline(&self) -> &PipelineName {
+        &self.pipeline
+    }
+
     /// The version of the policy, as in `_policy`.
     pub fn policy_version(&self) -> &ContentVersion {
         &self.policy.version
+    }
+
+    /// What becomes of the classed values of rows that it has judged, with the keys of the zones.
+    pub fn masks(&self, keys: Arc<KeyRing>) -> Masks {
+        self.policy.masks(self.tagged.clone(), keys)
     }
 
     /// Gives every row its tag columns and a verdict. Rows, messages, rejects and notes stay as

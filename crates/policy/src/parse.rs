@@ -35,8 +35,8 @@ pub(crate) fn parse(file: &str, text: &str, given: Vec<DevicesFile>) -> Result<P
         let sites = reader.sites(&map);
         let rules = reader.rules(&map, &zones);
         let models = reader.models(&map);
-        let retention = reader.retention(&map);
         let transfers = reader.transfers(&map);
+        let retention = reader.retention(&map);
         let registry = Registry::new(&sites);
         let mut whole = text.to_owned();
         if !is_whole {
@@ -53,8 +53,8 @@ pub(crate) fn parse(file: &str, text: &str, given: Vec<DevicesFile>) -> Result<P
             sites,
             rules,
             models,
-            retention,
             transfers,
+            retention,
             registry,
         })
     });

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use arrow_schema::SchemaRef;
 use situs_model::doc::{Diagnostic, Diagnostics};
+use situs_model::mask::Outside;
 use situs_model::transfer::Transfer;
 use situs_model::{
-    Age, BasisKind, Class, ClusterName, ContentVersion, Date, Jurisdiction, LineId, ModelId, PipelineName,
-    RuleId, SiteId, Subdivision, Training, ZoneId,
+    Age, BasisKind, Class, ClusterName, ContentVersion, Date, Jurisdiction, KeyRing, LineId, Masks, ModelId,
+    PipelineName, RuleId, SiteId, Subdivision, Training, ZoneId,
 };
 
 use crate::condition::Condition;
@@ -225,8 +227,8 @@ pub struct Policy {
     pub(crate) sites: Vec<SiteEntry>,
     pub(crate) rules: Vec<RuleEntry>,
     pub(crate) models: Vec<ModelEntry>,
-    pub(crate) retention: Vec<RetentionEntry>,
     pub(crate) transfers: Vec<TransferEntry>,
+    pub(crate) retention: Vec<RetentionEntry>,
     pub(crate) registry: Registry,
 }
 
@@ -285,6 +287,24 @@ impl Policy {
         }
     }
 
+    /// Per zone, its jurisdictions that a zone within it has, with the innermost of these: the plant's zone.
+    /// Zones without such jurisdictions are left out, and so are those in which no rule places them.
+    pub fn outside(&self) -> Outside {
+        let mut outside = Outside::new();
+        for (index, entry) in self.rules.iter().enumerate() {
+            let Some(zone) = entry.zone.and_then(|zone| self.zones.get(zone)) else { continue };
+            for jurisdiction in &zone.zone.jurisdictions {
+                let plant = self.innermost(*jurisdiction).and_then(|plant| self.zones.get(plant));
+                let Some(plant) = plant.filter(|plant| plant.zone.id != zone.zone.id) else { continue };
+                if entry.rule.is_for(*jurisdiction) && self.placed(index, *jurisdiction).is_some() {
+                    let of_zone = outside.entry(zone.zone.id.clone()).or_default();
+                    of_zone.insert(*jurisdiction, plant.zone.id.clone());
+                }
+            }
+        }
+        outside
+    }
+
     /// The rule of this name.
     pub fn rule(&self, id: &str) -> Option<&Rule> {
         self.rules().find(|rule| rule.id.as_str() == id)
@@ -338,6 +358,11 @@ impl Policy {
     /// decoded column named like a tag column.
     pub fn judge(self: &Arc<Self>, facts: &PipelineFacts) -> Result<Judge, Diagnostics> {
         Judge::new(self.clone(), facts)
+    }
+
+    /// What becomes of the classed values of rows with these columns, with the keys of the zones.
+    pub fn masks(&self, schema: SchemaRef, keys: Arc<KeyRing>) -> Masks {
+        Masks::new(schema, self.outside(), keys)
     }
 
     /// A problem at a place of the policy's text.

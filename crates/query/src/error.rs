@@ -61,6 +61,9 @@ pub enum QueryError {
         /// Its first word, or what it is.
         statement: String,
     },
+    /// `EXPLAIN` in the session of a reader.
+    #[error("EXPLAIN is refused to readers: a plan tells of files and rows that they may not see")]
+    ExplainRefused,
     /// A statement that might be nested too deeply.
     #[error("the statement is too large: it has more than {limit} words, operators and brackets")]
     TooLarge {

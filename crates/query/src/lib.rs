@@ -5,6 +5,9 @@
 //! statement is allowed to say: its runtime knows one object store per permitted root, and no file
 //! system (RES-6).
 //!
+//! A permit is the owner's, who can read the files anyway, or a reader's: then rows, columns and tables that
+//! the reader may not see behave as if they did not exist.
+//!
 //! There is no write path here: no statement that changes anything is planned, and the objects
 //! under a session refuse to be written.
 //!
@@ -24,6 +27,7 @@ mod error;
 mod objects;
 mod output;
 mod permit;
+mod permitted;
 mod session;
 mod statement;
 mod table;

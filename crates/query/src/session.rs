@@ -27,8 +27,8 @@ use situs_store::{StoreReader, TableSnapshot};
 use crate::engine::Engine;
 use crate::error::QueryError;
 use crate::objects::{PermittedObjects, store_url};
-use crate::permit::Permit;
-use crate::statement::{check_reads, check_size, is_show_tables};
+use crate::permit::{Part, Permit};
+use crate::statement::{check_reads, check_size, is_explain, is_show_tables};
 use crate::table::ZoneTable;
 
 /// The one catalog.
@@ -53,7 +53,8 @@ pub struct TableInfo {
     pub version: u64,
     /// The number of files.
     pub files: u64,
-    /// The number of rows; `None` if the log does not say it for every file.
+    /// The number of rows; `None` if the log does not say it for every file, or if the session's reader may
+    /// not see all rows.
     pub rows: Option<u64>,
     /// The size of the files together, in bytes.
     pub bytes: u64,
@@ -89,6 +90,8 @@ pub struct Session {
 struct Reader {
     context: SessionContext,
     tables: Vec<TableInfo>,
+    /// Whether the permit is a reader's.
+    limited: bool,
 }
 
 /// A table on its way into a session.
@@ -129,11 +132,14 @@ impl Session {
         let mut objects = PermittedObjects::default();
         let mut found = Vec::new();
         for reader in stores.values() {
-            found.extend(read_store(reader, &mut objects).await?);
+            found.extend(read_store(reader, permit, &mut objects).await?);
         }
         let context = build(objects).map_err(|error| QueryError::run(&error))?;
         let tables = register(&context, found).map_err(|error| QueryError::run(&error))?;
-        Ok(Self { reader: Arc::new(Reader { context, tables }), engine: Engine::start()? })
+        Ok(Self {
+            reader: Arc::new(Reader { context, tables, limited: permit.is_of_reader() }),
+            engine: Engine::start()?,
+        })
     }
 
     /// The names of the tables, in order, such as `cn.cnc_state` or `quarantine`.
@@ -153,7 +159,8 @@ impl Session {
     /// `SHOW` or `DESCRIBE`.
     ///
     /// # Errors
-    /// [`QueryError::Refused`] for every other statement, [`QueryError::UnknownTable`] for a table
+    /// [`QueryError::Refused`] for every other statement, and for `EXPLAIN` in a reader's session, since plans
+    /// tell of files and rows that the reader may not see; [`QueryError::UnknownTable`] for a table
     /// outside the permit, and what goes wrong while the statement is read or runs.
     pub async fn sql(&self, text: &str) -> Result<QueryResult, QueryError> {
         let (reader, text) = (self.reader.clone(), text.to_owned());
@@ -176,6 +183,9 @@ impl Reader {
             error => QueryError::statement(&error),
         })?;
         check_reads(&statement)?;
+        if self.limited && is_explain(&statement) {
+            return Err(QueryError::ExplainRefused);
+        }
         if is_show_tables(&statement) {
             statement = parse(SHOW_TABLES).map_err(|error| QueryError::statement(&error))?;
         }
@@ -232,7 +242,11 @@ impl std::fmt::Debug for Session {
 }
 
 /// Reads the logs of a store's tables and makes its objects reachable.
-async fn read_store(reader: &StoreReader, objects: &mut PermittedObjects) -> Result<Vec<Found>, QueryError> {
+async fn read_store(
+    reader: &StoreReader,
+    permit: &Permit,
+    objects: &mut PermittedObjects,
+) -> Result<Vec<Found>, QueryError> {
     let zone = &reader.identity().zone;
     let at = |table: &str, problem: String| QueryError::Table {
         table: format!("{}.{table}", zone.schema_name()),
@@ -240,15 +254,23 @@ async fn read_store(reader: &StoreReader, objects: &mut PermittedObjects) -> Res
     };
     let url = store_url(reader.identity()).map_err(|error| at("*", error.strip_backtrace()))?;
     objects.add(&url, reader.root()).map_err(|error| at("*", error.to_string()))?;
-    let names = reader.tables()?;
-    let snapshots = try_join_all(names.iter().map(|name| reader.snapshot(name))).await?;
-    names
+    // The logs of other tables are not even read: nothing of them can become part of an error.
+    let parts: Vec<(TableName, Part)> = reader
+        .tables()?
+        .into_iter()
+        .filter_map(|name| permit.part(zone, &name).map(|part| (name, part)))
+        .collect();
+    let snapshots = try_join_all(parts.iter().map(|(name, _)| reader.snapshot(name))).await?;
+    parts
         .into_iter()
         .zip(snapshots)
-        .map(|(name, snapshot)| {
-            let info = describe(zone, &name, &snapshot);
+        .map(|((name, part), snapshot)| {
+            let mut info = describe(zone, &name, &snapshot);
+            if matches!(&part, Part::Granted(grant) if !grant.is_of_all_rows()) {
+                info.rows = None;
+            }
             let directory = name.as_str().into();
-            let provider = ZoneTable::new(url.clone(), &directory, &snapshot)
+            let provider = ZoneTable::new(url.clone(), &directory, &snapshot, part)
                 .map_err(|problem| at(name.as_str(), problem))?;
             Ok(Found { zone: zone.clone(), name, info, provider: Arc::new(provider) })
         })

@@ -56,6 +56,15 @@ pub(crate) fn check_reads(statement: &Statement) -> Result<(), QueryError> {
     Err(QueryError::Refused { statement: word.to_ascii_uppercase() })
 }
 
+/// Whether it asks for a plan.
+pub(crate) fn is_explain(statement: &Statement) -> bool {
+    match statement {
+        Statement::Explain(_) => true,
+        Statement::Statement(statement) => matches!(**statement, ast::Statement::Explain { .. }),
+        _ => false,
+    }
+}
+
 /// Whether it is `SHOW TABLES` and no more; `SHOW TABLES LIKE …` is left to the engine, which says
 /// what it can do.
 pub(crate) fn is_show_tables(statement: &Statement) -> bool {

@@ -1,5 +1,6 @@
 //! One version of one table as DataFusion reads it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -24,7 +25,12 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::scalar::ScalarValue;
 use object_store::path::Path as ObjectPath;
+use situs_model::ReadGrant;
+use situs_model::columns::names;
 use situs_store::{DataFile, TableSnapshot};
+
+use crate::permit::Part;
+use crate::permitted::{Limits, PermittedExec};
 
 /// The files of one version of a table. It never changes, so what a session answers does not
 /// depend on when it is asked.
@@ -38,6 +44,18 @@ pub(crate) struct ZoneTable {
     scan_index: Vec<usize>,
     files: Vec<ScanFile>,
     objects: ObjectStoreUrl,
+    /// What a reader may see of the table; `None` if it is all of it.
+    limits: Option<ReaderLimits>,
+}
+
+/// What a reader may see of a table.
+#[derive(Debug)]
+struct ReaderLimits {
+    grant: Arc<ReadGrant>,
+    /// The columns that are seen.
+    seen: Arc<BTreeSet<String>>,
+    /// Whether there are others.
+    hides_columns: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -47,7 +65,7 @@ struct ScanFile {
 }
 
 impl ZoneTable {
-    /// The table `name` at this snapshot, its files below `objects`.
+    /// The table in `directory` at this snapshot, its files below `objects`, as far as `part` goes.
     ///
     /// # Errors
     /// What is wrong with the log: a file that does not lie below the table, or a partition column
@@ -56,6 +74,7 @@ impl ZoneTable {
         objects: ObjectStoreUrl,
         directory: &ObjectPath,
         snapshot: &TableSnapshot,
+        part: Part,
     ) -> std::result::Result<Self, String> {
         let is_partition = |field: &Field| snapshot.partition_columns.contains(field.name());
         let fields: Vec<FieldRef> = snapshot
@@ -76,7 +95,19 @@ impl ZoneTable {
         let scan = TableSchema::builder(Arc::new(Schema::new(in_files)))
             .with_table_partition_cols(partitions.clone())
             .build();
-        let scan_index = fields
+        let (grant, seen): (_, Vec<FieldRef>) = match part {
+            Part::Whole => (None, fields),
+            Part::Granted(grant) => {
+                let seen = fields.iter().filter(|field| grant.sees_column(field)).cloned().collect();
+                (Some((grant, fields.len())), seen)
+            }
+        };
+        let limits = grant.map(|(grant, all)| ReaderLimits {
+            grant,
+            seen: Arc::new(seen.iter().map(|field| field.name().clone()).collect()),
+            hides_columns: seen.len() < all,
+        });
+        let scan_index = seen
             .iter()
             .map(|field| scan.table_schema().index_of(field.name()).map_err(|error| error.to_string()))
             .collect::<std::result::Result<Vec<_>, _>>()?;
@@ -85,7 +116,44 @@ impl ZoneTable {
             .iter()
             .map(|file| scan_file(file, directory, &partitions))
             .collect::<std::result::Result<Vec<_>, _>>()?;
-        Ok(Self { schema: Arc::new(Schema::new(fields)), scan, scan_index, files, objects })
+        Ok(Self { schema: Arc::new(Schema::new(seen)), scan, scan_index, files, objects, limits })
+    }
+
+    /// Whether some rows are not for the reader.
+    fn limits_rows(&self) -> bool {
+        self.limits.as_ref().is_some_and(|limits| !limits.grant.is_of_all_rows())
+    }
+
+    /// The columns to scan for these of the reader's, and what is to be done with what comes. `None` if no
+    /// row may be seen, whatever it holds.
+    fn limited(&self, mut columns: Vec<usize>) -> Option<(Vec<usize>, Option<Limits>)> {
+        let Some(reader) = &self.limits else { return Some((columns, None)) };
+        let index = |name| self.scan.table_schema().index_of(name).ok();
+        let passed = columns.len();
+        let mut class = None;
+        if self.limits_rows() {
+            match index(names::CLASS) {
+                Some(column) => {
+                    class = Some(columns.iter().position(|known| *known == column).unwrap_or_else(|| {
+                        columns.push(column);
+                        passed
+                    }));
+                }
+                None if reader.grant.sees_rows_of(None) => {}
+                None => return None,
+            }
+        }
+        let quality = index(names::QUALITY)
+            .filter(|_| reader.hides_columns)
+            .and_then(|column| columns[..passed].iter().position(|known| *known == column));
+        let limits = (class.is_some() || quality.is_some()).then(|| Limits {
+            grant: reader.grant.clone(),
+            class,
+            passed,
+            quality,
+            seen: reader.seen.clone(),
+        });
+        Some((columns, limits))
     }
 
     fn partition_names(&self) -> Vec<&str> {
@@ -193,7 +261,7 @@ impl TableProvider for ZoneTable {
         Ok(filters
             .iter()
             .map(|filter| {
-                if self.keeps_whole_files(filter) {
+                if self.keeps_whole_files(filter) && !self.limits_rows() {
                     TableProviderFilterPushDown::Exact
                 } else {
                     TableProviderFilterPushDown::Inexact
@@ -210,22 +278,26 @@ impl TableProvider for ZoneTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let whole_files = filters.iter().filter(|filter| self.keeps_whole_files(filter)).cloned().collect();
-        let files = self.prune(state, whole_files)?;
-        if files.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
-        }
-
-        let mut statistics = Statistics::new_unknown(self.scan.table_schema());
-        let rows: Option<u64> = files.iter().map(|file| file.rows).sum();
-        if let Some(rows) = rows.and_then(|rows| usize::try_from(rows).ok()) {
-            statistics.num_rows = Precision::Exact(rows);
-        }
+        let files = match self.prune(state, whole_files) {
+            // An error on the day of a file would tell that it is there, though the reader may see no row of it.
+            Err(_) if self.limits_rows() => self.files.iter().collect(),
+            files => files?,
+        };
         let columns = match projection {
             None => self.scan_index.clone(),
             Some(projection) => {
                 projection.iter().filter_map(|index| self.scan_index.get(*index)).copied().collect()
             }
         };
+        let Some((columns, limits)) = self.limited(columns).filter(|_| !files.is_empty()) else {
+            return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
+        };
+
+        let mut statistics = Statistics::new_unknown(self.scan.table_schema());
+        let rows: Option<u64> = files.iter().map(|file| file.rows).sum();
+        if let Some(rows) = rows.and_then(|rows| usize::try_from(rows).ok()) {
+            statistics.num_rows = Precision::Exact(rows);
+        }
         let files = files.into_iter().map(|file| file.file.clone()).collect();
         let source = ParquetSource::new(self.scan.clone())
             .with_table_parquet_options(state.default_table_options().parquet);
@@ -233,8 +305,13 @@ impl TableProvider for ZoneTable {
             .with_file_groups(FileGroup::new(files).split_files(state.config().target_partitions()))
             .with_statistics(statistics)
             .with_projection_indices(Some(columns))?
-            .with_limit(limit)
+            // A limit counts rows that are seen.
+            .with_limit(limit.filter(|_| limits.as_ref().is_none_or(|limits| limits.class.is_none())))
             .build();
-        Ok(DataSourceExec::from_data_source(config))
+        let files = DataSourceExec::from_data_source(config);
+        match limits {
+            None => Ok(files),
+            Some(limits) => Ok(Arc::new(PermittedExec::new(files, limits)?)),
+        }
     }
 }

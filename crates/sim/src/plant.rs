@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock};
 use situs_decode::Schema;
 use situs_ingest::{Past, Stage};
 use situs_model::store::Versions;
-use situs_model::{Pipeline, PipelineName};
-use situs_policy::{PipelineFacts, Policy};
+use situs_model::{ContentVersion, Pipeline, PipelineName};
+use situs_policy::{Judge, PipelineFacts, Policy};
 
 use crate::cluster::Record;
 use crate::world::World;
@@ -84,10 +84,21 @@ fn facts(pipeline: &Pipeline, schema: &Schema) -> PipelineFacts {
     }
 }
 
-fn stage(pipeline: usize, policy: &Arc<Policy>) -> Stage {
+fn judge(pipeline: usize, policy: &Arc<Policy>) -> Judge {
     let (pipeline, schema) = &TEXTS.pipelines[pipeline];
-    let judge = policy.judge(&facts(pipeline, schema)).expect("a policy that fits");
-    Stage::new(pipeline.clone(), schema.clone(), judge)
+    policy.judge(&facts(pipeline, schema)).expect("a policy that fits")
+}
+
+fn stage(pipeline: usize, policy: &Arc<Policy>) -> Stage {
+    let judge = judge(pipeline, policy);
+    let (pipeline, schema) = &TEXTS.pipelines[pipeline];
+    Stage::new(pipeline.clone(), schema.clone(), judge, Arc::default())
+}
+
+/// A policy's version and its judges for a worker.
+pub(crate) fn judges(policy: usize) -> (ContentVersion, Vec<Judge>) {
+    let policy = &TEXTS.policies[policy];
+    (policy.version().clone(), (0..TOPICS.len()).map(|pipeline| judge(pipeline, policy)).collect())
 }
 
 /// The stages of a worker under a policy.

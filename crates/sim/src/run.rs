@@ -276,6 +276,24 @@ impl Plant {
         self.count("drains");
     }
 
+    /// A new policy, while a store takes nothing or little: it has to wait.
+    fn reload_all_sometimes(&mut self) {
+        if self.world.chance(50) {
+            self.policy = 1 - self.policy;
+            (0..self.replicas.len()).for_each(|at| self.reload(at));
+        }
+    }
+
+    /// Lets a replica that runs change to today's policy.
+    fn reload(&mut self, replica: usize) {
+        let Some(process) = &self.replicas[replica].process else { return };
+        self.note(&format!("process {} reloads policy {}", process.number, self.policy));
+        let (version, _) = plant::judges(self.policy);
+        let judges = (0..WORKERS).map(|_| plant::judges(self.policy).1).collect();
+        process.control.ask_for_policy(version, judges);
+        self.count("reloads");
+    }
+
     /// Looks who has ended, and why. Whoever ends by itself is started again.
     fn look_after(&mut self) {
         for at in 0..self.replicas.len() {
@@ -419,12 +437,14 @@ impl Plant {
                 self.note("a store is full");
                 self.count("stores full");
                 disk.borrow_mut().health.refuses = true;
+                self.reload_all_sometimes();
                 self.world.after(long, move || disk.borrow_mut().health.refuses = false);
             }
             (7, _) => {
                 self.note("a store is slow");
                 self.count("stores slow");
                 disk.borrow_mut().health.slow = self.world.between(Duration::ZERO, Duration::from_secs(2));
+                self.reload_all_sometimes();
                 self.world.after(long, move || disk.borrow_mut().health.slow = Duration::ZERO);
             }
             (8, _) => {
@@ -432,10 +452,10 @@ impl Plant {
                 self.note(&format!("policy {}", self.policy));
                 self.count("policies");
                 for at in 0..self.replicas.len() {
-                    if self.world.chance(50) {
-                        self.kill(at)
-                    } else {
-                        self.stop(at)
+                    match self.world.below(4) {
+                        0 => self.kill(at),
+                        1 => self.stop(at),
+                        _ => self.reload(at),
                     }
                     if self.world.chance(50) {
                         self.pass(Duration::from_millis(300));

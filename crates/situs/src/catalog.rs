@@ -7,8 +7,8 @@ use situs_decode::Schema;
 use situs_ingest::Stage;
 use situs_model::doc::{Diagnostic, Diagnostics, nearest, whole_file};
 use situs_model::store::Text;
-use situs_model::{ContentVersion, Date, Pipeline};
-use situs_policy::{PipelineFacts, Policy};
+use situs_model::{ContentVersion, Date, KeyRing, Pipeline};
+use situs_policy::{PipelineFacts, Policy, Readers, TableFacts};
 
 use crate::library::Library;
 
@@ -48,13 +48,13 @@ impl Loaded {
         }
     }
 
-    /// The pipeline ready to run under `policy`.
+    /// The pipeline ready to run under `policy`, with the keys that its fields are masked with.
     ///
     /// # Errors
     /// If the policy's expressions do not fit the pipeline's columns.
-    pub fn stage(&self, policy: &Arc<Policy>) -> Result<Stage, Diagnostics> {
+    pub fn stage(&self, policy: &Arc<Policy>, keys: &Arc<KeyRing>) -> Result<Stage, Diagnostics> {
         let judge = policy.judge(&self.facts())?;
-        Ok(Stage::new(self.pipeline.clone(), self.schema.clone(), judge))
+        Ok(Stage::new(self.pipeline.clone(), self.schema.clone(), judge, keys.clone()))
     }
 }
 
@@ -65,6 +65,8 @@ pub struct Catalog {
     pub pipelines: Vec<Loaded>,
     /// The policy.
     pub policy: Arc<Policy>,
+    /// Who may read; `None` if nobody but the owner of the files does.
+    pub readers: Option<Arc<Readers>>,
 }
 
 impl Catalog {
@@ -74,38 +76,56 @@ impl Catalog {
     /// All problems, by file and place.
     pub fn load(library: &Library) -> Result<Self, Diagnostics> {
         let (pipelines, mut problems) = load_pipelines(library);
-        let policy = match library.policy() {
-            Ok(policy) => Some(Arc::new(policy)),
-            Err(more) => {
-                problems.extend(more.0);
-                None
-            }
-        };
-        if let Some(policy) = &policy {
-            let facts: Vec<PipelineFacts> = pipelines.iter().map(Loaded::facts).collect();
-            problems.extend(policy.check(&facts));
-            if problems.is_empty() {
-                for loaded in &pipelines {
-                    if let Err(more) = loaded.stage(policy) {
-                        problems.extend(more.0);
-                    }
+        let readers = library.readers().unwrap_or_else(|more| {
+            problems.extend(more.0);
+            None
+        });
+        match library.policy() {
+            Ok(policy) => Self::together(pipelines, policy, readers.map(Arc::new), problems),
+            Err(more) => Err(sorted(problems.into_iter().chain(more.0).collect())),
+        }
+    }
+
+    /// The same with another policy.
+    ///
+    /// # Errors
+    /// All problems of the policy with the pipelines and readers.
+    pub fn with_policy(&self, policy: Policy) -> Result<Self, Diagnostics> {
+        Self::together(self.pipelines.clone(), policy, self.readers.clone(), Vec::new())
+    }
+
+    fn together(
+        pipelines: Vec<Loaded>,
+        policy: Policy,
+        readers: Option<Arc<Readers>>,
+        mut problems: Vec<Diagnostic>,
+    ) -> Result<Self, Diagnostics> {
+        let policy = Arc::new(policy);
+        let facts: Vec<PipelineFacts> = pipelines.iter().map(Loaded::facts).collect();
+        problems.extend(readers.iter().flat_map(|readers| readers.check(&policy, &facts)));
+        problems.extend(policy.check(&facts));
+        if problems.is_empty() {
+            for facts in &facts {
+                if let Err(more) = policy.judge(facts) {
+                    problems.extend(more.0);
                 }
             }
         }
-        match policy {
-            Some(policy) if problems.is_empty() => Ok(Self { pipelines, policy }),
-            _ => {
-                problems.sort();
-                problems.dedup();
-                Err(Diagnostics(problems))
-            }
-        }
+        if problems.is_empty() { Ok(Self { pipelines, policy, readers }) } else { Err(sorted(problems)) }
     }
 
     /// What is allowed in the policy and hardly meant, on this day.
     pub fn lint(&self, today: Date) -> Vec<Diagnostic> {
         let facts: Vec<PipelineFacts> = self.pipelines.iter().map(Loaded::facts).collect();
-        self.policy.lint(&facts, today)
+        let mut warnings = self.policy.lint(&facts, today);
+        warnings.extend(self.readers.iter().flat_map(|readers| readers.lint(&self.policy, &facts)));
+        warnings
+    }
+
+    /// Every table that may be in a store, as the policies of readers see them.
+    pub fn tables(&self) -> Vec<TableFacts> {
+        let facts: Vec<PipelineFacts> = self.pipelines.iter().map(Loaded::facts).collect();
+        TableFacts::all(&self.policy, &facts)
     }
 
     /// All texts by their versions.
@@ -117,7 +137,8 @@ impl Catalog {
                 (Text::Schema, loaded.schema.version(), loaded.texts.schema.as_str()),
             ]
         });
-        std::iter::once(policy).chain(of_pipelines)
+        let readers = self.readers.iter().map(|readers| (Text::Readers, readers.version(), readers.text()));
+        std::iter::once(policy).chain(of_pipelines).chain(readers)
     }
 
     /// The pipeline of this name.
@@ -133,6 +154,12 @@ impl Catalog {
             anyhow::anyhow!("there is no pipeline `{name}` (there are {}){hint}", names.join(", "))
         })
     }
+}
+
+fn sorted(mut problems: Vec<Diagnostic>) -> Diagnostics {
+    problems.sort();
+    problems.dedup();
+    Diagnostics(problems)
 }
 
 /// All pipelines of a library that can be read, by folder, and the problems of the others.

@@ -2,6 +2,7 @@
 
 mod explain;
 mod quarantine;
+mod readers;
 mod retention;
 mod transfer;
 
@@ -22,6 +23,8 @@ pub use retention::{
     CriterionArgs, DeleteArgs, EvidenceCommand, HoldCommand, HoldLiftArgs, HoldListArgs, HoldSetArgs,
     RetainArgs, TraceArgs,
 };
+
+pub use readers::{PolicyPermitsArgs, ReaderArgs};
 
 /// Telemetry stream processor that keeps every record in its jurisdiction's store.
 ///
@@ -44,6 +47,9 @@ pub enum Command {
     Demo(DemoArgs),
     /// Read Kafka and fill the stores until told to stop (SIGTERM or Ctrl-C drain and flush).
     ///
+    /// A policy whose files change, or SIGHUP, takes effect without a restart, once everything that was read
+    /// is settled.
+    ///
     /// Example: situs run --config site.yaml
     Run(RunArgs),
     /// Check configuration, policy, schemas, pipelines and their cases, offline.
@@ -57,12 +63,16 @@ pub enum Command {
     ///
     /// Example: echo '{"device":"st-cnc-001"}' | situs try --pipeline cnc-state
     Try(TryArgs),
-    /// Compare policies.
+    /// Compare policies, and ask what a reader may see.
     #[command(subcommand)]
     Policy(PolicyCommand),
-    /// Query the stores of a data directory with SQL.
+    /// Query the stores of a data directory or of a site with SQL.
+    ///
+    /// Without `--reader` everything is read that the files' owner can read.
     ///
     /// Example: situs sql "select _zone, count(*) from cn.cnc_state group by 1"
+    ///
+    /// Example: situs sql --config site.yaml --reader ana --purpose training "show tables"
     Sql(SqlArgs),
     /// Send the lines of a file to a topic.
     ///
@@ -127,6 +137,10 @@ pub struct RunArgs {
     /// Create the stores that do not exist yet, as `store init` does.
     #[arg(long)]
     pub init_stores: bool,
+    /// Let this policy judge the same records, and tell what it would change: at `/shadow` while it runs, and
+    /// at its end. Nothing is written by it.
+    #[arg(long, value_name = "FILE")]
+    pub shadow_policy: Option<PathBuf>,
 }
 
 /// Where definitions are taken from.
@@ -168,6 +182,12 @@ pub enum PolicyCommand {
     ///
     /// Example: situs policy diff policy.yaml new-policy.yaml
     Diff(PolicyDiffArgs),
+    /// Say which tables, rows and columns a reader may see for a purpose, and by which policies.
+    ///
+    /// Exit code 0 whatever the answer; 2 if there is no such reader or purpose, or a definition is wrong.
+    ///
+    /// Example: situs policy permits --reader stuttgart-service --purpose maintenance
+    Permits(PolicyPermitsArgs),
 }
 
 /// Arguments of `policy diff`.
@@ -233,6 +253,9 @@ pub struct SqlArgs {
     /// Only these zones' stores; all of the directory if absent.
     #[arg(long = "zone", value_name = "ZONE")]
     pub zones: Vec<String>,
+    /// As whom.
+    #[command(flatten)]
+    pub reader: ReaderArgs,
     /// How to print the result.
     #[arg(long, value_enum, default_value_t = SqlFormat::Table)]
     pub format: SqlFormat,
@@ -308,6 +331,14 @@ pub enum StoreCommand {
     ///
     /// Example: situs store key receipts-key.pem
     Key {
+        /// The file; it must not exist.
+        file: PathBuf,
+    },
+    /// Make the key of a zone with which personal fields become pseudonyms, in a new file that only its owner
+    /// may read, and print its id. Whoever has it can find out whose a pseudonym is: keep it in the zone.
+    ///
+    /// Example: situs store pseudonym-key keys/eu.key
+    PseudonymKey {
         /// The file; it must not exist.
         file: PathBuf,
     },

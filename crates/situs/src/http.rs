@@ -1,4 +1,4 @@
-//! The HTTP endpoints: `/metrics`, `/healthz`, `/readyz`, `/version`.
+//! The HTTP endpoints: `/metrics`, `/healthz`, `/readyz`, `/version`, `/shadow`.
 
 use std::sync::Arc;
 
@@ -8,26 +8,35 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::json;
-use situs_ingest::Control;
+use situs_ingest::{Control, ShadowReport};
 use situs_observe::Metrics;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+use crate::shadow;
 
 #[derive(Debug, Clone)]
 struct Shared {
     metrics: Arc<Metrics>,
     control: Arc<Control>,
+    shadow: Option<Arc<ShadowReport>>,
 }
 
 /// Serves until the task is aborted.
-pub(crate) fn serve(listener: TcpListener, metrics: Arc<Metrics>, control: Arc<Control>) -> JoinHandle<()> {
+pub(crate) fn serve(
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    control: Arc<Control>,
+    shadow: Option<Arc<ShadowReport>>,
+) -> JoinHandle<()> {
     let router = Router::new()
         .route("/", get(index))
         .route("/metrics", get(render))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/version", get(version))
-        .with_state(Shared { metrics, control });
+        .route("/shadow", get(shadowed))
+        .with_state(Shared { metrics, control, shadow });
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(event = "http-failed", "{error}");
@@ -36,7 +45,7 @@ pub(crate) fn serve(listener: TcpListener, metrics: Arc<Metrics>, control: Arc<C
 }
 
 async fn index() -> &'static str {
-    "situs\n\n/metrics  Prometheus metrics\n/healthz  alive\n/readyz   ready to work, and if not, why\n/version  version of the build\n"
+    "situs\n\n/metrics  Prometheus metrics\n/healthz  alive\n/readyz   ready to work, and if not, why\n/version  version of the build\n/shadow   what a second policy would change\n"
 }
 
 async fn render(State(shared): State<Shared>) -> Response {
@@ -66,6 +75,15 @@ async fn ready(State(shared): State<Shared>) -> Response {
         "lag_messages": shared.control.lag(),
     });
     (status, Json(body)).into_response()
+}
+
+async fn shadowed(State(shared): State<Shared>) -> Response {
+    match &shared.shadow {
+        Some(report) => Json(shadow::as_json(report)).into_response(),
+        None => {
+            (StatusCode::NOT_FOUND, "no second policy: see `situs run --shadow-policy`\n").into_response()
+        }
+    }
 }
 
 async fn version() -> Response {

@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use serde_json::{Map, Value};
 use situs_decode::{Decoder, Schema};
 use situs_model::doc::Diagnostics;
-use situs_model::{ClusterName, NextOffset, RawBatch, Reject, Source, Verdict};
+use situs_model::{ClusterName, KeyRing, Masks, NextOffset, RawBatch, Reject, Source, TaggedBatch, Verdict};
 use situs_policy::{Judge, Policy};
 
 use crate::catalog::Loaded;
@@ -39,7 +39,8 @@ pub enum Fate {
     Rows(Vec<(Map<String, Value>, Verdict)>),
 }
 
-/// Decodes and judges one message at a time, with the code that `run` uses.
+/// Decodes, judges and masks one message at a time, with the code that `run` uses, but with keys that anybody
+/// can compute: a pseudonym that is shown is not the one that a zone would get.
 #[derive(Debug)]
 pub struct Inspector {
     default_topic: Arc<str>,
@@ -47,6 +48,7 @@ pub struct Inspector {
     max_message_bytes: usize,
     decoder: Decoder,
     judge: Judge,
+    masks: Masks,
     next: i64,
 }
 
@@ -56,12 +58,14 @@ impl Inspector {
     /// # Errors
     /// If the policy's expressions do not fit the pipeline's columns.
     pub fn new(loaded: &Loaded, policy: &Arc<Policy>) -> Result<Self, Diagnostics> {
+        let judge = policy.judge(&loaded.facts())?;
         Ok(Self {
             default_topic: loaded.pipeline.topics.first().cloned().unwrap_or_else(|| "none".into()),
             schema: loaded.schema.clone(),
             max_message_bytes: loaded.pipeline.max_message_bytes,
             decoder: Decoder::new(loaded.schema.clone(), loaded.pipeline.max_message_bytes),
-            judge: policy.judge(&loaded.facts())?,
+            masks: judge.masks(Arc::new(KeyRing::trial())),
+            judge,
             next: 0,
         })
     }
@@ -102,10 +106,27 @@ impl Inspector {
             return Ok(Fate::WithoutRows(kind.to_string()));
         }
         let tagged = self.judge.judge(decoded)?;
-        let rows = rows_as_json(&tagged.decoded.rows)?;
+        let mut rows = rows_as_json(&tagged.decoded.rows)?;
+        if !self.masks.is_empty() {
+            self.mask(&tagged, &mut rows)?;
+        }
         let verdicts =
             tagged.verdict_of_row.iter().map(|verdict| tagged.verdicts[usize::from(*verdict)].clone());
         Ok(Fate::Rows(rows.into_iter().zip(verdicts).collect()))
+    }
+
+    /// Masks the rows that a zone would get. Others go to quarantine, which keeps the message as it is.
+    fn mask(&self, tagged: &TaggedBatch, rows: &mut [Map<String, Value>]) -> anyhow::Result<()> {
+        for (index, verdict) in (0..).zip(&tagged.verdicts) {
+            let Verdict::Resident(zone) = verdict else { continue };
+            let masked = rows_as_json(&self.masks.apply(&tagged.decoded.rows, zone)?)?;
+            for ((row, masked), of_row) in rows.iter_mut().zip(masked).zip(&tagged.verdict_of_row) {
+                if *of_row == index {
+                    *row = masked;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

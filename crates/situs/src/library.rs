@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use situs_model::doc::{Diagnostic, Diagnostics, whole_file};
-use situs_policy::{DevicesFile, Policy};
+use situs_policy::{DevicesFile, Policy, Readers};
 
 include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
 
@@ -127,6 +127,14 @@ impl Library {
         }
     }
 
+    /// The files that the policy is read from; none if it is the one that ships.
+    pub(crate) fn policy_files(&self) -> Vec<PathBuf> {
+        let Self::Disk { policy, .. } = self else { return Vec::new() };
+        let folder = policy.parent().unwrap_or(Path::new(""));
+        let named = fs::read_to_string(policy).map(|text| Policy::devices_files(&text)).unwrap_or_default();
+        std::iter::once(policy.clone()).chain(named.iter().map(|name| folder.join(name))).collect()
+    }
+
     /// The policy, with the files of devices that it names.
     ///
     /// # Errors
@@ -144,7 +152,44 @@ impl Library {
             }
         }
     }
+
+    /// The readers with their policies; `None` if there are no such files, and so nobody but the owner of the
+    /// files reads.
+    ///
+    /// # Errors
+    /// If one of the files is there and the other not, or cannot be read, and every problem in them that can
+    /// be seen without policy and pipelines.
+    pub fn readers(&self) -> Result<Option<Readers>, Diagnostics> {
+        let texts = READERS.map(|name| match self {
+            Self::Disk { policy, .. } => {
+                let path = policy.parent().unwrap_or(Path::new("")).join(name);
+                // A link that leads nowhere is a file that cannot be read, not one that is not there.
+                path.symlink_metadata().is_ok().then(|| read(&path))
+            }
+            Self::Shipped => Some(shipped(&format!("pipelines/{name}"))),
+        });
+        match texts {
+            [None, None] => Ok(None),
+            [Some(readers), Some(cedar)] => match (readers, cedar) {
+                (Ok(readers), Ok(cedar)) => {
+                    Readers::parse_files(&readers.name, &readers.text, &cedar.name, &cedar.text).map(Some)
+                }
+                (readers, cedar) => Err(Diagnostics(readers.err().into_iter().chain(cedar.err()).collect())),
+            },
+            [Some(there), None] | [None, Some(there)] => {
+                let there = there.map_err(|problem| Diagnostics(vec![problem]))?;
+                let [yaml, cedar] = READERS;
+                let absent = if there.name.ends_with(yaml) { cedar } else { yaml };
+                let message =
+                    format!("there is no `{absent}` beside it: readers and their policies go together");
+                Err(Diagnostics(vec![whole_file(&there.name, message)]))
+            }
+        }
+    }
 }
+
+/// The names of the files of readers, beside the policy.
+const READERS: [&str; 2] = ["readers.yaml", "readers.cedar"];
 
 /// Reads a policy from a file, and the files of devices that it names from below its folder.
 ///

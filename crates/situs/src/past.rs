@@ -7,7 +7,7 @@ use situs_decode::Schema;
 use situs_evidence::Judgement;
 use situs_ingest::{Past, Stage};
 use situs_model::store::{HomeStore, Text, Versions};
-use situs_model::{ClusterName, ContentVersion, Pipeline, PipelineName, Source, ZoneId};
+use situs_model::{ClusterName, ContentVersion, KeyRing, Pipeline, PipelineName, Source, ZoneId};
 use situs_policy::Policy;
 use situs_store::{Content, DeltaStore, QuarantineEntry, StoreReader};
 use tokio::runtime::Handle;
@@ -56,12 +56,13 @@ fn load(
 pub(crate) struct HomePast {
     home: Arc<DeltaStore>,
     today: Today,
+    keys: Arc<KeyRing>,
     runtime: Handle,
 }
 
 impl HomePast {
-    pub(crate) fn new(home: Arc<DeltaStore>, catalog: &Catalog, runtime: Handle) -> Self {
-        Self { home, today: today(&catalog.pipelines), runtime }
+    pub(crate) fn new(home: Arc<DeltaStore>, catalog: &Catalog, keys: Arc<KeyRing>, runtime: Handle) -> Self {
+        Self { home, today: today(&catalog.pipelines), keys, runtime }
     }
 }
 
@@ -72,7 +73,7 @@ impl Past for HomePast {
             self.runtime.block_on(self.home.archived(kind, version)).map_err(|error| error.to_string())
         };
         let (loaded, policy) = load(name, versions, &self.today, archived)?;
-        loaded.stage(&policy).map_err(|problems| problems.to_string())
+        loaded.stage(&policy, &self.keys).map_err(|problems| problems.to_string())
     }
 }
 
@@ -120,7 +121,9 @@ impl situs_evidence::Past for Archive {
     ) -> Result<Option<String>, String> {
         let name = entry.pipeline.parse().map_err(|_| "its pipeline has no name".to_owned())?;
         let (loaded, policy) = self.load(&name, versions)?;
-        let mut stage = loaded.stage(&policy).map_err(|problems| problems.to_string())?;
+        // Only the reason is asked for; the rows, if there are any, are thrown away.
+        let keys = Arc::new(KeyRing::trial());
+        let mut stage = loaded.stage(&policy, &keys).map_err(|problems| problems.to_string())?;
         let record = &entry.record;
         let source = Source {
             cluster: self.cluster.clone(),

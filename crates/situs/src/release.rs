@@ -9,7 +9,7 @@ use situs_decode::Schema;
 use situs_ingest::{Stage, StageError};
 use situs_model::store::{Advice, FlushFacts, HomeStore as _, StoreError, Text, ZoneStore as _};
 use situs_model::{
-    Coordinates, Ledger, NextOffset, PipelineName, RawBatch, Release, ReleaseEntry, ReleaseState,
+    Coordinates, KeyRing, Ledger, NextOffset, PipelineName, RawBatch, Release, ReleaseEntry, ReleaseState,
     ResidentBatch, Source, StoreIdentity, ZoneId, permit,
 };
 use situs_observe::Metrics;
@@ -131,6 +131,7 @@ pub struct Releaser<'a> {
     zones: BTreeSet<ZoneId>,
     reader: StoreReader,
     stages: HashMap<PipelineName, Stage>,
+    keys: Arc<KeyRing>,
 }
 
 impl<'a> Releaser<'a> {
@@ -140,6 +141,7 @@ impl<'a> Releaser<'a> {
     /// If one of them is not there, or is not what the site says.
     pub async fn open(site: &'a Site, catalog: &'a Catalog) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new()?);
+        let keys = site.key_ring(catalog)?;
         let roots: Vec<_> = site.stores.iter().map(|(zone, root)| (zone.clone(), root.clone())).collect();
         situs_store::check_disjoint(&roots)?;
         let mut stores = BTreeMap::new();
@@ -151,7 +153,7 @@ impl<'a> Releaser<'a> {
         let home = stores.get(&site.home_zone).cloned().with_context(no_store)?;
         let reader = StoreReader::open(site.stores.get(&site.home_zone).with_context(no_store)?)?;
         let zones = stores.keys().cloned().collect();
-        Ok(Self { site, catalog, home, stores, zones, reader, stages: HashMap::new() })
+        Ok(Self { site, catalog, home, stores, zones, reader, stages: HashMap::new(), keys })
     }
 
     /// The pipeline that reads a topic at this home today.
@@ -268,7 +270,7 @@ impl<'a> Releaser<'a> {
         let source = self.source(&entry.record);
         let name = &loaded.pipeline.name;
         if !self.stages.contains_key(name) {
-            self.stages.insert(name.clone(), loaded.stage(&self.catalog.policy)?);
+            self.stages.insert(name.clone(), loaded.stage(&self.catalog.policy, &self.keys)?);
         }
         let stage = self.stages.get_mut(name).context("a stage that was just made")?;
         judge(stage, source, entry, content, &self.zones)
@@ -457,7 +459,7 @@ impl<'a> Releaser<'a> {
             schema: schema.version().clone(),
             definition: loaded.pipeline.version.clone(),
         };
-        let mut stage = Loaded { schema, ..loaded.clone() }.stage(&policy)?;
+        let mut stage = Loaded { schema, ..loaded.clone() }.stage(&policy, &self.keys)?;
         let mut expected: BTreeMap<(Coordinates, ZoneId), u64> = BTreeMap::new();
         for entry in &release.entries {
             expected.insert((entry.record.clone(), entry.target.zone.clone()), entry.rows);

@@ -6,18 +6,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use situs_ingest::{Config, Control, IngestError, Stage, Stores, Summary};
-use situs_model::ZoneId;
-use situs_model::doc::nearest;
+use anyhow::Context as _;
+use situs_ingest::{Config, Control, IngestError, Shadow, ShadowReport, Stage, Stores, Summary};
+use situs_model::doc::{Diagnostic, Diagnostics, nearest, whole_file};
 use situs_model::store::{HomeStore as _, ZoneStore};
+use situs_model::{KeyRing, ZoneId};
 use situs_observe::Metrics;
+use situs_policy::{Judge, Policy};
 use situs_store::DeltaStore;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Loaded};
 use crate::http;
 use crate::past::HomePast;
+use crate::reload::Reload;
 use crate::site::Site;
 use crate::upkeep;
 
@@ -33,6 +36,10 @@ pub struct Service {
     pub control: Arc<Control>,
     /// Where the HTTP endpoints listen.
     pub http: Option<SocketAddr>,
+    /// Told, it reads the policy again.
+    pub reload: Arc<Notify>,
+    /// What the second policy would change, if there is one.
+    pub shadow: Option<Arc<ShadowReport>>,
     intake: JoinHandle<Result<Summary, IngestError>>,
     helpers: Vec<JoinHandle<()>>,
     /// The stores on which it has leases.
@@ -43,12 +50,24 @@ pub struct Service {
 ///
 /// # Errors
 /// If a store cannot be opened, the listener cannot be bound, or settings contradict each other.
-pub async fn start(site: &Site, catalog: &Catalog, until_caught_up: bool) -> anyhow::Result<Service> {
+pub async fn start(
+    site: &Site,
+    catalog: &Catalog,
+    shadow: Option<Arc<Policy>>,
+    until_caught_up: bool,
+) -> anyhow::Result<Service> {
     let metrics = Arc::new(Metrics::new()?);
     metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     metrics.policy_info.with_label_values(&[catalog.policy.version().as_str()]).set(1);
-    let workers = (0..site.workers).map(|_| stages(site, catalog)).collect::<anyhow::Result<Vec<_>>>()?;
-    let (stores, tables) = open_stores(site, catalog, &metrics).await?;
+    let keys = site.key_ring(catalog)?;
+    let shadow = shadow.map(|policy| {
+        let report = shadow_report(catalog, &policy, &metrics);
+        (policy, report)
+    });
+    let workers = (0..site.workers).map(|_| stages(site, catalog, &keys, shadow.as_ref()));
+    let workers = workers.collect::<anyhow::Result<Vec<_>>>()?;
+    let shadow = shadow.map(|(_, report)| report);
+    let (stores, tables, home) = open_stores(site, catalog, keys, &metrics).await?;
 
     let control = Arc::new(Control::default());
     let mut helpers = Vec::new();
@@ -58,8 +77,8 @@ pub async fn start(site: &Site, catalog: &Catalog, until_caught_up: bool) -> any
                 .await
                 .with_context(|| format!("http: cannot listen on {address}"))?;
             let bound = listener.local_addr()?;
-            helpers.push(http::serve(listener, metrics.clone(), control.clone()));
-            tracing::info!(event = "http", address = %bound, "serving /metrics, /healthz, /readyz and /version");
+            helpers.push(http::serve(listener, metrics.clone(), control.clone(), shadow.clone()));
+            tracing::info!(event = "http", address = %bound, "serving /metrics, /healthz, /readyz, /version and /shadow");
             Some(bound)
         }
         None => None,
@@ -78,6 +97,20 @@ pub async fn start(site: &Site, catalog: &Catalog, until_caught_up: bool) -> any
     let settings = site.maintenance.clone();
     helpers.push(tokio::spawn(async move { upkeep::maintain(&tables, &settings).await }));
 
+    let reload = Arc::new(Notify::new());
+    let watcher = Reload {
+        site: site.clone(),
+        catalog: catalog.clone(),
+        home,
+        control: control.clone(),
+        metrics: metrics.clone(),
+        shadow: shadow.clone(),
+        stores: leased.clone(),
+        started_with: catalog.policy.version().clone(),
+        asked: reload.clone(),
+    };
+    helpers.push(tokio::spawn(watcher.watch()));
+
     let config = Config {
         cluster: site.kafka.cluster.clone(),
         brokers: site.kafka.brokers.clone(),
@@ -95,7 +128,7 @@ pub async fn start(site: &Site, catalog: &Catalog, until_caught_up: bool) -> any
             situs_ingest::run(&config, workers, stores, metrics, &control, &runtime)
         })
     };
-    Ok(Service { metrics, control, http, intake, helpers, leased })
+    Ok(Service { metrics, control, http, reload, shadow, intake, helpers, leased })
 }
 
 impl Service {
@@ -132,34 +165,71 @@ impl Drop for Service {
     }
 }
 
-fn stages(site: &Site, catalog: &Catalog) -> anyhow::Result<Vec<Stage>> {
+/// The judges of a worker, in the order of its stages.
+pub(crate) fn judges(site: &Site, catalog: &Catalog) -> Result<Vec<Judge>, Diagnostics> {
+    site.running(catalog).map(|loaded| catalog.policy.judge(&loaded.facts())).collect()
+}
+
+/// The stages of a worker.
+fn stages(
+    site: &Site,
+    catalog: &Catalog,
+    keys: &Arc<KeyRing>,
+    shadow: Option<&(Arc<Policy>, Arc<ShadowReport>)>,
+) -> anyhow::Result<Vec<Stage>> {
     for name in &site.enabled {
         catalog.pipeline(name.as_str()).context("`enabled` in the site")?;
     }
-    let enabled = |name| site.enabled.is_empty() || site.enabled.iter().any(|enabled| enabled == name);
-    let stages: Vec<Stage> = catalog
-        .pipelines
-        .iter()
-        .filter(|loaded| enabled(&loaded.pipeline.name))
-        .map(|loaded| loaded.stage(&catalog.policy))
-        .collect::<Result<_, _>>()?;
-    Ok(stages)
+    let stage = |loaded: &Loaded| -> Result<Stage, Diagnostics> {
+        let shadow = shadow.map(|(policy, report)| {
+            let facts = loaded.facts();
+            let device = facts.device_column.as_ref().and_then(|name| facts.schema.index_of(name).ok());
+            Ok(Shadow::new(policy.judge(&facts)?, device, report.clone()))
+        });
+        Ok(loaded.stage(&catalog.policy, keys)?.with_shadow(shadow.transpose()?))
+    };
+    Ok(site.running(catalog).map(stage).collect::<Result<_, _>>()?)
+}
+
+/// The devices that a policy lists.
+pub(crate) fn registered(policy: &Policy) -> impl Iterator<Item = Arc<str>> {
+    policy.sites().flat_map(|site| site.all_devices().map(|(_, device)| device.clone()))
+}
+
+/// What a second policy finds: nothing yet.
+fn shadow_report(catalog: &Catalog, shadow: &Policy, metrics: &Arc<Metrics>) -> Arc<ShadowReport> {
+    let registered = registered(&catalog.policy).chain(registered(shadow)).collect();
+    let in_force = catalog.policy.version().clone();
+    Arc::new(ShadowReport::new(shadow.version().clone(), in_force, registered, metrics.clone()))
+}
+
+/// Whether the policy knows the zones of all stores.
+///
+/// # Errors
+/// One problem for each that it does not know, with the nearest.
+pub(crate) fn check_zones(site: &Site, policy: &Policy) -> Result<(), Diagnostics> {
+    let known: Vec<&str> = policy.zones().map(|zone| zone.id.as_str()).collect();
+    let unknown = site.stores.keys().filter(|zone| !known.contains(&zone.as_str()));
+    let problems: Vec<Diagnostic> = unknown
+        .map(|zone| Diagnostic {
+            suggestion: nearest(zone.as_str(), known.iter().copied()),
+            ..whole_file(
+                "policy",
+                format!("`stores` in the site names zone `{zone}`, which the policy does not know"),
+            )
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(Diagnostics(problems)) }
 }
 
 /// Checks the roots and opens every store; the home zone's also as the home store.
 async fn open_stores(
     site: &Site,
     catalog: &Catalog,
+    keys: Arc<KeyRing>,
     metrics: &Arc<Metrics>,
-) -> anyhow::Result<(Stores, Vec<Arc<DeltaStore>>)> {
-    let known: Vec<&str> = catalog.policy.zones().map(|zone| zone.id.as_str()).collect();
-    for zone in site.stores.keys() {
-        if !known.contains(&zone.as_str()) {
-            let hint = nearest(zone.as_str(), known.iter().copied())
-                .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-            bail!("`stores` in the site names zone `{zone}`, which the policy does not know{hint}");
-        }
-    }
+) -> anyhow::Result<(Stores, Vec<Arc<DeltaStore>>, Arc<DeltaStore>)> {
+    check_zones(site, &catalog.policy)?;
     let roots: Vec<(ZoneId, PathBuf)> =
         site.stores.iter().map(|(zone, root)| (zone.clone(), root.clone())).collect();
     situs_store::check_disjoint(&roots)?;
@@ -187,6 +257,6 @@ async fn open_stores(
     }
     let all = opened.values().cloned().collect();
     let zones = opened.into_iter().map(|(zone, store)| (zone, store as Arc<dyn ZoneStore>)).collect();
-    let past = Arc::new(HomePast::new(home.clone(), catalog, tokio::runtime::Handle::current()));
-    Ok((Stores { zones, home, past }, all))
+    let past = Arc::new(HomePast::new(home.clone(), catalog, keys, tokio::runtime::Handle::current()));
+    Ok((Stores { zones, home: home.clone(), past }, all, home))
 }

@@ -1,5 +1,6 @@
 //! The configuration of a home: `site.yaml`. What the user writes becomes plain settings here.
 
+mod fields;
 mod receipts;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use situs_observe::{LogFormat, LogSettings};
 
 use crate::library::Library;
 use crate::upkeep::MaintenanceSettings;
+pub use fields::PseudonymKeys;
 pub use receipts::{KeyFile, Receipts};
 
 /// The settings of a home.
@@ -33,6 +35,8 @@ pub struct Site {
     pub stores: BTreeMap<ZoneId, PathBuf>,
     /// How receipts are signed.
     pub receipts: Receipts,
+    /// The keys with which classed fields are masked.
+    pub pseudonym_keys: PseudonymKeys,
     /// When to flush.
     pub flush: FlushLimits,
     /// Bound on buffered bytes.
@@ -45,6 +49,8 @@ pub struct Site {
     pub http: Option<SocketAddr>,
     /// Logs.
     pub logs: LogSettings,
+    /// Whether a policy whose files change takes effect while a process runs.
+    pub policy_reload: bool,
     /// How the stores are looked after.
     pub maintenance: MaintenanceSettings,
     /// How long receipts and ledgers are kept at least.
@@ -108,9 +114,11 @@ const KEYS: &[&str] = &[
     "pipelines",
     "schemas",
     "policy",
+    "policy-reload",
     "enabled",
     "stores",
     "receipts",
+    "pseudonym-keys",
     "flush",
     "memory",
     "workers",
@@ -157,6 +165,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         }
     }
     let receipts = receipts::read(doc, &map, folder);
+    let pseudonym_keys = PseudonymKeys::read(doc, &map, folder);
     let defaults = FlushLimits::default();
     let flush = map.optional("flush").and_then(|node| doc.map(node, "flush", &["age", "rows", "bytes"]));
     let flush = FlushLimits {
@@ -208,6 +217,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
     let ledgers = map.optional("ledgers").and_then(|node| doc.map(node, "ledgers", &["keep"]));
     let ledgers_keep = ledgers.as_ref().and_then(|ledgers| ledgers.optional_word("keep", KEEP));
     Some(Site {
+        policy_reload: map.optional_bool("policy-reload").unwrap_or(true),
         maintenance: maintenance?,
         ledgers_keep: ledgers_keep.unwrap_or(KEEP[0].1),
         home_site: home_site?,
@@ -217,6 +227,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         enabled,
         stores,
         receipts: receipts?,
+        pseudonym_keys,
         flush,
         memory,
         workers: map

@@ -94,6 +94,8 @@ pub struct Transfers<'a> {
     site: &'a Site,
     catalog: &'a Catalog,
     stores: BTreeMap<ZoneId, Arc<DeltaStore>>,
+    /// Whether what is decided by must be signed.
+    signed: bool,
     /// The time, where it is not now.
     now_us: Option<i64>,
 }
@@ -116,7 +118,7 @@ impl<'a> Transfers<'a> {
             }
             stores.insert(zone, Arc::new(store));
         }
-        Ok(Self { site, catalog, stores, now_us: None })
+        Ok(Self { site, catalog, stores, signed: key.is_some(), now_us: None })
     }
 
     /// Decides as of this moment, in µs since the epoch, and not as of now.
@@ -187,7 +189,7 @@ impl<'a> Transfers<'a> {
         let source = self.store(&from)?;
         loop {
             let ledger = source.zone_ledger().await?;
-            let request = request_of(&ledger, id)?;
+            let request = self.request_of(&ledger, id)?;
             let decided = match self.catalog.policy.transfer(&request.name) {
                 Some(transfer) => approvable(transfer, &request.voice, by, self.today()),
                 None => Err(Refusal::Undefined(request.name.clone())),
@@ -240,10 +242,49 @@ impl<'a> Transfers<'a> {
         for (zone, store) in &self.stores {
             let ledger = store.zone_ledger().await?;
             if ledger.find(LedgerKind::TransferRequested, id).is_some() {
-                return Ok((zone.clone(), request_of(&ledger, id)?));
+                return Ok((zone.clone(), self.request_of(&ledger, id)?));
             }
         }
         bail!("nobody has requested a transfer `{id}` (`situs transfer list` shows them)")
+    }
+
+    /// The request of a transfer in the ledger of the zone that its rows live in.
+    fn request_of(&self, ledger: &ZoneLedger, id: &str) -> anyhow::Result<Request> {
+        let entry = ledger.find(LedgerKind::TransferRequested, id);
+        let entry = entry.with_context(|| format!("nobody has requested a transfer `{id}`"))?;
+        self.expect_signed(entry)?;
+        let (fact, body) = (&entry.fact, body_of(entry));
+        let read = || {
+            let parts = body["transfer"].as_object()?.clone();
+            let name = parts.get("id")?.as_str()?.to_owned();
+            let definition = body["definition"].as_str()?.to_owned();
+            let from = ledger.store().zone.clone();
+            Some(Request { name, from, voice: Voice { by: fact.said_by.clone(), definition }, parts })
+        };
+        read().with_context(|| format!("the request of transfer {id} in the ledger cannot be understood"))
+    }
+
+    /// What the ledger tells of a transfer before it is carried out.
+    fn standing_of(&self, ledger: &ZoneLedger, id: &str, request: &Request) -> anyhow::Result<Standing> {
+        let requested = Some(request.voice.clone());
+        let Some(entry) = ledger.find(LedgerKind::TransferApproved, id) else {
+            return Ok(Standing { requested, approved: None });
+        };
+        self.expect_signed(entry)?;
+        let definition = body_of(entry)["definition"].as_str().map(str::to_owned);
+        let definition = definition
+            .with_context(|| format!("the approval of transfer {id} in the ledger cannot be understood"))?;
+        let approved = Some(Voice { by: entry.fact.said_by.clone(), definition });
+        Ok(Standing { requested, approved })
+    }
+
+    /// Where entries are signed, nothing is decided by one that is not: whoever may write the store could have
+    /// written it.
+    fn expect_signed(&self, entry: &LedgerEntry) -> anyhow::Result<()> {
+        if self.signed && entry.signed_by.is_none() {
+            bail!("entry {} of the ledger ({}) is not signed", entry.number, entry.fact.kind);
+        }
+        Ok(())
     }
 
     async fn archive_policy(&self) -> anyhow::Result<()> {
@@ -265,6 +306,10 @@ impl<'a> Transfers<'a> {
             }
         }
     }
+}
+
+fn body_of(entry: &LedgerEntry) -> Value {
+    serde_json::from_str(&entry.fact.body).unwrap_or_default()
 }
 
 /// Whether an entry is of a transfer.
@@ -291,37 +336,6 @@ fn told(id: String, mut entries: Vec<(ZoneId, LedgerEntry)>) -> Told {
         _ => State::Refused,
     });
     Told { state: state.max().unwrap_or(State::Refused), id, entries }
-}
-
-/// The request of a transfer in the ledger of the zone that its rows live in.
-fn request_of(ledger: &ZoneLedger, id: &str) -> anyhow::Result<Request> {
-    let entry = ledger.find(LedgerKind::TransferRequested, id);
-    let fact = &entry.with_context(|| format!("nobody has requested a transfer `{id}`"))?.fact;
-    let body: Value = serde_json::from_str(&fact.body).unwrap_or_default();
-    let read = || {
-        let parts = body["transfer"].as_object()?.clone();
-        let name = parts.get("id")?.as_str()?.to_owned();
-        let definition = body["definition"].as_str()?.to_owned();
-        let from = ledger.store().zone.clone();
-        Some(Request { name, from, voice: Voice { by: fact.said_by.clone(), definition }, parts })
-    };
-    read().with_context(|| format!("the request of transfer {id} in the ledger cannot be understood"))
-}
-
-/// What the ledger tells of a transfer before it is carried out.
-fn standing_of(ledger: &ZoneLedger, id: &str, request: &Request) -> anyhow::Result<Standing> {
-    let approved = match ledger.find(LedgerKind::TransferApproved, id) {
-        None => None,
-        Some(entry) => {
-            let body: Value = serde_json::from_str(&entry.fact.body).unwrap_or_default();
-            let definition = body["definition"].as_str().map(str::to_owned);
-            let definition = definition.with_context(|| {
-                format!("the approval of transfer {id} in the ledger cannot be understood")
-            })?;
-            Some(Voice { by: entry.fact.said_by.clone(), definition })
-        }
-    };
-    Ok(Standing { requested: Some(request.voice.clone()), approved })
 }
 
 fn store_json(store: &StoreIdentity) -> Value {

@@ -35,8 +35,10 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::{ColumnDescPtr, ColumnPath, SchemaDescriptor, TypePtr};
+use situs_model::columns::highest_class;
+use situs_model::mask::may_have_statistics;
 use situs_model::store::{RowEncoder, StoreError};
-use situs_model::{PermittedBatch, Source, StoreIdentity};
+use situs_model::{Class, PermittedBatch, Source, StoreIdentity};
 
 use crate::error::Fault;
 use crate::work::Layout;
@@ -45,6 +47,10 @@ use files::Image;
 use numbers::NumbersWriter;
 use words::WordsWriter;
 
+/// In a file's footer and in the log: the highest class of its rows.
+pub(crate) const CLASS: &str = "situs.class";
+/// In a file's footer: the columns of which neither it nor the log gives statistics, with commas between.
+pub(crate) const GUARDED: &str = "situs.guarded";
 /// Rows of a row group: what an engine reads at once.
 const ROWS_OF_A_GROUP: usize = 1 << 20;
 /// Encoded bytes of a row group.
@@ -81,6 +87,8 @@ struct Form {
     factory: ArrowRowGroupWriterFactory,
     /// Columns that parquet's own writers compress.
     codecs: usize,
+    /// Columns of which no statistics are given, since their class forbids it.
+    guarded: Vec<String>,
 }
 
 impl std::fmt::Debug for Form {
@@ -101,6 +109,8 @@ struct Day {
     waiting_bytes: usize,
     /// Whose rows they are, in order: an index into the encoder's sources, and a number of rows.
     runs: Vec<(u32, usize)>,
+    /// The highest class of the rows; `None` if they have none.
+    class: Option<Class>,
 }
 
 /// A row group that takes rows.
@@ -193,6 +203,7 @@ impl Encoder {
             let day = self.days.entry(day).or_default();
             day.runs.push((source, rows.num_rows()));
             day.waiting_bytes += bytes_of_a_row * rows.num_rows();
+            day.class = day.class.max(highest_class(&rows));
             day.waiting.push(rows);
             if day.open.is_some() || open < OPEN_DAYS {
                 day.write_waiting(&form)?;
@@ -320,6 +331,7 @@ impl Whole {
                     let there = entry.get_mut();
                     there.groups.extend(day.groups);
                     there.runs.extend(day.runs);
+                    there.class = there.class.max(day.class);
                 }
             }
         }
@@ -373,7 +385,18 @@ impl Form {
                     != Compression::UNCOMPRESSED
         };
         let codecs = columns.fields().iter().filter(compressed).count();
-        Ok(Self { rows, columns, parquet, properties, factory, codecs })
+        let guarded = columns.fields().iter().filter(|field| !may_have_statistics(field));
+        let guarded = guarded.map(|field| field.name().clone()).collect();
+        Ok(Self { rows, columns, parquet, properties, factory, codecs, guarded })
+    }
+
+    /// What a file says of itself: these facts, the highest class of its rows, and the columns of which it gives
+    /// no statistics.
+    fn facts(&self, facts: &[(String, String)], class: Option<Class>) -> Vec<KeyValue> {
+        let class = class.map(|class| (CLASS.to_owned(), class.to_string()));
+        let guarded = (!self.guarded.is_empty()).then(|| (GUARDED.to_owned(), self.guarded.join(",")));
+        let all = facts.iter().cloned().chain(class).chain(guarded);
+        all.map(|(key, value)| KeyValue::new(key, value)).collect()
     }
 
     /// The writers of a row group's leaf columns, in order.
@@ -384,9 +407,11 @@ impl Form {
             let field = path.parts().first().and_then(|name| self.columns.field_with_name(name).ok());
             field.map_or(Kind::Other, |field| columns::kind(field.data_type()))
         };
+        let bounds =
+            |path: &ColumnPath| !path.parts().first().is_some_and(|name| self.guarded.contains(name));
         let writer = |(other, leaf): (ArrowColumnWriter, &ColumnDescPtr)| match kind(leaf.path()) {
-            Kind::Words => Writer::Words(Box::new(WordsWriter::new(leaf.clone()))),
-            Kind::Numbers => Writer::Numbers(Box::new(NumbersWriter::new(leaf.clone()))),
+            Kind::Words => Writer::Words(Box::new(WordsWriter::new(leaf.clone(), bounds(leaf.path())))),
+            Kind::Numbers => Writer::Numbers(Box::new(NumbersWriter::new(leaf.clone(), bounds(leaf.path())))),
             Kind::Other => Writer::Other(Box::new(other)),
         };
         Ok(others.into_iter().zip(leaves.columns()).map(writer).collect())
@@ -503,12 +528,12 @@ impl Day {
             }
             row_group.close().map_err(failed)?;
         }
-        for (key, value) in facts {
-            writer.append_key_value_metadata(KeyValue::new(key.clone(), value.clone()));
+        for fact in form.facts(facts, self.class) {
+            writer.append_key_value_metadata(fact);
         }
         let metadata = writer.finish().map_err(failed)?;
         let bytes = std::mem::take(writer.inner_mut());
-        Image::new(day, bytes, &metadata, &form.columns, self.runs)
+        Image::new(day, bytes, &metadata, &form.columns, self.runs, self.class)
     }
 }
 

@@ -7,8 +7,9 @@ use deltalake::kernel::{
 };
 use serde_json::{Value, json};
 use situs_model::store::FlushFacts;
-use situs_model::{Epoch, FileFact, OffsetRange, Source, StoreIdentity, TableName};
+use situs_model::{Class, Epoch, FileFact, OffsetRange, Source, StoreIdentity, TableName};
 
+use crate::encode::CLASS;
 use crate::encode::files::Written;
 use crate::error::Fault;
 use crate::log::{self, TableState};
@@ -106,6 +107,7 @@ pub(crate) fn append(
             modification_time: now,
             data_change: true,
             stats: Some(file.statistics.clone()),
+            tags: file.class.map(class_tag),
             ..Add::default()
         }));
     }
@@ -154,7 +156,7 @@ pub(crate) fn compaction<'a>(
         modification_time: now,
         data_change: false,
         stats: Some(added.statistics.clone()),
-        tags: Some(HashMap::from([(SHA256.to_owned(), Some(added.fact.sha256.clone()))])),
+        tags: Some(added_tags(added)),
         ..Add::default()
     }));
     lines(&actions)
@@ -215,7 +217,7 @@ pub(crate) fn deletion<'a>(
             modification_time: now,
             data_change: true,
             stats: Some(file.statistics.clone()),
-            tags: Some(hash(&file.fact.sha256)),
+            tags: Some(added_tags(file)),
             ..Add::default()
         }));
     }
@@ -266,6 +268,17 @@ pub(crate) fn note_deletion(
         }
     }
     Some(())
+}
+
+/// The tags of a file that was made of others: its hash, and the highest class of its rows.
+fn added_tags(added: &Written) -> HashMap<String, Option<String>> {
+    let mut tags = added.class.map(class_tag).unwrap_or_default();
+    tags.insert(SHA256.to_owned(), Some(added.fact.sha256.clone()));
+    tags
+}
+
+fn class_tag(class: Class) -> HashMap<String, Option<String>> {
+    HashMap::from([(CLASS.to_owned(), Some(class.to_string()))])
 }
 
 /// The facts that a file carries itself.

@@ -6,10 +6,12 @@ use std::path::Path;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;
-use arrow_array::{Array as _, RecordBatch, StructArray};
+use arrow_array::{Array as _, MapArray, RecordBatch, StructArray};
 use serde::Deserialize;
+use situs_model::Class;
 
 use crate::durable;
+use crate::encode::CLASS;
 use crate::error::Fault;
 use crate::log::{self, newest_checkpoint};
 use crate::names::{self, LogFile};
@@ -44,6 +46,8 @@ pub(crate) struct Added {
     pub(crate) ends: Option<(i64, i64)>,
     /// Whether it brought data, and not only held differently what was there.
     pub(crate) data_change: bool,
+    /// The highest class of its rows, if it says so; a word that is no class is the strictest.
+    pub(crate) class: Option<Class>,
 }
 
 impl History {
@@ -99,7 +103,8 @@ impl History {
             if let Some(add) = action.add {
                 self.removed.remove(&add.path);
                 let statistics = add.stats.as_deref().and_then(Statistics::parse).unwrap_or_default();
-                self.files.insert(add.path, statistics.added(add.size, add.data_change));
+                let class = add.tags.as_ref().and_then(|tags| class_of(tags.get(CLASS)?.as_deref()?));
+                self.files.insert(add.path, statistics.added(add.size, add.data_change, class));
             }
             if let Some(txn) = action.txn {
                 self.offsets.insert(txn.app_id, txn.version);
@@ -119,6 +124,7 @@ impl History {
             "add.size",
             "add.dataChange",
             "add.stats",
+            "add.tags",
             "remove.path",
             "remove.dataChange",
             "txn.appId",
@@ -140,11 +146,13 @@ impl History {
             let paths = add.column_by_name("path")?.as_string_opt::<i32>()?;
             let sizes = add.column_by_name("size")?.as_primitive_opt::<Int64Type>()?;
             let stats = add.column_by_name("stats").and_then(|column| column.as_string_opt::<i32>());
+            let tags = add.column_by_name("tags").and_then(|column| column.as_map_opt());
             for row in rows(add).into_iter().filter(|row| paths.is_valid(*row)) {
+                let class = tags.filter(|tags| tags.is_valid(row)).and_then(|tags| tagged(tags, row));
                 let text = stats.filter(|stats| stats.is_valid(row)).map(|stats| stats.value(row));
                 let statistics = text.and_then(Statistics::parse).unwrap_or_default();
                 // What a checkpoint says of data changes means nothing: readers need not know it.
-                let added = statistics.added(sizes.value(row), true);
+                let added = statistics.added(sizes.value(row), true, class);
                 self.files.insert(paths.value(row).to_owned(), added);
             }
         }
@@ -165,6 +173,20 @@ impl History {
         }
         Some(())
     }
+}
+
+/// The class that a word names.
+fn class_of(word: &str) -> Option<Class> {
+    Some(Class::from_word(word).unwrap_or(Class::Unclassified))
+}
+
+/// The class among the tags of a file in a checkpoint.
+fn tagged(tags: &MapArray, row: usize) -> Option<Class> {
+    let entries = tags.value(row);
+    let keys = entries.column(0).as_string_opt::<i32>()?;
+    let values = entries.column(1).as_string_opt::<i32>()?;
+    let at = (0..keys.len()).find(|at| keys.value(*at) == CLASS && values.is_valid(*at))?;
+    class_of(values.value(at))
 }
 
 /// The files that the commit of a version added; none if its entry is gone.
@@ -202,6 +224,7 @@ struct Add {
     size: i64,
     data_change: bool,
     stats: Option<String>,
+    tags: Option<HashMap<String, Option<String>>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -238,12 +261,13 @@ impl Statistics {
         serde_json::from_str(text).ok()
     }
 
-    fn added(&self, size: i64, data_change: bool) -> Added {
+    fn added(&self, size: i64, data_change: bool, class: Option<Class>) -> Added {
         Added {
             size: u64::try_from(size).unwrap_or(0),
             rows: self.num_records,
             ends: self.min_values.end_offset.zip(self.max_values.end_offset),
             data_change,
+            class,
         }
     }
 }

@@ -11,6 +11,7 @@ mod durable;
 mod encode;
 mod entry;
 mod error;
+mod field_key;
 mod find;
 mod history;
 mod key;
@@ -38,6 +39,7 @@ pub mod verify;
 mod work;
 mod zone_ledger;
 
+pub use field_key::{create_field_key, read_field_key};
 pub use find::{Coverage, FoundReceipt, FoundRows, Place, StoreOfReceipt};
 pub use key::{KeyError, PublicKey, ReceiptKey, SignatureState};
 pub use lease::Renewal;

@@ -13,6 +13,7 @@ fn archive_of(kind: Text) -> (&'static str, &'static str) {
         Text::Policy => ("_situs_policies", "yaml"),
         Text::Pipeline => ("_situs_pipelines", "yaml"),
         Text::Schema => ("_situs_schemas", "json"),
+        Text::Readers => ("_situs_readers", "yaml"),
     }
 }
 

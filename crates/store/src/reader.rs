@@ -8,9 +8,10 @@ use deltalake::kernel::Snapshot;
 use deltalake::kernel::engine::arrow_conversion::TryIntoArrow as _;
 use futures::TryStreamExt as _;
 use situs_model::store::StoreError;
-use situs_model::{StoreIdentity, TableName};
+use situs_model::{Class, StoreIdentity, TableName};
 
 use crate::error::{Fault, delta};
+use crate::history::History;
 use crate::root::{self, RootError};
 use crate::{disk, names, tables};
 
@@ -87,6 +88,22 @@ impl StoreReader {
 
     pub(crate) fn has_table(&self, table: &TableName) -> Result<bool, Fault> {
         Ok(tables::exists(&names::table(&self.root, table))?)
+    }
+
+    /// The highest class of a table's rows, as the log tells of its files. A file of which it does not tell
+    /// counts as the strictest; `None` if the table has no file, or is one of those that Situs keeps itself,
+    /// whose rows have no class.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn class(&self, table: &TableName) -> Result<Option<Class>, StoreError> {
+        if table.is_reserved() {
+            return Ok(None);
+        }
+        let history =
+            History::read(&names::table(&self.root, table)).map_err(|fault| fault.at(&self.identity))?;
+        let classes = history.files.values().map(|file| file.class.unwrap_or(Class::Unclassified));
+        Ok(classes.max())
     }
 
     pub(crate) async fn read(&self, table: &TableName) -> Result<TableSnapshot, Fault> {

@@ -1,10 +1,10 @@
 //! From the columns of rows to the columns of a table.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow_schema::{DataType, Field, FieldRef, Schema, TimeUnit};
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel as _;
-use deltalake::kernel::{StructField, StructType};
+use deltalake::kernel::{MetadataValue, StructField, StructType};
 
 use crate::error::Fault;
 
@@ -23,7 +23,7 @@ pub(crate) fn table_schema(rows: &Schema) -> Result<StructType, Fault> {
 
 /// What a table's columns must become so that these rows fit; `None` if they fit as they are.
 ///
-/// New columns are added as nullable, since the files that are there lack them; a column that may be
+/// Unit and classes of a column become those of the new rows. New columns are added as nullable, since the files that are there lack them; a column that may be
 /// missing or null in the new rows becomes nullable.
 ///
 /// # Errors
@@ -45,6 +45,15 @@ pub(crate) fn widened(table: &StructType, rows: &Schema) -> Result<Option<Struct
             field.nullable = true;
             changed = true;
         }
+        // What a column is classed as may change with the schema.
+        let news = new.field(field.name()).map(|new| &new.metadata);
+        if let Some(news) = news
+            && ours(news).ne(ours(&field.metadata))
+        {
+            field.metadata.retain(|key, _| !key.starts_with(OURS));
+            field.metadata.extend(ours(news).map(|(key, value)| (key.clone(), value.clone())));
+            changed = true;
+        }
         fields.push(field);
     }
     for field in new.fields() {
@@ -61,6 +70,15 @@ pub(crate) fn widened(table: &StructType, rows: &Schema) -> Result<Option<Struct
     let schema = StructType::try_new(fields)
         .map_err(|_| Fault::stop("a column of the rows and one of the table differ in case only"))?;
     Ok(Some(schema))
+}
+
+/// Begins the keys of metadata that say what a column is to Situs.
+const OURS: &str = "situs.";
+
+/// These keys, in order.
+fn ours(metadata: &HashMap<String, MetadataValue>) -> impl Iterator<Item = (&String, &MetadataValue)> {
+    let ours: BTreeMap<_, _> = metadata.iter().filter(|(key, _)| key.starts_with(OURS)).collect();
+    ours.into_iter()
 }
 
 fn table_field(field: &FieldRef) -> Result<StructField, Fault> {

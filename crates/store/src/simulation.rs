@@ -8,6 +8,7 @@
 //! Syncs are not carried out on watched threads, since they would take most of the time: the power is cut by
 //! `power`, which knows what was not synced.
 
+mod canaries;
 mod chance;
 mod plant;
 mod power;

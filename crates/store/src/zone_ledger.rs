@@ -10,21 +10,20 @@ use situs_model::{
     LedgerEntry, LedgerFact, LedgerKind, NextOffset, OffsetRange, Source, TableName, ZoneLedger,
 };
 
-use crate::chain::{self, Chained};
+use crate::chain::{self, Canonical, Chained};
 use crate::columns::{Columns, is_plain_time, no_facts};
+use crate::durable::FileError;
 use crate::error::Fault;
-use crate::key::ReceiptKey;
+use crate::key::{PublicKey, ReceiptKey, SignatureState};
 use crate::reader::StoreReader;
 use crate::scan::{self, Rows};
 use crate::work::{Claim, Layout, Rows as WorkRows, Settled, Work};
-use crate::{names, tables};
+use crate::{disk, names, tables};
 
 /// Where the ledger keeps its number and the day.
 pub(crate) const LAYOUT: Layout = Layout { offset: "number", day: chain::DAY };
 /// Keeps the number of the ledger's next entry. No partition's id: those have two more parts.
 pub(crate) const APP_ID: &str = "situs/ledger";
-/// Columns that the ledger is read from.
-const COLUMNS: &[&str] = &["number", "kind", "subject", "policy", "said_by", "at", "body", chain::HASH];
 
 /// The append of entries to a ledger as it was read. It can be carried out only if nothing was entered since:
 /// the number of the next entry is compared and set like a partition's offset, so the entry that the first
@@ -88,7 +87,8 @@ impl StoreReader {
     /// The store's ledger, as it is now; without entries if nothing was ever entered.
     ///
     /// # Errors
-    /// If it is there but cannot be read, or an entry is missing in it: nothing may be decided on it then.
+    /// If it is there but cannot be read, an entry is missing in it or not what was hashed, or its signature is not
+    /// that of a key in the archive: nothing may be decided on it then.
     pub async fn zone_ledger(&self) -> Result<ZoneLedger, StoreError> {
         self.read_zone_ledger().await.map_err(|fault| fault.at(self.identity()))
     }
@@ -96,32 +96,57 @@ impl StoreReader {
     async fn read_zone_ledger(&self) -> Result<ZoneLedger, Fault> {
         let table = TableName::ledger();
         let folder = names::table(self.root(), &table);
-        let mut entries = Vec::new();
+        let mut read = Vec::new();
         if tables::exists(&folder)? {
             let snapshot = self.read(&table).await?;
-            entries = tokio::task::spawn_blocking(move || {
+            let keys = self.archived_keys()?;
+            read = tokio::task::spawn_blocking(move || {
                 let mut entries = Vec::new();
                 for file in &snapshot.files {
                     let path = folder.join(&file.path);
-                    for batch in scan::open(&path, COLUMNS)? {
+                    let opened = disk::open(&path).map_err(FileError::new("open", &path))?;
+                    for batch in scan::columns(opened, &[]).map_err(|_| scan::unreadable(&path))? {
                         let batch = batch.map_err(|_| scan::unreadable(&path))?;
-                        take_in(&mut entries, &path, &batch)?;
+                        take_in(&mut entries, &path, &batch, &keys)?;
                     }
                 }
                 Ok::<_, Fault>(entries)
             })
             .await??;
         }
+        read.sort_by_key(|(entry, _): &(LedgerEntry, Option<String>)| entry.number);
+        let mut before: Option<&str> = None;
+        for (entry, previous) in &read {
+            if previous.as_deref() != before {
+                return Err(broken(entry.number, "does not continue the entry before it"));
+            }
+            before = Some(&entry.hash);
+        }
+        let entries = read.into_iter().map(|(entry, _)| entry).collect();
         ZoneLedger::new(self.identity().clone(), entries)
             .map_err(|gap| Fault::stop(format!("{gap}; `situs store verify` tells more")))
     }
 }
 
-fn take_in(entries: &mut Vec<LedgerEntry>, path: &Path, batch: &RecordBatch) -> Result<(), Fault> {
+fn broken(number: i64, what: &str) -> Fault {
+    Fault::stop(format!("entry {number} of the ledger {what}; `situs store verify` tells more"))
+}
+
+/// Takes entries in, each with the hash of the one before it. What is not what was hashed, or is signed by a
+/// key that nobody knows, is not taken: deeds are decided by it.
+fn take_in(
+    entries: &mut Vec<(LedgerEntry, Option<String>)>,
+    path: &Path,
+    batch: &RecordBatch,
+    keys: &[PublicKey],
+) -> Result<(), Fault> {
+    let canonical = Canonical::new(Chained::Ledger, batch)?;
     let rows = Rows::new(path, batch);
     let (numbers, kinds, subjects) = (rows.longs("number")?, rows.texts("kind")?, rows.texts("subject")?);
     let (policies, names, times) = (rows.texts("policy")?, rows.texts("said_by")?, rows.times("at")?);
-    let (bodies, hashes) = (rows.texts("body")?, rows.texts(chain::HASH)?);
+    let (bodies, hashes, links) =
+        (rows.texts("body")?, rows.texts(chain::HASH)?, rows.texts(chain::PREVIOUS)?);
+    let (key_ids, signatures) = (rows.texts(chain::KEY_ID)?, rows.texts(chain::SIGNATURE)?);
     for row in 0..batch.num_rows() {
         let bad = |column: &str| {
             Fault::stop(format!("the ledger has an entry whose `{column}` cannot be understood"))
@@ -129,10 +154,28 @@ fn take_in(entries: &mut Vec<LedgerEntry>, path: &Path, batch: &RecordBatch) -> 
         let text = |column: &StringArray, name: &str| {
             scan::text(column, row).map(str::to_owned).ok_or_else(|| bad(name))
         };
+        let number = numbers[row].ok_or_else(|| bad("number"))?;
+        let hash = text(&hashes, chain::HASH)?;
+        if canonical.hash(row) != hash {
+            return Err(broken(number, "is not what was hashed"));
+        }
+        let (key_id, signature) = (scan::text(&key_ids, row), scan::text(&signatures, row));
+        let digest = chain::unhex::<32>(&hash);
+        let known = |id: &str| keys.iter().find(|key| key.id() == id);
+        let signed_by = match SignatureState::of(digest.as_ref(), key_id, signature, known) {
+            SignatureState::Unsigned => None,
+            SignatureState::Holds(id) => Some(id),
+            SignatureState::UnknownKey(id) => {
+                return Err(broken(number, &format!("is signed with key {id}, which is not in the archive")));
+            }
+            SignatureState::Broken(id) => {
+                return Err(broken(number, &format!("has a signature that is not that of key {id}")));
+            }
+        };
         let word = text(&kinds, "kind")?;
         let kind = LedgerKind::WORDS.iter().find(|(known, _)| *known == word);
-        entries.push(LedgerEntry {
-            number: numbers[row].ok_or_else(|| bad("number"))?,
+        let entry = LedgerEntry {
+            number,
             fact: LedgerFact {
                 kind: kind.map(|(_, kind)| *kind).ok_or_else(|| bad("kind"))?,
                 subject: text(&subjects, "subject")?,
@@ -141,8 +184,10 @@ fn take_in(entries: &mut Vec<LedgerEntry>, path: &Path, batch: &RecordBatch) -> 
                 at_us: times[row].ok_or_else(|| bad("at"))?,
                 body: text(&bodies, "body")?,
             },
-            hash: text(&hashes, chain::HASH)?,
-        });
+            hash,
+            signed_by,
+        };
+        entries.push((entry, scan::text(&links, row).map(str::to_owned)));
     }
     Ok(())
 }

@@ -1,11 +1,10 @@
 //! The columns that a schema names, and their types.
 
 use arrow_schema::DataType;
-use situs_model::FieldClass;
 use situs_model::columns::{dictionary_type, is_reserved, number_list_type, text_list_type, timestamp_type};
 use situs_model::doc::{Document, Node};
 
-use super::ColumnInfo;
+use super::{Classes, ColumnInfo};
 use crate::plan::Target;
 
 /// The types of columns, by the words of `arrow`.
@@ -104,7 +103,7 @@ impl<'d> Columns<'d> {
         name: &str,
         kind: Type,
         unit: Option<&str>,
-        class: Option<FieldClass>,
+        classes: &Classes,
     ) -> Option<Target> {
         if is_reserved(name) {
             self.doc
@@ -143,17 +142,22 @@ impl<'d> Columns<'d> {
                 }
                 _ => {}
             }
-            match (known.info.class, class) {
-                (None, Some(_)) => known.info.class = class,
-                (Some(one), Some(other)) if one != other => {
+            let line = known.node.line;
+            match (&mut known.info.classes, classes) {
+                (_, new) if new.is_empty() => {}
+                (known, new) if known.is_empty() => *known = new.clone(),
+                (Classes { class: Some(one), .. }, Classes { class: Some(other), .. }) if one != other => {
                     self.doc.report(
                         node,
-                        format!(
-                            "the column `{name}` is `{other}` here and `{one}` in line {}",
-                            known.node.line
-                        ),
+                        format!("the column `{name}` is `{other}` here and `{one}` in line {line}"),
                     );
                 }
+                (known, new) if known != new => self.doc.report(
+                    node,
+                    format!(
+                        "the column `{name}` has other classes, or another `personal`, than in line {line}"
+                    ),
+                ),
                 _ => {}
             }
             return Some(known.target);
@@ -163,7 +167,7 @@ impl<'d> Columns<'d> {
             name: name.to_owned(),
             data_type: kind.data_type(),
             unit: unit.map(str::to_owned),
-            class,
+            classes: classes.clone(),
         };
         self.list.push(Declared { info, kind, target, node });
         Some(target)
@@ -172,6 +176,16 @@ impl<'d> Columns<'d> {
     /// Where a column was first named.
     pub(super) fn place(&self, name: &str) -> Option<&'d Node> {
         self.list.iter().find(|known| known.info.name == name).map(|known| known.node)
+    }
+
+    /// What is known of a column.
+    pub(super) fn info(&self, name: &str) -> Option<&ColumnInfo> {
+        self.list.iter().find(|known| known.info.name == name).map(|known| &known.info)
+    }
+
+    /// The names of all columns.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(|known| known.info.name.as_str())
     }
 
     /// The position of a column in the order of the schema.

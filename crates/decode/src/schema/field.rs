@@ -1,11 +1,13 @@
 //! The annotations of a field, and the leaf that they describe.
 
-use situs_model::FieldClass;
-use situs_model::doc::{Document, Kind as NodeKind, Map, Node};
+use std::collections::BTreeMap;
 
-use super::Compiler;
+use situs_model::doc::{Document, Kind as NodeKind, Map, Node};
+use situs_model::{ClassBy, FieldClass};
+
 use super::columns::{Arrow, Type, is_column_name};
 use super::object;
+use super::{Classes, Compiler};
 use crate::plan::{ABSENT, Kind, Leaf, NumericStrings, PairsKind, Plan, Target, TextTarget, ValueKind};
 use crate::time::TimeFormat;
 
@@ -17,6 +19,9 @@ pub(super) enum Role {
     EventTime,
 }
 
+/// Why a pseudonym is refused.
+const NO_PSEUDONYM: &str = "only a text can become a pseudonym: `arrow` must be `dictionary` or `utf8` (or drop it, with `personal: drop`)";
+
 /// `x-situs` of a field.
 #[derive(Default)]
 pub(super) struct Annotations<'d> {
@@ -25,7 +30,10 @@ pub(super) struct Annotations<'d> {
     pub(super) source: Option<Vec<String>>,
     arrow: Option<Arrow>,
     unit: Option<String>,
-    class: Option<FieldClass>,
+    classes: Classes,
+    /// Where its class is said.
+    class_at: Option<&'d Node>,
+    deciding: Option<(String, &'d Node)>,
     role: Option<Role>,
     rank: i64,
     time: Option<Vec<TimeFormat>>,
@@ -79,7 +87,12 @@ impl<'d> Annotations<'d> {
             },
             arrow: map.optional_word("arrow", Arrow::WORDS),
             unit: map.optional_string("unit"),
-            class: map.optional_word("class", FieldClass::WORDS),
+            class_at: map.optional("class").or_else(|| map.optional("class-by")),
+            deciding: map.optional("class-by").and_then(|node| {
+                let column = node.get("column")?;
+                Some((column.text()?.to_owned(), column))
+            }),
+            classes: classes(doc, &map),
             role,
             rank: map
                 .optional_integer("rank", 0..=1_000_000)
@@ -98,6 +111,44 @@ impl<'d> Annotations<'d> {
     pub(super) fn makes_column(&self) -> bool {
         self.arrow.is_some() || self.value.is_some() || self.pairs.is_some()
     }
+}
+
+/// `class`, `class-by` and `personal`.
+fn classes(doc: &Document, map: &Map<'_>) -> Classes {
+    let class = map.optional_word("class", FieldClass::WORDS);
+    let by = map.optional("class-by").and_then(|node| class_by(doc, node));
+    let pseudonym = map.optional_word("personal", &[("drop", false), ("pseudonym", true)]);
+    let classes = Classes { class, by, pseudonym: pseudonym == Some(true) };
+    if let Some(node) = map.optional("personal")
+        && classes.strictest() != Some(FieldClass::Personal)
+    {
+        doc.report(node, "`personal` belongs to the class `personal`");
+    }
+    classes
+}
+
+/// `class-by`.
+fn class_by(doc: &Document, node: &Node) -> Option<ClassBy> {
+    let map = doc.map(node, "`class-by`", &["column", "classes"])?;
+    let column = map.string("column");
+    let mut words = BTreeMap::new();
+    for (key, list) in doc.entries(map.required("classes")?, "`classes` in `class-by`") {
+        let class = doc.word(key, "a key of `classes`", FieldClass::WORDS);
+        for item in doc.items(list, "a class in `class-by`") {
+            let Some((class, word)) = class.zip(doc.text(item, "an entry of a class in `class-by`")) else {
+                continue;
+            };
+            if word.contains('\n') {
+                doc.report(item, "a word in `class-by` may not have a line feed");
+            } else if words.insert(word.to_owned(), class).is_some_and(|other| other != class) {
+                doc.report(item, format!("`{}` has two classes", item.shown()));
+            }
+        }
+    }
+    if words.is_empty() {
+        doc.report(node, "`class-by` needs a word at least");
+    }
+    Some(ClassBy { column: column?, words })
 }
 
 /// A list of texts, which may be empty ones.
@@ -210,6 +261,14 @@ impl<'d> Compiler<'d> {
         conditions: &mut Conditions<'d>,
     ) -> Option<usize> {
         let place = key.map_or(node, |(key, _)| key);
+        let column = match (&notes.column, key) {
+            (Some((_, None)), _) => None,
+            (Some((_, name)), _) => name.as_deref(),
+            (None, key) => key.map(|(_, name)| name),
+        };
+        if self.is_dropped(notes, column) {
+            return None;
+        }
         if notes.role == Some(Role::EventTime) && notes.time.is_none() {
             self.doc.report(place, "the role `event-time` needs `time`: the formats it is written in");
         }
@@ -256,6 +315,12 @@ impl<'d> Compiler<'d> {
                 return None;
             }
         };
+        if let Some(node) = notes.class_at
+            && notes.classes.pseudonym
+            && !matches!(arrow, Arrow::Type(Type::Utf8 | Type::Dictionary))
+        {
+            self.doc.report(node, NO_PSEUDONYM);
+        }
         let kind = match arrow {
             Arrow::Type(kind) => kind,
             Arrow::Json => Type::Utf8,
@@ -263,7 +328,8 @@ impl<'d> Compiler<'d> {
         if kind == Type::Timestamp && notes.time.is_none() {
             self.doc.report(place, "a `timestamp` needs `time`: the formats it is written in");
         }
-        let target = self.columns.declare(place, name, kind, notes.unit.as_deref(), notes.class)?;
+        let target = self.columns.declare(place, name, kind, notes.unit.as_deref(), &notes.classes)?;
+        self.deciding.extend(notes.deciding.clone());
         match notes.role {
             Some(Role::Device) => self.devices.push((name.to_owned(), place)),
             Some(Role::Claim) if !self.claims.iter().any(|claim| claim == name) => {
@@ -290,6 +356,36 @@ impl<'d> Compiler<'d> {
         };
         let name = name.to_owned();
         Some(self.add(plan, notes, kind, vec![target], &name, node))
+    }
+
+    /// Whether a field is personal and dropped, so that it is not read at all. `column` is the one that it
+    /// would have.
+    fn is_dropped(&mut self, notes: &Annotations<'d>, column: Option<&str>) -> bool {
+        let Some(node) = notes.class_at else { return false };
+        let Classes { class, by, pseudonym } = &notes.classes;
+        let strictest = notes.classes.strictest().filter(|class| class.is_guarded());
+        if let (Some(_), Some(class)) = (notes.role, strictest) {
+            self.doc.report(
+                node,
+                format!("a field with a role cannot be `{class}`: what is decided by it must be seen in what is stored"),
+            );
+            return false;
+        }
+        let dropped = *class == Some(FieldClass::Personal) && by.is_none() && !pseudonym;
+        if dropped {
+            let of_value = |value: &'d Node| ["number", "text", "list"].map(|key| value.get(key)?.text());
+            let of_pairs = |pairs: &'d Node| match pairs.get("columns").map(|columns| &columns.kind) {
+                Some(NodeKind::Sequence(columns)) => columns.iter().map(Node::text).collect(),
+                _ => Vec::new(),
+            };
+            let columns = match (notes.value, notes.pairs) {
+                (Some(value), _) => of_value(value).to_vec(),
+                (None, Some(pairs)) => of_pairs(pairs),
+                (None, None) => vec![column],
+            };
+            self.dropped.extend(columns.into_iter().flatten().map(|name| (name.to_owned(), node)));
+        }
+        dropped
     }
 
     /// Adds a leaf to the plan.
@@ -360,14 +456,17 @@ impl<'d> Compiler<'d> {
                 return None;
             }
         };
+        let of_others = Classes { pseudonym: false, ..notes.classes.clone() };
         let mut column = |key: &str, kind: Type, unit: Option<&str>| {
             let name = map.optional(key)?;
             let text = self.doc.text(name, &format!("`{key}` in `value`"))?;
-            self.columns.declare(name, text, kind, unit, notes.class)
+            let classes = if key == "text" { &notes.classes } else { &of_others };
+            self.columns.declare(name, text, kind, unit, classes)
         };
         let number = column("number", Type::Float64, notes.unit.as_deref());
         let text = column("text", text_type, None);
         let list = column("list", Type::Numbers, notes.unit.as_deref());
+        self.deciding.extend(notes.deciding.clone());
         map.required("text");
         let name = map.optional("text").and_then(Node::text)?;
         let numeric_strings = match map.optional("numeric-strings") {
@@ -437,9 +536,15 @@ impl<'d> Compiler<'d> {
         };
         let names_name = self.doc.text(names_node, "a column of `pairs`")?;
         let values_name = self.doc.text(values_node, "a column of `pairs`")?;
-        let names = self.columns.declare(names_node, names_name, Type::Texts, None, notes.class)?;
+        if let Some(node) = notes.class_at
+            && notes.classes.pseudonym
+        {
+            self.doc.report(node, NO_PSEUDONYM);
+        }
+        self.deciding.extend(notes.deciding.clone());
+        let names = self.columns.declare(names_node, names_name, Type::Texts, None, &notes.classes)?;
         let unit = notes.unit.as_deref();
-        let values = self.columns.declare(values_node, values_name, Type::Numbers, unit, notes.class)?;
+        let values = self.columns.declare(values_node, values_name, Type::Numbers, unit, &notes.classes)?;
         let (Target::Texts(names_at), Target::Numbers(values_at)) = (names, values) else { return None };
         let kind = PairsKind {
             name_key: map.string("name")?.into(),

@@ -298,6 +298,8 @@ pub(super) fn annotations<'d>(doc: &'d Document, node: &'d Node, key: &Node) -> 
         "arrow",
         "unit",
         "class",
+        "class-by",
+        "personal",
         "role",
         "rank",
         "time",

@@ -1,16 +1,18 @@
 //! The annotations at the top of a schema: which part of a message becomes rows.
 
+use situs_model::FieldClass;
 use situs_model::doc::{Document, Node};
 
 use super::columns::Type;
 use super::object::known_keywords;
 use super::tree::Tree;
-use super::{Compiler, field};
+use super::{Classes, Compiler, field};
 use crate::plan::{Block, BlockColumns, Kind, Level, Op, Plan, Target};
 
 /// `x-situs` at the top.
 pub(super) struct Options<'d> {
     pub(super) keep_unknown: bool,
+    pub(super) extra_class: Option<FieldClass>,
     pub(super) nanoseconds: bool,
     pub(super) batch: bool,
     pub(super) max_rows: usize,
@@ -36,6 +38,7 @@ impl<'d> Options<'d> {
         known_keywords(doc, root, "the schema");
         let mut options = Self {
             keep_unknown: false,
+            extra_class: None,
             nanoseconds: false,
             batch: false,
             max_rows: 100_000,
@@ -48,10 +51,18 @@ impl<'d> Options<'d> {
             doc.report(kind, "a message is an object: `type` at the top must be `object` (for arrays of messages there is `batch`)");
         }
         if let Some(notes) = root.get("x-situs") {
-            let keys = ["unknown", "event-time-ns", "batch", "rows", "max-rows", "max-depth"];
+            let keys = ["unknown", "extra-class", "event-time-ns", "batch", "rows", "max-rows", "max-depth"];
             let map = doc.map(notes, "`x-situs` at the top", &keys)?;
             options.keep_unknown =
                 map.optional_word("unknown", &[("count", false), ("keep", true)]).unwrap_or(false);
+            options.extra_class = map.optional_word("extra-class", FieldClass::WORDS);
+            if let Some(class) = map.optional("extra-class") {
+                if !options.keep_unknown {
+                    doc.report(class, "`extra-class` is the class of `_extra`: it needs `unknown: keep`");
+                } else if options.extra_class == Some(FieldClass::Personal) {
+                    doc.report(class, "what is personal is not kept in `_extra`: write `unknown: count`");
+                }
+            }
             options.nanoseconds = map.optional_bool("event-time-ns").unwrap_or(false);
             options.batch = map.optional_bool("batch").unwrap_or(false);
             if let Some(rows) = map.optional_integer("max-rows", 1..=10_000_000) {
@@ -145,7 +156,7 @@ impl<'d> Compiler<'d> {
         let mut plan = Plan::default();
         let key = match &rows.key {
             Some((node, name)) => {
-                let target = self.columns.declare(node, name, Type::Dictionary, None, None)?;
+                let target = self.columns.declare(node, name, Type::Dictionary, None, &Classes::default())?;
                 Some((*node, target))
             }
             None => None,
@@ -222,7 +233,7 @@ impl<'d> Compiler<'d> {
                 "samples" => Type::Numbers,
                 _ => Type::Int64,
             };
-            match (key, self.columns.declare(node, name, kind, None, None)) {
+            match (key, self.columns.declare(node, name, kind, None, &Classes::default())) {
                 ("index", Some(Target::Int32(at))) => columns.index = Some(at),
                 ("count", Some(Target::Int32(at))) => columns.count = Some(at),
                 ("signal", Some(Target::Dictionary(at))) => columns.signal = Some(at),

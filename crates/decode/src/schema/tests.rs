@@ -51,13 +51,15 @@ fn columns_with_units_and_classes_in_order() {
             "i": {"type": "object", "properties": {"j": {"type": "string", "x-situs": {"role": "claim"}}}},
             "k": {"$ref": "#/$defs/text", "description": "D"}
         },
-        "$defs": {"text": {"type": "string", "x-situs": {"column": "text", "class": "personal"}}}
+        "$defs": {"text": {"type": "string", "x-situs": {"column": "text", "class": "personal", "personal": "pseudonym"}}}
     }"##;
     let schema = Schema::parse("s.json", text, &DeviceSource::Payload).unwrap();
     let shown: Vec<String> = schema
         .columns()
         .iter()
-        .map(|c| format!("{} {} {:?} {:?}", c.name, c.data_type, c.unit.as_deref().unwrap_or(""), c.class))
+        .map(|c| {
+            format!("{} {} {:?} {:?}", c.name, c.data_type, c.unit.as_deref().unwrap_or(""), c.classes.class)
+        })
         .collect();
     assert_eq!(
         shown,
@@ -196,6 +198,123 @@ fn fields_that_say_too_little_or_too_much() {
         let column: usize = column.parse().unwrap();
         assert!(matches!(property.as_bytes()[column - 1], b'"' | b'{' | b'f' | b'1'), "{property}: {found}");
     }
+}
+
+fn columns_of(properties: &str) -> (Vec<String>, Schema) {
+    let text = format!(
+        r#"{{"type":"object","x-situs":{{"unknown":"keep","extra-class":"trade-secret"}},"properties":{{{properties}}}}}"#
+    );
+    let schema = Schema::parse("s.json", &text, &DeviceSource::Payload).unwrap();
+    (schema.columns().iter().map(|column| column.name.clone()).collect(), schema)
+}
+
+#[test]
+fn personal_fields_have_no_column_unless_they_become_pseudonyms() {
+    let (columns, schema) = columns_of(
+        r#""a": {"type": "string", "x-situs": {"class": "personal"}},
+           "b": {"type": "number", "x-situs": {"class": "personal", "personal": "drop", "column": "bee"}},
+           "c": {"x-situs": {"class": "personal", "value": {"text": "t", "number": "n"}}},
+           "d": {"x-situs": {"class": "personal", "pairs": {"name": "n", "value": "v", "columns": ["x", "y"]}}},
+           "e": {"type": "integer", "x-situs": {"arrow": "dictionary", "class": "personal", "personal": "pseudonym"}},
+           "f": {"x-situs": {"class": "personal", "personal": "pseudonym", "value": {"text": "ft", "number": "fn"}}},
+           "g": {"type": "string", "x-situs": {"class": "process"}},
+           "h": {"type": "number", "x-situs": {"class": "process",
+                "class-by": {"column": "g", "classes": {"personal": ["USER"], "trade-secret": ["BLOCK"]}}}}"#,
+    );
+    assert_eq!(columns, ["e", "fn", "ft", "g", "h"]);
+    let arrow = schema.arrow_schema();
+    assert_eq!(arrow.metadata()[DROPPED_METADATA], "a,bee,n,t,x,y");
+    let metadata = |name: &str, key: &str| {
+        arrow
+            .field_with_name(name)
+            .unwrap()
+            .metadata()
+            .get(key)
+            .map(String::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    for (name, class, pseudonym) in
+        [("e", "personal", "true"), ("ft", "personal", "true"), ("fn", "personal", ""), ("g", "process", "")]
+    {
+        assert_eq!(
+            (metadata(name, CLASS_METADATA), metadata(name, PSEUDONYM_METADATA)),
+            (class.into(), pseudonym.into())
+        );
+    }
+    assert_eq!(metadata("h", CLASS_METADATA), "personal");
+    assert_eq!(metadata("h", CLASS_ELSE_METADATA), "process");
+    assert_eq!(metadata("h", CLASS_BY_METADATA), "g\ntrade-secret:BLOCK\npersonal:USER");
+    assert_eq!(metadata("_extra", CLASS_METADATA), "trade-secret");
+}
+
+#[test]
+fn classes_that_contradict() {
+    for (property, problem) in [
+        (
+            r#""a": {"type": "number", "x-situs": {"class": "personal", "personal": "pseudonym"}}"#,
+            "only a text can become a pseudonym",
+        ),
+        (
+            r#""a": {"x-situs": {"arrow": "json", "class": "personal", "personal": "pseudonym"}}"#,
+            "only a text can become a pseudonym",
+        ),
+        (
+            r#""a": {"type": "string", "x-situs": {"personal": "pseudonym"}}"#,
+            "`personal` belongs to the class `personal`",
+        ),
+        (
+            r#""a": {"type": "string", "x-situs": {"class": "personal", "personal": "pseudonim"}}"#,
+            "`personal` in `x-situs` of `a`: expected one of",
+        ),
+        (
+            r#""a": {"type": "string", "x-situs": {"role": "device", "class": "personal"}}"#,
+            "a field with a role cannot be `personal`",
+        ),
+        (
+            r#""a": {"type": "string", "x-situs": {"role": "claim", "class": "trade-secret"}}"#,
+            "a field with a role cannot be `trade-secret`",
+        ),
+        (
+            r#""a": {"type": "string", "x-situs": {"role": "event-time", "time": "rfc3339", "class": "personal"}}"#,
+            "a field with a role cannot be `personal`",
+        ),
+        (
+            r#""a": {"type": "string"}, "b": {"type": "string", "x-situs": {"column": "a", "class": "personal"}}"#,
+            "the column `a` is `personal` and dropped here, and filled in line 3",
+        ),
+        (
+            r#""a": {"type": "string", "x-situs": {"class-by": {"column": "b", "classes": {"personal": ["x"]}}}}"#,
+            "there is no column `b` to tell classes by",
+        ),
+        (
+            r#""a": {"type": "string", "x-situs": {"class-by": {"column": "a", "classes": {"personal": ["x"]}}}}"#,
+            "`a` is not stored as it comes, so classes cannot be told by it",
+        ),
+        (
+            r#""n": {"type": "number"}, "a": {"type": "string", "x-situs": {"class-by": {"column": "n", "classes": {"personal": ["x"]}}}}"#,
+            "classes are told by a column of text; `n` is none",
+        ),
+        (
+            r#""n": {"type": "string"}, "a": {"type": "string", "x-situs": {"class-by": {"column": "n", "classes": {"personal": ["x"], "process": ["x"]}}}}"#,
+            "`x` has two classes",
+        ),
+        (
+            r#""a": {"type": "string", "x-situs": {"class": "trade-secret"}}, "b": {"type": "string", "x-situs": {"column": "a", "class": "process"}}"#,
+            "the column `a` is `process` here and `trade-secret` in line 3",
+        ),
+        (
+            r#""a": {"type": "string", "x-situs": {"class": "personal", "personal": "pseudonym"}}, "b": {"type": "string", "x-situs": {"column": "a", "class": "process", "class-by": {"column": "c", "classes": {"personal": ["x"]}}}}, "c": {"type": "string"}"#,
+            "the column `a` is `process` here and `personal` in line 3",
+        ),
+    ] {
+        let found = problem_of(property);
+        let (_, message) = found.split_once(": ").unwrap();
+        assert!(message.starts_with(problem), "{property}: {found}");
+    }
+    let extra = |words: &str| problems(&format!(r#"{{"type":"object","x-situs":{{{words}}}}}"#));
+    assert!(extra(r#""extra-class": "process""#)[0].contains("it needs `unknown: keep`"));
+    assert!(extra(r#""unknown": "keep", "extra-class": "personal""#)[0].contains("write `unknown: count`"));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Batches with poison against their messages one by one.
 
+mod shadow;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -70,7 +72,7 @@ fn stage(name: &str, policy: &str) -> Stage {
     };
     let policy = Arc::new(Policy::parse("policy.yaml", policy).unwrap());
     let judge = policy.judge(&facts).unwrap();
-    Stage::new(pipeline, schema, judge)
+    Stage::new(pipeline, schema, judge, Arc::default())
 }
 
 fn zones() -> BTreeSet<ZoneId> {

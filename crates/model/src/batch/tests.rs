@@ -39,6 +39,11 @@ fn tagged(messages: usize, rows: &[(u32, u16)], verdicts: Vec<Verdict>, rejects:
     }
 }
 
+/// The masks of rows without classes.
+fn no_masks(tagged: &TaggedBatch) -> Masks {
+    Masks::new(tagged.decoded.rows.schema(), crate::mask::Outside::new(), Arc::default())
+}
+
 fn ids(batch: &ResidentBatch) -> Vec<i64> {
     use arrow_array::cast::AsArray as _;
     batch.rows().column(0).as_primitive::<arrow_array::types::Int64Type>().values().to_vec()
@@ -54,7 +59,9 @@ fn one_undetermined_row_takes_its_message_and_no_other() {
     let rows = [(0, 0), (1, 0), (1, 2), (1, 1), (2, 1), (4, 0), (4, 1)];
     let reject = Reject { message: 3, code: RejectCode::InvalidJson, pointer: None, byte: Some(4) };
     let stores = BTreeSet::from([zone("CN"), zone("EU")]);
-    let split = split(tagged(5, &rows, verdicts, vec![reject]), &stores).unwrap();
+    let tagged = tagged(5, &rows, verdicts, vec![reject]);
+    let masks = no_masks(&tagged);
+    let split = split(tagged, &stores, &masks).unwrap();
 
     assert_eq!(split.resident.len(), 2);
     assert_eq!((split.resident[0].zone().as_str(), ids(&split.resident[0])), ("CN", vec![0, 5]));
@@ -81,7 +88,9 @@ fn one_undetermined_row_takes_its_message_and_no_other() {
 fn a_zone_without_a_store_is_quarantined_never_moved() {
     let verdicts = vec![Verdict::Resident(zone("CN")), Verdict::Resident(zone("EU"))];
     let stores = BTreeSet::from([zone("EU")]);
-    let split = split(tagged(2, &[(0, 0), (1, 1)], verdicts, vec![]), &stores).unwrap();
+    let tagged = tagged(2, &[(0, 0), (1, 1)], verdicts, vec![]);
+    let masks = no_masks(&tagged);
+    let split = split(tagged, &stores, &masks).unwrap();
     assert_eq!(split.resident.len(), 1);
     assert_eq!(split.resident[0].zone().as_str(), "EU");
     assert_eq!(split.quarantined[0].reason.as_str(), "zone-without-store");
@@ -89,7 +98,9 @@ fn a_zone_without_a_store_is_quarantined_never_moved() {
 
 #[test]
 fn an_empty_batch_splits_into_nothing() {
-    let split = split(tagged(0, &[], vec![], vec![]), &BTreeSet::new()).unwrap();
+    let tagged = tagged(0, &[], vec![], vec![]);
+    let masks = no_masks(&tagged);
+    let split = split(tagged, &BTreeSet::new(), &masks).unwrap();
     assert!(split.resident.is_empty() && split.quarantined.is_empty());
     assert_eq!(split.counts, Counts::default());
 }

@@ -13,6 +13,7 @@ use datafusion_expr::{Expr, ExprSchemable as _, Volatility};
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 use datafusion_physical_expr::create_physical_expr;
 use datafusion_sql::planner::{PlannerContext, SqlToRel};
+use situs_model::FieldClass;
 use situs_model::columns::{dictionary_type, names};
 
 use super::sql::Language;
@@ -26,6 +27,8 @@ pub(crate) struct Scope {
     fields: Vec<Option<Arc<Field>>>,
     /// Names that stand for one text.
     constants: Vec<(&'static str, String)>,
+    /// Columns of personal values and trade secrets, which may not be named.
+    guarded: Vec<(String, FieldClass)>,
 }
 
 /// Why a condition cannot be asked of a pipeline's records.
@@ -49,7 +52,7 @@ impl From<DataFusionError> for CompileError {
 impl Scope {
     /// What conditions may name on this pipeline.
     pub(crate) fn new(facts: &PipelineFacts) -> Self {
-        Self { fields: facts.fields(), constants: facts.constants() }
+        Self { fields: facts.fields(), constants: facts.constants(), guarded: facts.guarded() }
     }
 
     /// The same with one name standing for one text, whatever the records say.
@@ -71,6 +74,11 @@ impl Scope {
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let columns = self.fields.iter().flatten().map(|field| field.name().as_str());
         columns.chain(self.constants.iter().map(|(name, _)| *name))
+    }
+
+    /// The columns that may not be named since they are not stored as they come.
+    pub(crate) fn guarded(&self) -> impl Iterator<Item = &str> {
+        self.guarded.iter().map(|(name, _)| name.as_str())
     }
 
     /// The columns that the condition names and the scope lacks.
@@ -102,6 +110,12 @@ impl Condition {
     /// # Errors
     /// Columns that the pipeline lacks, or why the condition means nothing there.
     pub(crate) fn compile(&self, scope: &Scope) -> Result<Compiled, CompileError> {
+        let named = |(name, _): &&(String, FieldClass)| self.columns.contains(name);
+        if let Some((name, class)) = scope.guarded.iter().find(named) {
+            return Err(CompileError::Invalid(format!(
+                "column `{name}` is `{class}`: it is not stored as it comes, so the decision could not be derived again"
+            )));
+        }
         let missing = scope.missing(self);
         if !missing.is_empty() {
             return Err(CompileError::Missing(missing));

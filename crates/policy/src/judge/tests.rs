@@ -4,7 +4,9 @@ use arrow_array::Array as _;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int32Type;
 use arrow_schema::{DataType, Field};
+use situs_model::Masks;
 use situs_model::columns::names;
+use situs_model::mask::Outside;
 use situs_model::{Verdict, split};
 
 use super::*;
@@ -475,7 +477,9 @@ fn a_uniform_batch_has_one_value_per_column() {
 fn rows_are_split_by_their_verdicts() {
     let rows = [Row::of("nn-1"), Row::of("st-1"), Row::of("nobody"), Row::of("nn-1").country("DE")];
     let stores = ["CN", "EU"].map(|zone| zone.parse().unwrap()).into();
-    let split = split(judge(POLICY, "cnc.state", &rows), &stores).unwrap();
+    let judged = judge(POLICY, "cnc.state", &rows);
+    let masks = Masks::new(judged.decoded.rows.schema(), Outside::new(), Arc::default());
+    let split = split(judged, &stores, &masks).unwrap();
     for batch in &split.resident {
         let zones = batch.rows().column_by_name(names::ZONE).unwrap().as_dictionary::<Int32Type>();
         let zones = zones.downcast_dict::<arrow_array::StringArray>().unwrap();

@@ -186,6 +186,39 @@ fn groups_that_are_none() {
 }
 
 #[test]
+fn the_plants_zone_is_the_innermost() {
+    let with = |rules: &str| {
+        let text = format!(
+            "zones:
+  CN: {{ jurisdictions: [CN] }}
+  EU: {{ jurisdictions: [DE, FR, 'NO'] }}
+  DE: {{ within: EU, jurisdictions: [DE] }}
+  X: {{ within: DE, jurisdictions: [DE] }}
+sites: {{ a: {{ jurisdiction: DE, devices: [a] }} }}
+rules:
+  - {{ id: x, when: load > 1, zone: X, basis: law }}
+  - {{ id: de, when: load > 2, zone: DE, basis: law }}
+{rules}
+  - {{ id: inner, when: load > 3, zone: innermost, basis: law }}
+  - {{ id: cn, jurisdictions: [CN], zone: CN, basis: law }}
+"
+        );
+        let outside = Policy::parse("p", &text).unwrap().outside();
+        let of_zone = outside.into_iter().map(|(zone, plants)| {
+            let plants: Vec<String> =
+                plants.iter().map(|(jurisdiction, plant)| format!("{jurisdiction} of {plant}")).collect();
+            format!("{zone}: {}", plants.join(", "))
+        });
+        of_zone.collect::<Vec<_>>()
+    };
+    let eu = "  - { id: eu, when: load > 4, jurisdictions: [DE, FR], zone: EU, basis: law }";
+    assert_eq!(with(eu), ["DE: DE of X", "EU: DE of X"]);
+    // Where no rule places the plant's records in the zone around, no key is needed for it.
+    assert_eq!(with(&eu.replace("[DE, FR]", "[FR, 'NO']")), ["DE: DE of X"]);
+    assert!(Policy::parse("p", POLICY).unwrap().outside().is_empty());
+}
+
+#[test]
 fn zones_in_zones() {
     let nested = |more: &str| POLICY.replace("\nsites:", &format!("\n{more}\nsites:"));
     let inner = "  DE: { within: EU, jurisdictions: [DE] }";

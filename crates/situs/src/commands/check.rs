@@ -38,6 +38,9 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         problems.extend(found.0);
     }
     if let (Some(site), Some(catalog), Some(path)) = (&site, &catalog, &args.config) {
+        if let Err(found) = site.key_ring(catalog) {
+            problems.extend(found.0);
+        }
         problems.extend(agreement(site, catalog, &path.display().to_string()));
     }
     if !problems.is_empty() {
@@ -76,9 +79,10 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             n => format!(", {n} warnings"),
         };
         println!(
-            "{} pipelines, policy {}, {count} cases: {} passed, {} failed{warned}",
+            "{} pipelines, policy {}{}, {count} cases: {} passed, {} failed{warned}",
             catalog.pipelines.len(),
             catalog.policy.version(),
+            catalog.readers.as_ref().map_or_else(String::new, |r| format!(", readers {}", r.version())),
             count - failures.len(),
             failures.len()
         );
@@ -103,6 +107,15 @@ fn agreement(site: &Site, catalog: &Catalog, file: &str) -> Vec<Diagnostic> {
         if !zones.contains(&zone.as_str()) {
             unknown(
                 format!("`stores` names zone `{zone}`, which the policy does not know"),
+                zone.as_str(),
+                zones.clone(),
+            );
+        }
+    }
+    for zone in site.pseudonym_keys.zones() {
+        if !zones.contains(&zone.as_str()) {
+            unknown(
+                format!("`pseudonym-keys` names zone `{zone}`, which the policy does not know"),
                 zone.as_str(),
                 zones.clone(),
             );

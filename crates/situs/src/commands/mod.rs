@@ -6,6 +6,7 @@ mod delete;
 mod explain;
 mod hold;
 mod maintain;
+mod permits;
 mod policy;
 mod produce;
 mod quarantine;

@@ -1,4 +1,4 @@
-//! `situs policy diff`.
+//! `situs policy`.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,6 +14,7 @@ use crate::library::{Library, read_policy};
 pub(super) fn policy(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
     match command {
         PolicyCommand::Diff(args) => diff(args),
+        PolicyCommand::Permits(args) => super::permits::permits(args),
     }
 }
 

@@ -8,12 +8,17 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::catalog::Catalog;
 use crate::cli::RunArgs;
-use crate::run;
+use crate::library::read_policy;
+use crate::{run, shadow};
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let site = super::load_site(&args.config)?;
     init_logs(&site.logs).map_err(|error| super::Usage(format!("`filter` in logs: {error}")))?;
     let catalog = Catalog::load(&site.library)?;
+    let shadow = match &args.shadow_policy {
+        Some(path) => Some(catalog.with_policy(read_policy(path)?)?.policy),
+        None => None,
+    };
     if args.init_stores {
         for (zone, root) in &site.stores {
             situs_store::init(root, zone)?;
@@ -24,7 +29,16 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         // Before anything else is started, so that a signal can never be missed.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let service = run::start(&site, &catalog, args.until_caught_up).await?;
+        // Before this, SIGHUP ends the process, as it does any other.
+        let mut reload = signal(SignalKind::hangup())?;
+        let service = run::start(&site, &catalog, shadow, args.until_caught_up).await?;
+        let asked = service.reload.clone();
+        tokio::spawn(async move {
+            while reload.recv().await.is_some() {
+                asked.notify_one();
+            }
+        });
+        let report = service.shadow.clone();
         let told = match (&args.http_address_file, service.http) {
             (Some(file), Some(address)) => {
                 std::fs::write(file, address.to_string()).with_context(|| format!("{}", file.display()))
@@ -52,6 +66,9 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         let summary = service.wait().await;
         told?;
         let summary = summary?;
+        if let Some(report) = report {
+            print!("{}", shadow::in_words(&report));
+        }
         let counts = &summary.counts;
         tracing::info!(
             event = "stopped",

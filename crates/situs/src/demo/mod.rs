@@ -68,7 +68,7 @@ async fn run_demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     for (zone, root) in &site.stores {
         situs_store::init(root, zone)?;
     }
-    let service = run::start(&site, &catalog, false).await?;
+    let service = run::start(&site, &catalog, None, false).await?;
     if !args.json {
         println!("broker {} (embedded), policy {}", broker.bootstrap(), catalog.policy.version());
         if let Some(address) = service.http {

@@ -20,9 +20,9 @@ pub enum Receipts {
 pub struct KeyFile {
     /// The file.
     pub path: PathBuf,
-    file: Arc<str>,
-    line: u32,
-    column: u32,
+    pub(super) file: Arc<str>,
+    pub(super) line: u32,
+    pub(super) column: u32,
 }
 
 impl Receipts {

@@ -23,7 +23,7 @@ use situs_model::{Class, FieldClass, LedgerKind, PipelineName, TableName, Traini
 use situs_policy::RowFilter;
 use situs_store::{Arrived, StoreReader, TableSnapshot, transferred_columns};
 
-use super::{Answer, Request, Transfers, declared, defined, standing_of, store_json};
+use super::{Answer, Request, Transfers, declared, defined, store_json};
 use crate::catalog::Loaded;
 
 /// The steps of a transfer of rows, each a commit.
@@ -134,7 +134,7 @@ impl Transfers<'_> {
             classes: arrived.classes.clone(),
             left_out,
         };
-        let standing = standing_of(&self.store(&from)?.zone_ledger().await?, id, &request)?;
+        let standing = self.standing_of(&self.store(&from)?.zone_ledger().await?, id, &request)?;
         let body = Value::Object(self.body(&request, &standing, &to, &arrived)?);
         if last >= Step::Received {
             let fact = self.fact(LedgerKind::TransferReceived, id, by, &body);
@@ -159,7 +159,7 @@ impl Transfers<'_> {
         };
         let (source, target) = (self.store(&transfer.from)?, self.store(&transfer.to)?);
         let route = Route { from: source.identity(), to: target.identity() };
-        let standing = standing_of(&self.store(&request.from)?.zone_ledger().await?, id, request)?;
+        let standing = self.standing_of(&self.store(&request.from)?.zone_ledger().await?, id, request)?;
         let today = self.today();
         // Before anything is read.
         if let Err(why) = decide(id, transfer, route, &standing, today, &Measured::Nothing) {

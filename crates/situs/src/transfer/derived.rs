@@ -15,7 +15,7 @@ use situs_model::transfer::{Cargo, Measured, Route, decide};
 use situs_model::{Class, LedgerKind, PipelineName, TableName, ZoneId};
 use situs_store::sha256_of;
 
-use super::{Answer, Transfers, declared, defined, standing_of, store_json};
+use super::{Answer, Transfers, declared, defined, store_json};
 
 /// Something that was made of rows, and left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Transfers<'_> {
 
         let (source, target) = (self.store(&from)?, self.store(&to)?);
         let (source_ledger, target_ledger) = (source.zone_ledger().await?, target.zone_ledger().await?);
-        let standing = standing_of(&source_ledger, id, &request)?;
+        let standing = self.standing_of(&source_ledger, id, &request)?;
         // What one ledger tells already is told by the other too, whatever the policy says today.
         let begun = target_ledger.find(LedgerKind::DerivedReceived, id);
         let body = if let Some(entry) = begun.or_else(|| source_ledger.find(LedgerKind::DerivedSent, id)) {

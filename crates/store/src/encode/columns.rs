@@ -7,6 +7,7 @@ use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 use situs_model::columns::names;
+use situs_model::mask::may_have_statistics;
 
 use crate::error::Fault;
 
@@ -29,7 +30,18 @@ pub(super) fn properties(schema: &Schema) -> Result<WriterProperties, Fault> {
     for field in schema.fields() {
         properties = column(properties, field);
     }
+    for field in schema.fields().iter().filter(|field| !may_have_statistics(field)) {
+        for leaf in leaves(field) {
+            properties = properties.set_column_statistics_enabled(leaf, EnabledStatistics::None);
+        }
+    }
     Ok(properties.build())
+}
+
+/// The paths of a column's leaves, as they may be.
+fn leaves(field: &Field) -> [ColumnPath; 2] {
+    let path = |parts: &[&str]| ColumnPath::new(parts.iter().map(|part| (*part).to_owned()).collect());
+    [path(&[field.name()]), path(&[field.name(), "list", "element"])]
 }
 
 /// Who writes a column.

@@ -12,6 +12,7 @@ use arrow_schema::{DataType, Field, Schema};
 use arrow_select::filter::filter_record_batch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ParquetMetaData;
+use situs_model::Class;
 use situs_model::store::EncodedRows;
 use situs_model::{FileFact, Source, StoreIdentity};
 
@@ -34,6 +35,8 @@ pub(crate) struct Image {
     statistics: String,
     /// Whose rows they are, in order: an index into [`Encoded::sources`], and a number of rows.
     runs: Vec<(u32, usize)>,
+    /// The highest class of the rows.
+    class: Option<Class>,
 }
 
 /// A file that lies where it stays but is named by no commit yet.
@@ -45,6 +48,8 @@ pub(crate) struct Written {
     pub(crate) date: String,
     /// Delta's statistics.
     pub(crate) statistics: String,
+    /// The highest class of the rows; `None` if they have none.
+    pub(crate) class: Option<Class>,
 }
 
 impl Image {
@@ -54,6 +59,7 @@ impl Image {
         metadata: &ParquetMetaData,
         columns: &Schema,
         runs: Vec<(u32, usize)>,
+        class: Option<Class>,
     ) -> Result<Self, Fault> {
         let date = date_text(day)
             .ok_or_else(|| Fault::stop("a column of days has a year that is not of four digits"))?;
@@ -65,6 +71,7 @@ impl Image {
             rows: u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0),
             statistics: delta_statistics(metadata, columns),
             runs,
+            class,
         })
     }
 }
@@ -99,7 +106,7 @@ impl Encoded {
             image.for_each_run(|source, rows| {
                 let (source, ..) = &self.sources[source];
                 let Some(rows) = cut(rows, keep_of(source), layout)? else { return Ok(()) };
-                encoder.add(source, &with_day(&rows, layout.day, image.day)?)
+                encoder.add(source, &with_day(&rows, layout.day, image.day, self.rows.as_deref())?)
             })?;
         }
         let mut whole = super::finish(store, vec![Box::new(encoder)], facts)?;
@@ -176,7 +183,8 @@ impl Image {
             bytes: self.bytes.len() as u64,
             sha256: self.sha256.clone(),
         };
-        let written = Written { fact, date: self.date.clone(), statistics: self.statistics.clone() };
+        let (date, statistics) = (self.date.clone(), self.statistics.clone());
+        let written = Written { fact, date, statistics, class: self.class };
         // The table's folder too: whoever made the day's folder may not have lived to sync its name.
         if let Err(error) = durable::sync_folder(&of_day).and_then(|()| durable::sync_folder(folder)) {
             discard(folder, std::slice::from_ref(&written));
@@ -227,9 +235,20 @@ fn cut(rows: &RecordBatch, keep: Keep, layout: Layout) -> Result<Option<RecordBa
     Ok((kept.num_rows() > 0).then_some(kept))
 }
 
-/// The rows with the column of days, which files do not hold.
-fn with_day(rows: &RecordBatch, column: &str, day: i32) -> Result<RecordBatch, Fault> {
-    let mut fields: Vec<_> = rows.schema_ref().fields().iter().cloned().collect();
+/// The rows with the column of days, which files do not hold, and with what `before` says of the columns'
+/// classes, which they do not hold either.
+fn with_day(
+    rows: &RecordBatch,
+    column: &str,
+    day: i32,
+    before: Option<&Schema>,
+) -> Result<RecordBatch, Fault> {
+    let classed = |field: &Arc<Field>| {
+        let known = before.and_then(|before| before.field_with_name(field.name()).ok());
+        let metadata = known.map(|known| known.metadata().clone()).unwrap_or_default();
+        Arc::new(field.as_ref().clone().with_metadata(metadata))
+    };
+    let mut fields: Vec<_> = rows.schema_ref().fields().iter().map(classed).collect();
     let mut columns = rows.columns().to_vec();
     fields.push(Field::new(column, DataType::Date32, false).into());
     columns.push(Arc::new(Date32Array::from_value(day, rows.num_rows())));

@@ -43,11 +43,14 @@ pub(super) struct NumbersWriter {
     /// Numbers as they are, afterwards.
     plain: Vec<f64>,
     bounds: Option<(f64, f64)>,
+    /// Whether they may be told.
+    tells: bool,
 }
 
 impl NumbersWriter {
     /// A writer for a top-level column of type `Float64`.
-    pub(super) fn new(column: ColumnDescPtr) -> Self {
+    /// `tells` is whether statistics may tell of the values.
+    pub(super) fn new(column: ColumnDescPtr, tells: bool) -> Self {
         Self {
             pages: Pages::new(column),
             by_dictionary: true,
@@ -58,6 +61,7 @@ impl NumbersWriter {
             indices: Vec::new(),
             plain: Vec::new(),
             bounds: None,
+            tells,
         }
     }
 
@@ -164,8 +168,9 @@ impl NumbersWriter {
             widen(&mut self.bounds, *number);
         }
         // Zero has two signs of which readers may ask for either (parquet.thrift, `ColumnOrder`).
-        let low = self.bounds.map(|(low, _)| if low == 0.0 { -0.0 } else { low });
-        let high = self.bounds.map(|(_, high)| if high == 0.0 { 0.0 } else { high });
+        let bounds = self.bounds.filter(|_| self.tells);
+        let low = bounds.map(|(low, _)| if low == 0.0 { -0.0 } else { low });
+        let high = bounds.map(|(_, high)| if high == 0.0 { 0.0 } else { high });
         let statistics = Statistics::double(low, high, None, Some(self.pages.nulls as u64), false);
         let mut bytes = Vec::new();
         put_plain(values, &mut bytes);

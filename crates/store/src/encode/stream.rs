@@ -7,10 +7,11 @@ use std::path::Path;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{KeyValue, ParquetMetaData};
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::writer::SerializedFileWriter;
 use sha2::{Digest as _, Sha256};
-use situs_model::FileFact;
+use situs_model::columns::highest_class;
+use situs_model::{Class, FileFact};
 
 use super::files::{Written, link_free};
 use super::{Form, Group};
@@ -33,6 +34,7 @@ pub(crate) struct Streamed {
     open: Option<Group>,
     groups: usize,
     rows: u64,
+    class: Option<Class>,
     temporary: Temporary,
 }
 
@@ -51,7 +53,7 @@ impl Streamed {
         let sink = Hashing { file, hash: Sha256::new(), bytes: 0 };
         let writer = SerializedFileWriter::new(sink, form.parquet.clone(), form.properties.clone())
             .map_err(|error| failed(&temporary, error))?;
-        Ok(Self { form, writer, open: None, groups: 0, rows: 0, temporary })
+        Ok(Self { form, writer, open: None, groups: 0, rows: 0, class: None, temporary })
     }
 
     /// Writes rows with the columns of the file, in their order.
@@ -62,6 +64,7 @@ impl Streamed {
         };
         group.write(&self.form, rows)?;
         self.rows += rows.num_rows() as u64;
+        self.class = self.class.max(highest_class(rows));
         if group.is_full(BYTES_OF_A_GROUP) { self.close_group() } else { Ok(()) }
     }
 
@@ -84,8 +87,8 @@ impl Streamed {
     /// Ends the file, with these facts in its footer, and syncs it; its bytes and their hash.
     fn end(&mut self, facts: &[(String, String)]) -> Result<(ParquetMetaData, u64, String), Fault> {
         self.close_group()?;
-        for (key, value) in facts {
-            self.writer.append_key_value_metadata(KeyValue::new(key.clone(), value.clone()));
+        for fact in self.form.facts(facts, self.class) {
+            self.writer.append_key_value_metadata(fact);
         }
         let metadata = self.writer.finish().map_err(|error| failed(&self.temporary, error))?;
         let sink = self.writer.inner_mut();
@@ -126,6 +129,7 @@ impl Streamed {
             fact: FileFact { path: format!("{in_table}/{name}"), rows: self.rows, bytes, sha256 },
             date: date.to_owned(),
             statistics: delta_statistics(&metadata, &self.form.columns),
+            class: self.class,
         };
         if let Err(error) = durable::sync_folder(&of_day).and_then(|()| durable::sync_folder(table)) {
             super::files::discard(table, std::slice::from_ref(&written));

@@ -41,6 +41,8 @@ pub(super) struct WordsWriter {
     last: Option<(ArrayRef, Vec<u32>)>,
     page: OpenPage,
     bounds: Option<Bounds>,
+    /// Whether they may be told.
+    tells: bool,
 }
 
 /// The smallest and the greatest value.
@@ -65,7 +67,8 @@ struct Texts<'a> {
 
 impl WordsWriter {
     /// A writer for a top-level column of type `Dictionary(Int32, Utf8)` or `Dictionary(Int32, List(Utf8))`.
-    pub(super) fn new(column: ColumnDescPtr) -> Self {
+    /// `tells` is whether statistics may tell of the values.
+    pub(super) fn new(column: ColumnDescPtr, tells: bool) -> Self {
         Self {
             pages: Pages::new(column),
             numbers: HashMap::new(),
@@ -73,6 +76,7 @@ impl WordsWriter {
             last: None,
             page: OpenPage::default(),
             bounds: None,
+            tells,
         }
     }
 
@@ -260,7 +264,7 @@ impl WordsWriter {
             widen(&mut self.bounds, value);
         }
         let short = |value: &[u8]| value.len() <= LONGEST_BOUND;
-        let bounds = self.bounds.filter(|(low, high)| short(low) && short(high));
+        let bounds = self.bounds.filter(|(low, high)| self.tells && short(low) && short(high));
         let (low, high) = bounds.map(|(low, high)| (bytes_of(low), bytes_of(high))).unzip();
         let statistics = Statistics::byte_array(low, high, None, Some(self.pages.nulls as u64), false);
         let values = self.numbers.len();

@@ -124,7 +124,7 @@ impl StoreReader {
     }
 
     /// The public keys that the store has archived, each under its own name.
-    fn archived_keys(&self) -> Result<Vec<PublicKey>, Fault> {
+    pub(crate) fn archived_keys(&self) -> Result<Vec<PublicKey>, Fault> {
         let folder = names::keys(self.root());
         let mut keys = Vec::new();
         for name in durable::list(&folder)? {

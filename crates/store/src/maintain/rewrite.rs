@@ -3,13 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int32Type, TimestampMicrosecondType};
 use arrow_array::{Array as _, RecordBatch};
+use arrow_schema::{FieldRef, Schema};
 use arrow_select::interleave::interleave_record_batch;
+use situs_model::FieldClass;
+use situs_model::columns::CLASS_METADATA;
 use situs_model::columns::names::{EVENT_TIME, ZONE};
 use situs_model::permit::all_rows_of;
 
@@ -18,6 +22,7 @@ use super::live::Live;
 use super::seal::Bin;
 use super::source::{Columns, Input, survey};
 use super::{Optimize, Place};
+use crate::encode::GUARDED;
 use crate::encode::files::{self, Written};
 use crate::encode::stream::Streamed;
 use crate::error::Fault;
@@ -32,6 +37,8 @@ const ROWS_OF_A_BATCH: usize = 8192;
 pub(crate) const REPLACES: &str = "situs.replaces";
 /// Facts of files that live on in the file that replaces them.
 pub(super) const FACTS: [&str; 4] = [REPLACES, "situs.pipeline", "situs.policy", "situs.schema"];
+/// What else is read of their footers.
+pub(super) const READ: [&str; 5] = [FACTS[0], FACTS[1], FACTS[2], FACTS[3], GUARDED];
 
 /// A file that holds the rows of others, and that no commit names yet.
 #[derive(Debug)]
@@ -56,7 +63,8 @@ pub(crate) fn rewrite(
     stop: &AtomicBool,
 ) -> Result<Rewritten, Fault> {
     let paths = bin.files.iter().map(|path| place.folder.join(path)).collect();
-    let (inputs, columns) = survey(paths, &FACTS)?;
+    let (inputs, mut columns) = survey(paths, &READ)?;
+    guard(&inputs, &mut columns);
     for (input, path) in inputs.iter().zip(&bin.files) {
         let told = live.files.get(path).and_then(|file| file.rows);
         if let Some(told) = told.filter(|told| *told != input.rows) {
@@ -100,6 +108,23 @@ pub(crate) fn rewrite(
             Err(fault)
         }
     }
+}
+
+/// Statistics that one of the files must not give, the new one must not give either.
+pub(super) fn guard(inputs: &[Input], columns: &mut Columns) {
+    let guarded: BTreeSet<&str> = inputs
+        .iter()
+        .filter_map(|input| input.facts.get(FACTS.len())?.as_deref())
+        .flat_map(|names| names.split(','))
+        .collect();
+    let field = |field: &FieldRef| {
+        if !guarded.contains(field.name().as_str()) {
+            return field.clone();
+        }
+        let class = (CLASS_METADATA.to_owned(), FieldClass::Personal.to_string());
+        Arc::new(field.as_ref().clone().with_metadata([class].into()))
+    };
+    columns.schema = Arc::new(Schema::new(columns.schema.fields().iter().map(field).collect::<Vec<_>>()));
 }
 
 /// Reads the new file and compares it with what was read and with what the old files' footers said.

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int32Type, Int64Type};
+use arrow_array::{RecordBatch, StringArray};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use situs_model::Masks;
+use situs_model::mask::Outside;
 use situs_model::store::FlushFacts;
 use situs_model::{
     ContentVersion, DecodeNotes, DecodedBatch, NextOffset, OffsetRange, RawBatch, Reject, RejectCode, Split,
@@ -16,6 +18,7 @@ use situs_model::{
 };
 use situs_observe::Metrics;
 
+use super::canaries;
 use super::chance::hash_of;
 use crate::key::ReceiptKey;
 use crate::reader::StoreReader;
@@ -28,6 +31,10 @@ use crate::verify::{Subject, verify};
 pub(crate) const ZONES: [&str; 2] = ["CN", "EU"];
 /// The table of the rows.
 pub(crate) const TABLE: &str = "cnc_state";
+/// The place of what lies in quarantine, which is at home.
+const QUARANTINE: &str = "quarantine";
+/// The place of what may lie nowhere.
+const NO_ZONE: &str = "nowhere";
 /// How many versions of the policy there are.
 pub(crate) const POLICIES: u64 = 2;
 
@@ -144,11 +151,20 @@ impl Plant {
         let rows = rows_of(partition, offsets().filter(readable), |offset| {
             ZONES.get(verdict(offset)).copied().unwrap_or("")
         });
+        let text = |offset: i64| {
+            let zone = ZONES.get(verdict(offset)).copied().unwrap_or(NO_ZONE);
+            canaries::token(zone, partition, offset)
+        };
+        let texts = offsets().filter(readable).flat_map(|offset| [text(offset), text(offset)]);
+        let rows = with_words(&rows, texts.collect());
         let mut raw = RawBatch::new(source(partition), range.start, MARCH);
         let (mut message_of_row, mut verdict_of_row, mut rejects) = (Vec::new(), Vec::new(), Vec::new());
         for offset in offsets().filter(|offset| place(*offset) != Place::Nowhere) {
             let message = u32::try_from(raw.len()).unwrap();
-            raw.push(offset, Some(MARCH / 1000), None, Some(b"{}"), std::iter::empty());
+            // Of what is stored as rows, the payload may lie nowhere.
+            let held = matches!(place(offset), Place::Rejected | Place::Undetermined);
+            let payload = canaries::token(if held { QUARANTINE } else { NO_ZONE }, partition, offset);
+            raw.push(offset, Some(MARCH / 1000), None, Some(payload.as_bytes()), std::iter::empty());
             if readable(&offset) {
                 message_of_row.extend([message; 2]);
                 verdict_of_row.extend([u16::try_from(verdict(offset)).unwrap(); 2]);
@@ -160,7 +176,8 @@ impl Plant {
         let notes = DecodeNotes::default();
         let decoded = DecodedBatch { raw: Arc::new(raw), rows, message_of_row, rejects, notes };
         let zones: BTreeSet<ZoneId> = ZONES.map(zone).into();
-        split(TaggedBatch { decoded, verdicts, verdict_of_row }, &zones).unwrap()
+        let masks = Masks::new(decoded.rows.schema(), Outside::new(), Arc::default());
+        split(TaggedBatch { decoded, verdicts, verdict_of_row }, &zones, &masks).unwrap()
     }
 
     /// Notes that a flush was said to be settled.
@@ -217,6 +234,13 @@ impl Plant {
             if found != *expected {
                 let name = name.unwrap_or("quarantine");
                 wrong.push(format!("{name} {}", difference(expected, &found)));
+            }
+        }
+        for (zone, allowed) in [(ZONES[0], &[ZONES[0], QUARANTINE][..]), (ZONES[1], &[ZONES[1]])] {
+            let (strays, tokens) = canaries::search(&self.root(zone), allowed);
+            wrong.extend(strays);
+            if tokens == 0 && !expected[ZONES.iter().position(|name| *name == zone).unwrap()].is_empty() {
+                wrong.push(format!("no text of {zone} was found in its store, so the search finds nothing"));
             }
         }
         for Promise { partition, range, flush } in
@@ -282,6 +306,14 @@ impl Plant {
         }
         batches
     }
+}
+
+/// The same rows with other texts in the column `word`.
+fn with_words(rows: &RecordBatch, words: Vec<String>) -> RecordBatch {
+    let at = rows.schema_ref().index_of("word").unwrap();
+    let mut columns = rows.columns().to_vec();
+    columns[at] = Arc::new(StringArray::from(words));
+    RecordBatch::try_new(rows.schema(), columns).unwrap()
 }
 
 /// Partition, offset, number of the row in its message.

@@ -2,6 +2,7 @@
 
 mod chain;
 mod checkpoints;
+mod classes;
 pub(crate) mod compaction;
 mod deletion;
 mod fate;

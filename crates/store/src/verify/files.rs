@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
-use situs_model::TableName;
+use situs_model::{Class, TableName};
 
 use super::deleted::{Deletions, Removal};
 use super::ledger::{Ledger, Named};
@@ -25,6 +25,8 @@ pub(super) struct TableFiles {
     pub(super) folder: PathBuf,
     /// Its files whose rows can be looked for.
     pub(super) readable: Vec<String>,
+    /// The class of each file, as the log says.
+    pub(super) classes: HashMap<String, Class>,
     /// Its own offsets, by application id.
     pub(super) offsets: HashMap<String, i64>,
 }
@@ -85,7 +87,10 @@ pub(super) fn check(
     }
     check_named(store, name, &history, ledger, deletions, report);
     roots::orphans(store, name, &history, report);
-    Some(TableFiles { zone: zone.to_owned(), name: name.clone(), folder, readable, offsets: history.offsets })
+    let classes =
+        history.files.iter().filter_map(|(path, added)| Some((path.clone(), added.class?))).collect();
+    let (zone, name) = (zone.to_owned(), name.clone());
+    Some(TableFiles { zone, name, folder, readable, classes, offsets: history.offsets })
 }
 
 /// What is wrong with a file.

@@ -33,10 +33,10 @@ pub enum Kind {
     /// The entries of each store's ledger are numbered without a gap; the hash of each is that of its content,
     /// and it names the entry before it.
     Ledgers,
-    /// What deletions say went is gone; their coordinates are those that were noted, and name what receipts count.
-    Deletions,
     /// Rows of transfers are there exactly as the ledgers of both stores tell.
     Transfers,
+    /// What deletions say went is gone; their coordinates are those that were noted, and name what receipts count.
+    Deletions,
 }
 
 impl Kind {
@@ -52,8 +52,8 @@ impl Kind {
         Self::Chain,
         Self::Signatures,
         Self::Ledgers,
-        Self::Deletions,
         Self::Transfers,
+        Self::Deletions,
     ];
 
     /// Its name.
@@ -69,8 +69,8 @@ impl Kind {
             Self::Chain => "chain",
             Self::Signatures => "signatures",
             Self::Ledgers => "ledgers",
-            Self::Deletions => "deletions",
             Self::Transfers => "transfers",
+            Self::Deletions => "deletions",
         }
     }
 
@@ -87,8 +87,8 @@ impl Kind {
             | Self::Chain
             | Self::Signatures
             | Self::Ledgers
-            | Self::Deletions
-            | Self::Transfers => "",
+            | Self::Transfers
+            | Self::Deletions => "",
         }
     }
 }

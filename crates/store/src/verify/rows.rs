@@ -6,8 +6,10 @@ use std::fs::File;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{ArrowPrimitiveType, Int32Type, Int64Type};
 use arrow_array::{Array as _, PrimitiveArray, RecordBatch, StringArray};
-use situs_model::TableName;
-use situs_model::columns::names as columns;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::errors::ParquetError;
+use situs_model::columns::{highest_class, names as columns};
+use situs_model::{Class, TableName};
 
 use super::deleted::Deletion;
 use super::files::TableFiles;
@@ -16,6 +18,7 @@ use super::released::{Released, Short};
 use super::report::{Finding, Kind, Report};
 use super::roots::Store;
 use super::seen::{Layer, Seen};
+use crate::encode::CLASS;
 use crate::scan;
 
 /// What is known of the rows so far.
@@ -119,7 +122,16 @@ impl<'a> Rows<'a> {
     }
 
     fn rows(&mut self, table: &TableFiles, file: &str, zone: u16, opened: File) -> Result<(), String> {
-        let names = [columns::TOPIC, columns::PARTITION, columns::OFFSET, columns::ROW, columns::ZONE];
+        let names = [
+            columns::TOPIC,
+            columns::PARTITION,
+            columns::OFFSET,
+            columns::ROW,
+            columns::ZONE,
+            columns::CLASS,
+        ];
+        let told = told_class(&opened).map_err(|_| UNREADABLE)?;
+        let mut class = None;
         let (mut faults, mut foreign) = (Faults::new(), None);
         let zone_name = self.places.get(usize::from(zone)).cloned().unwrap_or_default();
         for batch in scan::columns(opened, &names).map_err(|_| UNREADABLE)? {
@@ -147,6 +159,7 @@ impl<'a> Rows<'a> {
                     }
                 }
             }
+            class = class.max(highest_class(&batch));
             self.report.count(Kind::Zones, "rows", batch.num_rows() as u64);
             self.report.count(Kind::Once, "rows", batch.num_rows() as u64);
         }
@@ -156,7 +169,26 @@ impl<'a> Rows<'a> {
             self.report.violation(Kind::Zones, self.at(finding, lane, offset));
         }
         self.tell(table, file, faults);
+        self.class(table, file, told, class);
         Ok(())
+    }
+
+    /// A file has the highest class of its rows, in the log as in its footer.
+    fn class(&mut self, table: &TableFiles, file: &str, footer: Option<Class>, rows: Option<Class>) {
+        let Some(rows) = rows else { return };
+        let log = table.classes.get(file).copied();
+        if footer.is_none() && log.is_none() {
+            self.report.count(Kind::Files, "without a class", 1);
+            return;
+        }
+        for (place, told) in [("footer", footer), ("log", log)] {
+            let told = told.map_or("none", Class::as_str);
+            if told != rows.as_str() {
+                let what = format!("its class is {told} by the {place}, that of its rows is {rows}");
+                let finding = Finding::in_file(&table.zone, table.name.as_str(), file, what);
+                self.report.violation(Kind::Files, finding);
+            }
+        }
     }
 
     fn quarantine(&mut self, table: &TableFiles, file: &str, opened: File) -> Result<(), String> {
@@ -481,4 +513,12 @@ pub(super) fn numbers<'a, T: ArrowPrimitiveType>(
 ) -> Result<&'a PrimitiveArray<T>, String> {
     let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<T>());
     column.filter(|column| column.null_count() == 0).ok_or_else(|| NO_COORDINATES.to_owned())
+}
+
+/// The class that a file's footer says; a word that is no class is the strictest.
+fn told_class(file: &File) -> Result<Option<Class>, ParquetError> {
+    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
+    let facts = metadata.metadata().file_metadata().key_value_metadata();
+    let told = facts.into_iter().flatten().find(|fact| fact.key == CLASS);
+    Ok(told.map(|fact| fact.value.as_deref().and_then(Class::from_word).unwrap_or(Class::Unclassified)))
 }

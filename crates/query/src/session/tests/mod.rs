@@ -1,4 +1,5 @@
 mod plant;
+mod readers;
 
 use std::path::Path;
 

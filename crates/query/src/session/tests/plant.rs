@@ -10,7 +10,9 @@ use arrow_array::{
     TimestampMicrosecondArray,
 };
 use arrow_schema::{Field, Schema};
+use situs_model::Masks;
 use situs_model::columns::{dictionary_type, names, number_list_type, timestamp_type};
+use situs_model::mask::Outside;
 use situs_model::store::{Append, AppendQuarantine, FlushFacts, HomeStore as _, Share, ZoneStore as _};
 use situs_model::{
     ContentVersion, DecodeNotes, DecodedBatch, Epoch, NextOffset, OffsetRange, QuarantineReason, Quarantined,
@@ -72,22 +74,29 @@ impl Plant {
 
     /// Appends one message per row, from offset `start` on.
     pub(super) async fn append(&self, table: &str, flush_id: &str, start: i64, rows: &[Row]) {
+        self.append_columns(table, flush_id, start, columns(&self.zone, start, rows)).await;
+    }
+
+    /// Appends one message per row of these columns, which are those of [`columns`] and others.
+    pub(super) async fn append_columns(&self, table: &str, flush_id: &str, start: i64, rows: RecordBatch) {
+        let count = rows.num_rows();
         let mut raw = RawBatch::new(source(), NextOffset(start), 7);
-        for index in 0..rows.len() {
+        for index in 0..count {
             raw.push(start + index as i64, Some(5), None, Some(b"{}"), std::iter::empty());
         }
         let tagged = TaggedBatch {
             decoded: DecodedBatch {
                 raw: Arc::new(raw),
-                rows: columns(&self.zone, start, rows),
-                message_of_row: (0..rows.len() as u32).collect(),
+                rows,
+                message_of_row: (0..count as u32).collect(),
                 rejects: Vec::new(),
                 notes: DecodeNotes::default(),
             },
             verdicts: vec![Verdict::Resident(self.zone.clone())],
-            verdict_of_row: vec![0; rows.len()],
+            verdict_of_row: vec![0; count],
         };
-        let split = split(tagged, &BTreeSet::from([self.zone.clone()])).unwrap();
+        let masks = Masks::new(tagged.decoded.rows.schema(), Outside::new(), Arc::default());
+        let split = split(tagged, &BTreeSet::from([self.zone.clone()]), &masks).unwrap();
         let mut encoder = self.store.encoder();
         for batch in split.resident {
             encoder.write(permit(batch, self.store.identity()).unwrap()).unwrap();
@@ -95,7 +104,7 @@ impl Plant {
         let facts = facts(flush_id);
         let append = Append {
             table: table.parse().unwrap(),
-            shares: vec![share(start, rows.len())],
+            shares: vec![share(start, count)],
             rows: self.store.finish(vec![encoder], &facts).unwrap(),
             facts,
         };
@@ -156,7 +165,8 @@ impl Plant {
     }
 }
 
-fn columns(zone: &ZoneId, start: i64, rows: &[Row]) -> RecordBatch {
+/// The columns of the tests' tables.
+pub(super) fn columns(zone: &ZoneId, start: i64, rows: &[Row]) -> RecordBatch {
     let word = |value: &str| -> ArrayRef {
         Arc::new(rows.iter().map(|_| Some(value)).collect::<DictionaryArray<Int32Type>>())
     };

@@ -13,7 +13,9 @@ use arrow_array::types::Int32Type;
 use arrow_array::{ArrayRef, Date32Array, DictionaryArray, Int32Array, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use rdkafka::consumer::CommitMode;
+use situs_model::Masks;
 use situs_model::columns::{dictionary_type, names};
+use situs_model::mask::Outside;
 use situs_model::store::{Append, AppendQuarantine, FlushFacts, HomeStore as _, Share, ZoneStore as _};
 use situs_model::{
     Counts, DecodeNotes, DecodedBatch, Epoch, OffsetRange, QuarantineReason, Quarantined, RawBatch, Receipt,
@@ -164,7 +166,8 @@ impl Home {
             },
         };
         let mut encoder = store.encoder();
-        for batch in split(tagged, &BTreeSet::from([zone])).unwrap().resident {
+        let masks = Masks::new(tagged.decoded.rows.schema(), Outside::new(), Arc::default());
+        for batch in split(tagged, &BTreeSet::from([zone]), &masks).unwrap().resident {
             encoder.write(permit(batch, store.identity()).unwrap()).unwrap();
         }
         let rows = store.finish(vec![encoder], &facts).unwrap();

@@ -10,7 +10,7 @@ use arrow_select::filter::filter_record_batch;
 use super::super::Place;
 use super::super::compact::{self, Replaced};
 use super::super::live::{Live, LiveFile};
-use super::super::rewrite::{FACTS, REPLACES, check_zone};
+use super::super::rewrite::{FACTS, READ, REPLACES, check_zone, guard};
 use super::super::source::survey;
 use super::keys::{self, KeySet, Keys};
 use crate::encode::files::{self, Written};
@@ -108,7 +108,8 @@ fn rest(
     alive: &mut dyn FnMut() -> Result<(), Fault>,
 ) -> Result<Written, Fault> {
     let on_disk = place.folder.join(&old.path);
-    let (inputs, columns) = survey(vec![on_disk.clone()], &FACTS)?;
+    let (inputs, mut columns) = survey(vec![on_disk.clone()], &READ)?;
+    guard(&inputs, &mut columns);
     let in_table = names::partition_folder(place.day(), &old.day);
     let mut output = Streamed::create(&place.folder.join(&in_table), &columns.schema)?;
     for input in &inputs {

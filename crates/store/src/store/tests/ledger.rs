@@ -151,7 +151,7 @@ async fn processes_that_enter_at_once_make_one_chain() {
         tasks.push(tokio::spawn(async move {
             let store = DeltaStore::open(&root, &zone("CN"), metrics()).await.unwrap().with_receipt_key(key);
             for n in 0..5 {
-                store.enter_once(&[fact(LedgerKind::Retagged, &format!("{process}-{n}"))]).await.unwrap();
+                store.enter_once(&[fact(LedgerKind::HoldLifted, &format!("{process}-{n}"))]).await.unwrap();
             }
         }));
     }
@@ -166,7 +166,7 @@ async fn processes_that_enter_at_once_make_one_chain() {
 async fn maintenance_leaves_a_ledger_as_it_is() {
     let (dir, store) = fresh().await;
     for n in 0..4 {
-        store.enter_once(&[fact(LedgerKind::Retagged, &format!("d{n}"))]).await.unwrap();
+        store.enter_once(&[fact(LedgerKind::HoldLifted, &format!("d{n}"))]).await.unwrap();
     }
     let before = rows_of_ledger(dir.path()).await;
     let maintenance = store.begin_maintenance().await.unwrap().unwrap();
@@ -188,7 +188,7 @@ async fn with_ledger() -> Plant {
     let cn = DeltaStore::open(&plant.root("CN"), &zone("CN"), metrics()).await.unwrap();
     plant.cn = cn.with_receipt_key(plant.key.clone());
     for n in 0..4 {
-        plant.cn.enter_once(&[fact(LedgerKind::Retagged, &format!("d{n}"))]).await.unwrap();
+        plant.cn.enter_once(&[fact(LedgerKind::HoldLifted, &format!("d{n}"))]).await.unwrap();
     }
     plant.assert_found(&[]);
     plant
@@ -212,6 +212,9 @@ async fn a_changed_entry_is_found() {
         _ => batch,
     });
     plant.assert_found(&[(Kind::Ledgers, "CN/ledger: entry 1: its hash is not that of its content")]);
+    // Nothing is decided on it either.
+    let refused = plant.cn.zone_ledger().await.unwrap_err();
+    assert!(refused.message.starts_with("entry 1 of the ledger is not what was hashed"), "{refused}");
 
     // Somebody who knows how it is hashed, and has no key.
     let plant = with_ledger().await;
@@ -223,6 +226,11 @@ async fn a_changed_entry_is_found() {
         (Kind::Signatures, "CN/ledger: entry 1: its signature is not that of key"),
         (Kind::Ledgers, "CN/ledger: entry 2 does not continue the entry before it"),
     ]);
+    let refused = plant.cn.zone_ledger().await.unwrap_err();
+    assert!(
+        refused.message.starts_with("entry 1 of the ledger has a signature that is not that"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
@@ -239,7 +247,7 @@ async fn a_removed_entry_is_found() {
         });
         plant.assert_found(&[(Kind::Ledgers, expected)]);
         // Nothing is decided on it, and nothing built upon it.
-        let refused = plant.cn.enter_once(&[fact(LedgerKind::Retagged, "d9")]).await.unwrap_err();
+        let refused = plant.cn.enter_once(&[fact(LedgerKind::HoldLifted, "d9")]).await.unwrap_err();
         assert_eq!(refused.advice, Advice::Stop, "{refused}");
     }
 }
@@ -249,7 +257,7 @@ async fn an_added_entry_is_found() {
     let plant = with_ledger().await;
     // Continues the newest, without the key.
     let unsigned = DeltaStore::open(&plant.root("CN"), &zone("CN"), metrics()).await.unwrap();
-    unsigned.enter_once(&[fact(LedgerKind::Retagged, "forged")]).await.unwrap();
+    unsigned.enter_once(&[fact(LedgerKind::HoldLifted, "forged")]).await.unwrap();
     plant.assert_found(&[(Kind::Signatures, "CN/ledger: entry 4: it is not signed")]);
 
     // Twice the same, and one that the log does not count.
@@ -270,6 +278,6 @@ async fn an_entry_of_an_unknown_key_is_found() {
     let other = Arc::new(ReceiptKey::create(&plant.dir.path().join("other.pem")).unwrap());
     let forger = DeltaStore::open(&plant.root("CN"), &zone("CN"), metrics()).await.unwrap();
     let forger = forger.with_receipt_key(other);
-    forger.enter_once(&[fact(LedgerKind::Retagged, "forged")]).await.unwrap();
+    forger.enter_once(&[fact(LedgerKind::HoldLifted, "forged")]).await.unwrap();
     plant.assert_found(&[(Kind::Signatures, "CN/ledger: entry 4: it is signed with key")]);
 }

@@ -11,7 +11,9 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use situs_model::Masks;
 use situs_model::columns::{identity_fields, number_list_type, tag_fields, time_fields};
+use situs_model::mask::Outside;
 use situs_model::store::{FlushFacts, RowEncoder, Share};
 use situs_model::{
     DecodeNotes, DecodedBatch, Epoch, OffsetRange, PermittedBatch, RawBatch, TaggedBatch, Verdict, permit,
@@ -168,7 +170,8 @@ pub(crate) fn permitted(partition: i32, rows: RecordBatch, store: &StoreIdentity
             notes: DecodeNotes::default(),
         },
     };
-    let mut split = split(tagged, &BTreeSet::from([store.zone.clone()])).unwrap();
+    let masks = Masks::new(tagged.decoded.rows.schema(), Outside::new(), Arc::default());
+    let mut split = split(tagged, &BTreeSet::from([store.zone.clone()]), &masks).unwrap();
     permit(split.resident.remove(0), store).unwrap()
 }
 

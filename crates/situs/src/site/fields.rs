@@ -1,0 +1,105 @@
+//! `pseudonym-keys` in `site.yaml`: the secret keys of zones, with which classed fields are masked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use situs_model::doc::{Diagnostic, Diagnostics, Document, Map};
+use situs_model::{KeyRing, ZoneId};
+
+use super::{KeyFile, Site};
+use crate::catalog::{Catalog, Loaded};
+
+/// The files of the zones' keys, and where the configuration names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PseudonymKeys {
+    files: BTreeMap<ZoneId, KeyFile>,
+    /// Where a key that is missing is told: at `pseudonym-keys`, or else at `stores`.
+    file: Arc<str>,
+    line: u32,
+    column: u32,
+}
+
+impl PseudonymKeys {
+    /// Reads `pseudonym-keys` of the site.
+    pub(super) fn read(doc: &Document, site: &Map<'_>, folder: &Path) -> Self {
+        let node = site.optional("pseudonym-keys");
+        let mut files = BTreeMap::new();
+        for (key, value) in node.iter().flat_map(|node| doc.entries(node, "pseudonym-keys")) {
+            let zone = doc.parsed::<ZoneId>(key, "a key of `pseudonym-keys`");
+            let path = doc.text(value, "the file of a key").map(|path| KeyFile {
+                path: folder.join(path),
+                file: doc.file().clone(),
+                line: value.line,
+                column: value.column,
+            });
+            files.extend(zone.zip(path));
+        }
+        let place = node.or_else(|| site.optional("stores")).unwrap_or(site.node());
+        Self { files, file: doc.file().clone(), line: place.line, column: place.column }
+    }
+
+    /// The zones that have a key.
+    pub fn zones(&self) -> impl Iterator<Item = &ZoneId> {
+        self.files.keys()
+    }
+
+    fn problem(&self, message: String) -> Diagnostic {
+        Diagnostic {
+            file: self.file.clone(),
+            line: self.line,
+            column: self.column,
+            message,
+            suggestion: None,
+        }
+    }
+}
+
+impl Site {
+    /// The pipelines of a catalog that run here.
+    pub(crate) fn running<'a>(&self, catalog: &'a Catalog) -> impl Iterator<Item = &'a Loaded> {
+        let runs = |name| self.enabled.is_empty() || self.enabled.contains(name);
+        catalog.pipelines.iter().filter(move |loaded| runs(&loaded.pipeline.name))
+    }
+
+    /// Reads the keys of all zones that have one.
+    ///
+    /// # Errors
+    /// What is wrong with a file, at the place that names it, and each key that a pipeline which runs here
+    /// needs and that is not named.
+    pub fn key_ring(&self, catalog: &Catalog) -> Result<Arc<KeyRing>, Diagnostics> {
+        let (mut keys, mut problems) = (BTreeMap::new(), Vec::new());
+        for (zone, file) in &self.pseudonym_keys.files {
+            match situs_store::read_field_key(&file.path) {
+                Ok(key) => {
+                    keys.insert(zone.clone(), key);
+                }
+                Err(error) => problems.push(Diagnostic {
+                    file: file.file.clone(),
+                    line: file.line,
+                    column: file.column,
+                    message: format!("`{zone}` in pseudonym-keys: {error}"),
+                    suggestion: None,
+                }),
+            }
+        }
+        let stores: BTreeSet<ZoneId> = self.stores.keys().cloned().collect();
+        let mut missing: BTreeMap<ZoneId, Vec<&str>> = BTreeMap::new();
+        for loaded in self.running(catalog) {
+            let masks = catalog.policy.masks(loaded.schema.arrow_schema().clone(), Arc::default());
+            for zone in masks.zones_that_need_keys(&stores) {
+                if !self.pseudonym_keys.files.contains_key(&zone) {
+                    missing.entry(zone).or_default().push(loaded.pipeline.name.as_str());
+                }
+            }
+        }
+        for (zone, pipelines) in missing {
+            problems.push(self.pseudonym_keys.problem(format!(
+                "`pseudonym-keys` needs a key `{zone}`, a file that `situs store pseudonym-key FILE` makes: \
+                 fields of {} are masked with it",
+                pipelines.join(", ")
+            )));
+        }
+        if problems.is_empty() { Ok(Arc::new(KeyRing::new(keys))) } else { Err(Diagnostics(problems)) }
+    }
+}
