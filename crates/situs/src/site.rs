@@ -53,6 +53,8 @@ pub struct Site {
     pub policy_reload: bool,
     /// How the stores are looked after.
     pub maintenance: MaintenanceSettings,
+    /// How long receipts and ledgers are kept at least.
+    pub ledgers_keep: Age,
 }
 
 /// Settings of the Kafka client.
@@ -213,14 +215,16 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         None => Some(MaintenanceSettings::default()),
     };
     let ledgers = map.optional("ledgers").and_then(|node| doc.map(node, "ledgers", &["keep"]));
-    let keep = ledgers.and_then(|ledgers| ledgers.word("keep", KEEP_LEDGERS));
+    let ledgers_keep = ledgers.as_ref().and_then(|ledgers| ledgers.optional_word("keep", KEEP_LEDGERS));
+    let ledgers_keep = ledgers_keep.unwrap_or(KEEP_LEDGERS[0].1);
     let maintenance = maintenance.map(|mut maintenance| {
-        maintenance.vacuum.keep_ledgers = keep.unwrap_or(maintenance.vacuum.keep_ledgers);
+        maintenance.vacuum.keep_ledgers = ledgers_keep;
         maintenance
     });
     Some(Site {
         policy_reload: map.optional_bool("policy-reload").unwrap_or(true),
         maintenance: maintenance?,
+        ledgers_keep,
         home_site: home_site?,
         home_zone: home_zone?,
         kafka: kafka?,
@@ -241,7 +245,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
     })
 }
 
-/// How long receipts and ledgers can be kept at least.
+/// How long receipts and ledgers can be kept at least; the first is the default.
 const KEEP_LEDGERS: &[(&str, Age)] =
     &[("184d", Age::Days(184)), ("3y", Age::Years(3)), ("5y", Age::Years(5)), ("10y", Age::Years(10))];
 

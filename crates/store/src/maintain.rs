@@ -126,6 +126,14 @@ pub(crate) struct Shape {
     compacted: bool,
 }
 
+impl Shape {
+    /// That of a pipeline's table.
+    fn of_rows() -> Self {
+        use situs_model::columns::names::{PARTITION, TOPIC};
+        Self { layout: store::LAYOUT, topic: TOPIC, partition: PARTITION, zoned: true, compacted: true }
+    }
+}
+
 /// A table to maintain.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
@@ -153,9 +161,7 @@ impl Place {
             // The ledgers of two stores name these files.
             Shape { compacted: false, ..own(received::LAYOUT) }
         } else {
-            use situs_model::columns::names::{PARTITION, TOPIC};
-            let (topic, partition) = (TOPIC, PARTITION);
-            Shape { layout: store::LAYOUT, topic, partition, zoned: true, compacted: true }
+            Shape::of_rows()
         };
         Self {
             root: root.to_owned(),
@@ -166,8 +172,9 @@ impl Place {
         }
     }
 
-    pub(crate) fn shape(&self) -> &Shape {
-        &self.shape
+    /// Where the rows of messages are found: in received tables too, which have the columns of a pipeline's.
+    pub(crate) fn shape_of_messages(&self) -> Shape {
+        if self.table.is_received() { Shape::of_rows() } else { self.shape }
     }
 
     fn day(&self) -> &'static str {

@@ -70,6 +70,21 @@ maintenance: { optimise: true, vacuum: maybe, retention: 7 }
     }
 }
 
+#[test]
+fn ledgers_are_kept_for_one_of_four_times() {
+    let site = |more: &str| Site::parse(Path::new("site.yaml"), &format!("{}\n{more}", GOOD.trim_end()));
+    assert_eq!(site("").unwrap().ledgers_keep.to_string(), "184d");
+    for keep in ["184d", "3y", "5y", "10y"] {
+        assert_eq!(site(&format!("ledgers: {{ keep: {keep} }}")).unwrap().ledgers_keep.to_string(), keep);
+    }
+    for (ledgers, what) in
+        [("{ keep: 90d }", "expected one of `184d`"), ("{ kep: 3y }", "did you mean `keep`?")]
+    {
+        let problem = site(&format!("ledgers: {ledgers}")).unwrap_err().to_string();
+        assert!(problem.contains(what), "{problem}");
+    }
+}
+
 /// What is said of a site with these `receipts`.
 fn problem_of(receipts: &str) -> String {
     let text = GOOD.replace("receipts: { signing-key: receipts-key.pem }", receipts);
