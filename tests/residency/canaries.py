@@ -2,7 +2,8 @@
 """Makes messages in which every text is a token of its zone, and searches whatever a run has left for them.
 
 A token says where it may lie: `cnryCN…` in the store of CN and nowhere else, `cnryEU…` in that of EU, `cnryQU…` in
-the quarantine of the home zone and nowhere else. See the script `canaries` beside this one.
+the quarantine of the home zone and nowhere else; `cnryPE…` stands in personal fields of messages that can be placed, and may
+lie nowhere. See the script `canaries` beside this one.
 """
 
 import argparse
@@ -24,18 +25,20 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "kafka"))
 
-TOKEN = re.compile(rb"cnry(CN|EU|QU)[0-9a-f]{20}")
+TOKEN = re.compile(rb"cnry(CN|EU|QU|PE)[0-9a-f]{20}")
 # The same however it is written, also cut off.
-TRACE = re.compile(rb"cnry(CN|EU|QU)[0-9a-f]*", re.IGNORECASE)
+TRACE = re.compile(rb"cnry(CN|EU|QU|PE)[0-9a-f]*", re.IGNORECASE)
 # What a token looks like to whoever encodes it: base64 at each of three alignments, hexadecimal, UTF-16.
 ENCODED = {
-    "base64": re.compile(rb"Y25ye[UV]|Nucnl[DFR]|jbnJ5[QRU]"),
-    "hexadecimal": re.compile(rb"636e7279(434e|4555|5155)", re.IGNORECASE),
+    "base64": re.compile(rb"Y25ye[UV]|Nucnl[DFRQ]|jbnJ5[QRU]"),
+    "hexadecimal": re.compile(rb"636e7279(434e|4555|5155|5045)", re.IGNORECASE),
     "UTF-16": re.compile(rb"c\0n\0r\0y\0"),
 }
-# Where a token of a kind may lie; all other places are leaks.
+# Where a token of a kind may lie; all other places are leaks, and for personal ones (PE) every place is.
 HOME = "EU"
 PLACES = {"CN": "table of CN", "EU": "table of EU", "QU": "quarantine"}
+# Fields that the shipped schemas drop, by their ways in a message.
+PERSONAL = {("operator",)}
 DEVICES = {"CN": "nn-cnc-001", "EU": "st-cnc-001"}
 
 
@@ -139,7 +142,9 @@ def make(arguments):
         keyed = (case.get("key") or "").encode() or None
         fixed = [(name, value.encode()) for name, value in (case.get("headers") or {}).items()]
         for turn in range(arguments.rounds):
-            body = payload(replaced(message, free, lambda: tokens.new(zone)), turn % 3 == 2)
+            marked = replaced(message, free, lambda: tokens.new(zone))
+            marked = replaced(marked, [at for at in free if at in PERSONAL], lambda: tokens.new("PE"))
+            body = payload(marked, turn % 3 == 2)
             key, headers = own(zone)
             add(case["topic"], zone, body, keyed or key, fixed + headers)
             # The same message in ways in which it must not pass.
@@ -297,6 +302,8 @@ def search(arguments):
         # A search that finds nothing where something must be would prove nothing.
         if given.get(kind) and found * 10 < given[kind]:
             result.leak(place, f"only {found} of {given[kind]} tokens of {kind} were found where they belong")
+    if not given.get("PE"):
+        result.leak("messages", "none of them names a person, so nothing is proved of personal fields")
     for leak in result.leaks[:20]:
         print(f"leak: {leak}")
     print(json.dumps({"leaks": len(result.leaks), "files": result.files, "bytes": result.bytes, "values": result.values,
@@ -309,7 +316,7 @@ def self_test(_):
     import pyarrow as pa  # pylint: disable=import-outside-toplevel
     import pyarrow.parquet as pq  # pylint: disable=import-outside-toplevel
 
-    token = {kind: f"cnry{kind}{'0f' * 10}" for kind in PLACES}
+    token = {kind: f"cnry{kind}{'0f' * 10}" for kind in (*PLACES, "PE")}
 
     def table(path, text, dictionary=True, compression="zstd"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -335,6 +342,8 @@ def self_test(_):
         "of a zone in quarantine": lambda top: nested(top / "eu/quarantine/d/b.parquet", token["CN"]),
         "of the home zone in quarantine": lambda top: nested(top / "eu/quarantine/d/b.parquet", token["EU"]),
         "quarantine outside of the home zone": lambda top: table(top / "cn/quarantine/d/b.parquet", token["QU"]),
+        "a person in a table": lambda top: table(top / "eu/t/d/b.parquet", token["PE"]),
+        "a person in quarantine, of a message that was placed": lambda top: nested(top / "eu/quarantine/d/b.parquet", token["PE"]),
         "in receipts": lambda top: table(top / "eu/receipts/d/b.parquet", token["EU"]),
         "in a log entry of its own zone": lambda top: write(top / "cn/t/_delta_log/1.json", token["CN"].encode()),
         "in a checkpoint": lambda top: table(top / "cn/t/_delta_log/1.checkpoint.parquet", token["CN"]),

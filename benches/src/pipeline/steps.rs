@@ -71,7 +71,8 @@ pub(crate) fn measure_home(case: &str, home: &Home, passes: usize) -> anyhow::Re
 
     let mut results = Vec::new();
     for _ in 0..passes {
-        let decoder = Decoder::new(loaded.schema.clone(), loaded.pipeline.max_message_bytes);
+        let decoder = Decoder::new(loaded.schema.clone(), loaded.pipeline.max_message_bytes)
+            .with_clock(loaded.pipeline.clock);
         let judge = catalog.policy.judge(&loaded.facts())?;
         results.push(one_pass(decoder, judge, &stores, &zones, &facts, &raws)?);
     }

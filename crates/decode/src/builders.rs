@@ -11,6 +11,7 @@ use situs_model::RawBatch;
 use situs_model::columns::timestamp_type;
 
 use crate::columns::{Bools, Dictionary, Full, NumberLists, Prim, Text, TextLists};
+use crate::drift::Drift;
 use crate::plan::{Program, Target, TextTarget};
 use crate::time;
 
@@ -144,13 +145,15 @@ impl Builders {
         self.row.truncate(rows);
     }
 
-    /// The rows with their identity and time columns, and the message of each row.
+    /// The rows with their identity and time columns, the message of each row, and the number of rows whose
+    /// time lies further from the broker's than `drift` allows.
     pub(crate) fn finish(
         &mut self,
         schema: &SchemaRef,
         program: &Program,
         raw: &RawBatch,
-    ) -> Result<(RecordBatch, Vec<u32>), ArrowError> {
+        drift: Option<Drift>,
+    ) -> Result<(RecordBatch, Vec<u32>, u64), ArrowError> {
         let rows = self.rows();
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
         for target in &program.columns {
@@ -182,6 +185,11 @@ impl Builders {
         let ingest = PrimitiveArray::<TimestampMicrosecondType>::from(vec![raw.received_us(); rows]);
         let days = PrimitiveArray::<Date32Type>::from_iter_values(event_time.iter().map(|us| time::day(*us)));
         let times = PrimitiveArray::<TimestampMicrosecondType>::from(event_time);
+        let mut quality = self.quality.finish()?;
+        let mut clocks_off = 0;
+        if let Some(drift) = drift {
+            (quality, clocks_off) = drift.flag(times.values(), &broker, quality)?;
+        }
         arrays.extend([
             Arc::new(topics) as ArrayRef,
             Arc::new(Int32Array::from(vec![raw.source().partition; rows])),
@@ -195,8 +203,8 @@ impl Builders {
         if let Some(ns) = &mut self.event_time_ns {
             arrays.push(ns.finish::<Int64Type>(&DataType::Int64)?);
         }
-        arrays.push(self.quality.finish()?);
-        Ok((RecordBatch::try_new(schema.clone(), arrays)?, message))
+        arrays.push(quality);
+        Ok((RecordBatch::try_new(schema.clone(), arrays)?, message, clocks_off))
     }
 }
 

@@ -13,12 +13,13 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use situs_model::{
-    DecodeNotes, DecodedBatch, DeviceSource, RawBatch, RawMessage, Reject, RejectCode, Source,
+    ClockBounds, DecodeNotes, DecodedBatch, DeviceSource, RawBatch, RawMessage, Reject, RejectCode, Source,
 };
 
 use crate::builders::Builders;
 use crate::decoder::block::Counters;
 use crate::decoder::read::TimeReading;
+use crate::drift::Drift;
 use crate::fast::{Fast, Level, Shortened};
 use crate::plan::{ABSENT, Outcome, Plan, Program, Target};
 use crate::schema::Schema;
@@ -51,6 +52,8 @@ pub struct Decoder {
     blocks: Option<(Level, Option<usize>)>,
     /// Whether it was asked to do without both.
     is_plain: bool,
+    /// How far the rows' times may lie from the broker's, if that is looked at.
+    drift: Option<Drift>,
 }
 
 /// What the rows of a partition's next message take from the messages before it.
@@ -170,7 +173,24 @@ impl Decoder {
         let fast = Fast::new(&schema.program);
         let blocks = schema.program.only_block().map(|block| (Level::best(), block.counter));
         let counters = HashMap::new();
-        Self { schema, max_message_bytes, workspace, state, counters, fast, blocks, is_plain: false }
+        Self {
+            schema,
+            max_message_bytes,
+            workspace,
+            state,
+            counters,
+            fast,
+            blocks,
+            is_plain: false,
+            drift: None,
+        }
+    }
+
+    /// The same, which flags rows whose time lies further from the broker's. Without this none is flagged.
+    #[must_use]
+    pub fn with_clock(mut self, bounds: ClockBounds) -> Self {
+        self.drift = Drift::new(bounds);
+        self
     }
 
     /// The same without the fast path: to compare with.
@@ -245,13 +265,16 @@ impl Decoder {
             }
             None => (0..raw.len()).for_each(|index| self.one(&schema.program, &raw, index, &mut outcome)),
         }
-        let Outcomes { rejects, notes } = outcome;
-        let finished = self.state.builders.finish(schema.arrow_schema(), &schema.program, &raw);
+        let Outcomes { rejects, mut notes } = outcome;
+        let finished = self.state.builders.finish(schema.arrow_schema(), &schema.program, &raw, self.drift);
         self.workspace.shrink();
         self.state.shortened.shrink();
         self.fast.iter_mut().for_each(Fast::shrink);
         match finished {
-            Ok((rows, message_of_row)) => DecodedBatch { raw, rows, message_of_row, rejects, notes },
+            Ok((rows, message_of_row, clocks_off)) => {
+                notes.clocks_off = clocks_off;
+                DecodedBatch { raw, rows, message_of_row, rejects, notes }
+            }
             // Only a bug in the builders leads here. The messages are kept: all of them are rejects.
             Err(_) => {
                 self.state = State::new(&schema.program);
@@ -280,6 +303,7 @@ impl Decoder {
         if self.is_plain {
             fresh = fresh.without_fast_path();
         }
+        fresh.drift = self.drift;
         fresh.counters = std::mem::take(&mut self.counters);
         match before.0 {
             Some(counters) => fresh.counters.insert(source.clone(), counters),

@@ -6,6 +6,7 @@
 mod builders;
 mod columns;
 mod decoder;
+mod drift;
 mod fast;
 mod number;
 mod plan;

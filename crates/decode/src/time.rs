@@ -18,6 +18,10 @@ pub(crate) struct Instant {
 const FIRST_SECOND: i64 = -62_135_596_800;
 const LAST_SECOND: i64 = 253_402_300_799;
 
+/// The first and the last microsecond of these years.
+pub(crate) const FIRST_MICROSECOND: i64 = FIRST_SECOND * 1_000_000;
+pub(crate) const LAST_MICROSECOND: i64 = LAST_SECOND * 1_000_000 + 999_999;
+
 impl Instant {
     #[inline]
     pub(crate) fn new(seconds: i64, nanoseconds: u32) -> Option<Self> {

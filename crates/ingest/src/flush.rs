@@ -388,6 +388,7 @@ impl Flusher {
         metrics.duplicate_keys.with_label_values(&[pipeline]).inc_by(notes.duplicate_keys);
         metrics.boms.with_label_values(&[pipeline]).inc_by(notes.boms);
         metrics.sentinels.with_label_values(&[pipeline]).inc_by(notes.sentinels);
+        metrics.clocks_off.with_label_values(&[pipeline]).inc_by(notes.clocks_off);
         let partition = share.source.partition.to_string();
         metrics
             .settled_offset

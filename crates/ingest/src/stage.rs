@@ -120,7 +120,7 @@ impl Fault {
 impl Stage {
     /// Builds the stage of a pipeline. `keys` are those with which its classed fields are masked.
     pub fn new(pipeline: Pipeline, schema: Arc<Schema>, judge: Judge, keys: Arc<KeyRing>) -> Self {
-        let decoder = Decoder::new(schema.clone(), pipeline.max_message_bytes);
+        let decoder = Decoder::new(schema.clone(), pipeline.max_message_bytes).with_clock(pipeline.clock);
         let masks = judge.masks(keys.clone());
         Self {
             pipeline,

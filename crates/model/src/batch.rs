@@ -104,6 +104,8 @@ pub struct DecodeNotes {
     pub sentinels: u64,
     /// Rows whose time is the broker's, since the source gave none.
     pub times_from_broker: u64,
+    /// Rows whose time lies further from the broker's than the pipeline allows.
+    pub clocks_off: u64,
 }
 
 impl DecodeNotes {
@@ -122,6 +124,7 @@ impl DecodeNotes {
         self.boms += other.boms;
         self.sentinels += other.sentinels;
         self.times_from_broker += other.times_from_broker;
+        self.clocks_off += other.clocks_off;
     }
 }
 

@@ -4,6 +4,7 @@
 //! This crate knows no runtime and no I/O. What it decides, it decides from its arguments.
 
 pub mod batch;
+pub mod clock;
 pub mod columns;
 pub mod commit;
 pub mod date;
@@ -29,6 +30,7 @@ pub use batch::{
     Counts, DecodeNotes, DecodedBatch, QuarantineReason, Quarantined, Reject, RejectCode, ResidentBatch,
     Split, TaggedBatch, UndeterminedReason, Verdict, ZoneCount, split,
 };
+pub use clock::ClockBounds;
 pub use commit::{Decision, Standing, decide};
 pub use date::{Age, Date};
 pub use ledger::{LedgerEntry, LedgerFact, LedgerGap, LedgerKind, ZoneLedger};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::clock::ClockBounds;
 use crate::doc::{Diagnostics, Document};
 use crate::words::{Class, ContentVersion, PipelineName, Scenario, TableName};
 
@@ -33,6 +34,8 @@ pub struct Pipeline {
     pub device: DeviceSource,
     /// Longest payload that is decoded, in bytes; longer ones are rejected as `too-large`.
     pub max_message_bytes: usize,
+    /// How far a source's clock may be off before its rows are flagged.
+    pub clock: ClockBounds,
     /// Version of the text that it was read from.
     pub version: ContentVersion,
 }
@@ -53,8 +56,17 @@ impl Pipeline {
     pub fn parse(file: &str, text: &str) -> Result<Self, Diagnostics> {
         let doc = Document::parse(file, text);
         let pipeline = doc.root().and_then(|root| {
-            let keys =
-                ["name", "description", "scenario", "topics", "schema", "class", "device", "max-message-bytes"];
+            let keys = [
+                "name",
+                "description",
+                "scenario",
+                "topics",
+                "schema",
+                "class",
+                "device",
+                "max-message-bytes",
+                "clock",
+            ];
             let map = doc.map(root, "the pipeline", &keys)?;
             let name = map.parsed::<PipelineName>("name");
             if let Some(name) = &name
@@ -100,6 +112,10 @@ impl Pipeline {
                 },
             };
             let max = map.optional_bytes("max-message-bytes").unwrap_or(DEFAULT_MAX_MESSAGE_BYTES);
+            let clock = map
+                .optional("clock")
+                .and_then(|node| doc.map(node, "`clock` in the pipeline", &ClockBounds::KEYS))
+                .map_or(ClockBounds::DEFAULT, |map| ClockBounds::read(&map));
             Some(Self {
                 name: name?,
                 scenario: scenario?,
@@ -108,6 +124,7 @@ impl Pipeline {
                 class,
                 device,
                 max_message_bytes: usize::try_from(max).unwrap_or(usize::MAX),
+                clock,
                 version: ContentVersion::of(text.as_bytes()),
             })
         });
@@ -125,6 +142,8 @@ pub fn is_topic_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -134,6 +153,31 @@ mod tests {
         assert_eq!(pipeline.table().as_str(), "cnc_state");
         assert_eq!(pipeline.device, DeviceSource::Header("device".into()));
         assert_eq!(pipeline.max_message_bytes, 1 << 20);
+    }
+
+    #[test]
+    fn bounds_of_clocks() {
+        let parse = |clock: &str| {
+            let text = format!("name: p\nscenario: remote-maintenance\ntopics: [t]\nschema: t/v1\n{clock}");
+            Pipeline::parse("p.yaml", &text).map(|pipeline| pipeline.clock)
+        };
+        let (minutes, days) = (Some(Duration::from_secs(300)), Some(Duration::from_secs(30 * 86_400)));
+        for (text, ahead, behind) in [
+            ("", minutes, None),
+            ("clock: { behind: 30d }", minutes, days),
+            ("clock: { ahead: off }", None, None),
+            ("clock: { ahead: 250ms, behind: off }", Some(Duration::from_millis(250)), None),
+        ] {
+            assert_eq!(parse(text).unwrap(), ClockBounds { ahead, behind }, "{text}");
+        }
+        let problems = parse("clock: { ahed: 1m, behind: never }").unwrap_err().to_string();
+        assert!(problems.contains("p.yaml:5:10") && problems.contains("did you mean `ahead`?"), "{problems}");
+        assert!(
+            problems.contains("p.yaml:5:28") && problems.contains("or `off`, found `never`"),
+            "{problems}"
+        );
+        assert!(parse("clock: { ahead: 0s }").is_err());
+        assert!(parse("clock: 5m").is_err());
     }
 
     #[test]

@@ -144,6 +144,8 @@ metrics! {
     boms: IntCounterVec = "situs_byte_order_marks_total", "Byte order marks stripped from messages.", [label::PIPELINE];
     /// Values that became null with a quality code.
     sentinels: IntCounterVec = "situs_missing_values_total", "Values such as UNAVAILABLE or NaN that became null with a quality code.", [label::PIPELINE];
+    /// Rows whose time is far from the broker's.
+    clocks_off: IntCounterVec = "situs_clocks_off_total", "Rows whose event time lies further from the broker's than the pipeline's clock allows.", [label::PIPELINE];
     /// Bytes held for rows that are not settled yet.
     buffered_bytes: IntGauge = "situs_buffered_bytes", "Bytes held for messages that are not settled yet.", [];
     /// The bound on buffered bytes.

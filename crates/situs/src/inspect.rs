@@ -6,7 +6,9 @@ use arrow_array::RecordBatch;
 use serde_json::{Map, Value};
 use situs_decode::{Decoder, Schema};
 use situs_model::doc::Diagnostics;
-use situs_model::{ClusterName, KeyRing, Masks, NextOffset, RawBatch, Reject, Source, TaggedBatch, Verdict};
+use situs_model::{
+    ClockBounds, ClusterName, KeyRing, Masks, NextOffset, RawBatch, Reject, Source, TaggedBatch, Verdict,
+};
 use situs_policy::{Judge, Policy};
 
 use crate::catalog::Loaded;
@@ -46,6 +48,7 @@ pub struct Inspector {
     default_topic: Arc<str>,
     schema: Arc<Schema>,
     max_message_bytes: usize,
+    clock: ClockBounds,
     decoder: Decoder,
     judge: Judge,
     masks: Masks,
@@ -63,7 +66,9 @@ impl Inspector {
             default_topic: loaded.pipeline.topics.first().cloned().unwrap_or_else(|| "none".into()),
             schema: loaded.schema.clone(),
             max_message_bytes: loaded.pipeline.max_message_bytes,
-            decoder: Decoder::new(loaded.schema.clone(), loaded.pipeline.max_message_bytes),
+            clock: loaded.pipeline.clock,
+            decoder: Decoder::new(loaded.schema.clone(), loaded.pipeline.max_message_bytes)
+                .with_clock(loaded.pipeline.clock),
             masks: judge.masks(Arc::new(KeyRing::trial())),
             judge,
             next: 0,
@@ -72,7 +77,7 @@ impl Inspector {
 
     /// Forgets all messages seen so far.
     pub fn reset(&mut self) {
-        self.decoder = Decoder::new(self.schema.clone(), self.max_message_bytes);
+        self.decoder = Decoder::new(self.schema.clone(), self.max_message_bytes).with_clock(self.clock);
         self.next = 0;
     }
 

@@ -21,6 +21,8 @@ pub(crate) enum Code {
     ZoneAssumed,
     Broker,
     Ingest,
+    ClockAhead,
+    ClockBehind,
 }
 
 impl Code {
@@ -35,6 +37,8 @@ impl Code {
             Self::ZoneAssumed => "zone-assumed",
             Self::Broker => "broker",
             Self::Ingest => "ingest",
+            Self::ClockAhead => "clock-ahead",
+            Self::ClockBehind => "clock-behind",
         }
     }
 }

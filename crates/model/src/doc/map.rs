@@ -124,8 +124,19 @@ impl<'d> Map<'d> {
 
     /// An optional duration such as `500ms`, `5s`, `2m` or `1h`.
     pub fn optional_duration(&self, key: &str) -> Option<Duration> {
+        self.duration(key, "a duration such as `500ms`, `5s`, `2m` or `1h`")
+    }
+
+    /// The same, where the word `off` says that there shall be none: `Some(None)`.
+    pub fn optional_duration_or_off(&self, key: &str) -> Option<Option<Duration>> {
+        if self.optional(key)?.text() == Some("off") {
+            return Some(None);
+        }
+        self.duration(key, "a duration such as `5s`, `2m`, `1h` or `30d`, or `off`").map(Some)
+    }
+
+    fn duration(&self, key: &str, what: &str) -> Option<Duration> {
         let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
-        let what = "a duration such as `500ms`, `5s`, `2m` or `1h`";
         self.quantity(key, what, &units).map(Duration::from_millis)
     }
 

@@ -309,8 +309,12 @@ impl Sender {
     /// Hands a message to the client; false if the feed is to end.
     fn send(&mut self, message: &Message) -> bool {
         loop {
-            let mut record =
-                BaseRecord::<[u8], [u8]>::to(message.topic).partition(message.partition).key(&message.key);
+            // Messages may be made faster than by one second a second. With this process's time on them, the
+            // clocks of all machines would soon be ahead.
+            let mut record = BaseRecord::<[u8], [u8]>::to(message.topic)
+                .partition(message.partition)
+                .timestamp(message.time_ms)
+                .key(&message.key);
             if let Some(payload) = message.payload() {
                 record = record.payload(payload);
             }

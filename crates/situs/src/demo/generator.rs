@@ -83,6 +83,8 @@ pub struct Message {
     pub partition: i32,
     /// The device's id.
     pub key: Vec<u8>,
+    /// The generator's clock when it was made, ms since the epoch: its time in Kafka.
+    pub time_ms: i64,
     /// The payload's bytes; empty for a tombstone.
     pub payload: Vec<u8>,
     /// Whether the message has no payload at all.
@@ -99,6 +101,7 @@ impl Message {
             partition: 0,
             key: Vec::new(),
             payload: Vec::new(),
+            time_ms: 0,
             tombstone: false,
             expect: Expect::WithoutRows,
         }
@@ -256,6 +259,7 @@ impl Generator {
         self.made += 1;
         out.key.clear();
         out.payload.clear();
+        out.time_ms = now_us / 1_000;
         out.tombstone = false;
         let flaw = self.random.one_in(100).then(|| self.random.pick(kind.flaws()));
         self.flaw = flaw;

@@ -50,7 +50,7 @@ fn the_pipelines_that_ship_judge_each_message_as_expected() {
             claim_columns: schema.claim_columns().to_vec(),
         };
         let mut judge = policy.judge(&facts).unwrap();
-        let mut decoder = Decoder::new(schema, pipeline.max_message_bytes);
+        let mut decoder = Decoder::new(schema, pipeline.max_message_bytes).with_clock(pipeline.clock);
 
         let mine: Vec<&(Message, Option<Flaw>)> =
             messages.iter().filter(|(message, _)| *message.topic == *pipeline.topics[0]).collect();
@@ -61,10 +61,17 @@ fn the_pipelines_that_ship_judge_each_message_as_expected() {
         };
         let mut raw = RawBatch::new(source, NextOffset(0), START * 1_000);
         for (offset, (message, _)) in (0..).zip(&mine) {
-            raw.push(offset, Some(START), Some(&message.key), message.payload(), std::iter::empty());
+            raw.push(
+                offset,
+                Some(message.time_ms),
+                Some(&message.key),
+                message.payload(),
+                std::iter::empty(),
+            );
         }
         let decoded = decoder.decode(Arc::new(raw));
         let unknown = decoded.notes.unknown_fields;
+        assert_eq!(decoded.notes.clocks_off, 0, "{name}: the generator's times are those of its messages");
         let mut outcomes = vec![Expect::WithoutRows; mine.len()];
         for reject in &decoded.rejects {
             outcomes[reject.message as usize] = Expect::Quarantined { reason: reject.code.as_str() };
