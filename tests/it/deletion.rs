@@ -205,6 +205,24 @@ fn retention_keeps_what_is_young_and_deletes_what_is_old() {
     assert!(text(&broken).contains("keeps rows at least 2y and at most 30d"), "{}", text(&broken));
 }
 
+/// Neither by name nor by a criterion that would be true of their rows.
+#[test]
+fn nothing_deletes_from_receipts_and_ledgers() {
+    let home = filled();
+    for table in ["receipts", "releases", "ledger", "cnc_state_received"] {
+        let asked = ["--topic", "cnc.state", "--table", table, "--by", "J. Doe", "--reason", "r"];
+        let output = run(&home, &[&["store", "delete"], asked.as_slice()].concat());
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(&format!("`{table}` is Situs's own, and nothing deletes from it")), "{said}");
+    }
+    let receipts = home.number("select count(*) from receipts");
+    let output = run(&home, &["store", "delete", "--topic", "cnc.state", "--by", "J. Doe", "--reason", "r"]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(home.number("select count(*) from receipts"), receipts);
+    home.verify();
+}
+
 #[test]
 fn what_is_asked_must_be_whole() {
     let home = Home::new(&["cnc-state"], &[(TOPIC, 1)]);
@@ -221,4 +239,86 @@ fn what_is_asked_must_be_whole() {
     }
     let nothing = run(&home, &[&["store", "delete", "--site", "x"], &by[..]].concat());
     assert!(nothing.status.success() && text(&nothing).contains("no row to delete"), "{}", text(&nothing));
+}
+
+#[test]
+fn a_revoked_source_is_traced_before_and_after_its_deletion() {
+    let home = filled();
+    let trace = |arguments: &[&str]| {
+        let output = run(&home, &[&["evidence", "trace"], arguments, &["--json"]].concat());
+        assert!(output.status.success(), "{}", text(&output));
+        serde_json::from_slice::<Value>(&output.stdout).expect("one JSON object")
+    };
+    let marks = |trace: &Value, about: &str| -> Vec<String> {
+        let statements = trace["statements"].as_array().expect("statements").iter();
+        let of_it = statements.filter(|statement| statement["about"] == about);
+        of_it.map(|statement| statement["mark"].as_str().expect("a mark").to_owned()).collect()
+    };
+    let before = trace(&["--device", EU]);
+    let [table] = &before["tables"].as_array().expect("tables")[..] else { panic!("{before:#}") };
+    assert_eq!(
+        (&table["zone"], &table["table"], &table["rows"]),
+        (&"EU".into(), &"cnc_state".into(), &10.into())
+    );
+    assert_eq!(table["days"]["2026-03-01"], 10);
+    assert_eq!(table["partitions"]["cnc.state/0"], 10);
+    let by_tags = home.sql(
+        "select m, count(*) as n from (select unnest(_models) as m from eu.cnc_state where device = 'st-cnc-001') group by 1",
+    );
+    for row in &by_tags {
+        assert_eq!(table["models"][row["m"].as_str().expect("a model")], row["n"], "{table:#}");
+    }
+    assert_eq!(table["models"].as_object().expect("models").len(), by_tags.len());
+    assert_eq!(marks(&before, "quarantine"), ["not-assessed"]);
+    assert!(marks(&before, "deletion").is_empty());
+    assert_eq!(marks(&before, "training"), ["not-assessed"]);
+
+    let deleted = run(&home, &["store", "delete", "--device", EU, "--by", "J. Doe", "--reason", "revoked"]);
+    assert!(deleted.status.success(), "{}", text(&deleted));
+    let after = trace(&["--device", EU]);
+    assert_eq!(after["tables"], Value::Array(Vec::new()));
+    assert_eq!(marks(&after, "deletion"), ["measured"]);
+    // Another device's trace cannot know whose rows that deletion took.
+    let other = trace(&["--device", "st-cnc-002"]);
+    assert_eq!(
+        (&other["tables"][0]["rows"], &marks(&other, "deletion")[..]),
+        (&10.into(), &["not-assessed".to_owned()][..])
+    );
+    // By topic, quarantine is looked at.
+    let topic = trace(&["--topic", TOPIC]);
+    let rows: Vec<_> =
+        topic["tables"].as_array().expect("tables").iter().map(|table| &table["rows"]).collect();
+    assert_eq!(rows, [10, 10, 10], "{topic:#}");
+    let people = run(&home, &["evidence", "trace", "--topic", TOPIC]);
+    assert!(text(&people).ends_with("topic cnc.state: 30 rows in 3 tables\n"), "{}", text(&people));
+}
+
+/// A message that came before its device was registered lies in quarantine, whole, after its release too.
+#[test]
+fn a_released_message_goes_with_its_rows() {
+    let home = Home::new(&["cnc-state"], &[(TOPIC, 1)]);
+    home.send(TOPIC, 0, &[Some(state(EU, 0)), Some(state("st-new-001", 1)), Some(state("who-knows", 2))]);
+    home.catch_up();
+    let path = home.site().with_file_name("policy.yaml");
+    add_to_policy(&home, "");
+    let policy = std::fs::read_to_string(&path).expect("a policy");
+    let registered = policy.replacen("[st-cnc-001,", "[st-new-001, st-cnc-001,", 1);
+    assert_ne!(registered, policy);
+    std::fs::write(&path, registered).expect("written");
+    let released = run(&home, &["quarantine", "release", "--all", "--by", "somebody"]);
+    assert!(released.status.success(), "{}", text(&released));
+    assert_eq!(home.number("select count(*) from eu.cnc_state"), 2);
+    assert_eq!(home.number("select count(*) from quarantine"), 2);
+    home.verify();
+
+    let deleted =
+        run(&home, &["store", "delete", "--device", "st-new-001", "--by", "J. Doe", "--reason", "sold"]);
+    assert!(deleted.status.success(), "{}", text(&deleted));
+    assert_eq!(home.number("select count(*) from eu.cnc_state"), 1);
+    let left = home.sql("select \"offset\" from quarantine");
+    assert_eq!(left.iter().map(|row| row["offset"].as_i64()).collect::<Vec<_>>(), [Some(2)]);
+    home.verify();
+    let (gone, code) = explained(&home, "cnc.state/0/1");
+    assert_eq!((&gone["state"], code), (&"deleted".into(), Some(0)), "{gone:#}");
+    assert_eq!(gone["deletions"].as_array().map(Vec::len), Some(2));
 }

@@ -162,9 +162,9 @@ fn readers_see_what_the_policies_permit_and_no_more() {
         &readers.site(),
         "--format",
         "csv",
-        "select count(operator) from cn.cnc_state",
+        "select count(program) from cn.cnc_state",
     ]);
-    assert_eq!(owner.out, "count(cn.cnc_state.operator)\n2\n", "{}", owner.err);
+    assert_eq!(owner.out, "count(cn.cnc_state.program)\n2\n", "{}", owner.err);
     assert!(!owner.err.contains("reader-session"));
 
     // Both texts are kept by their version, and a change of them is none of the policy.
@@ -195,7 +195,7 @@ fn what_a_reader_may_see_is_explained() {
         "cn.cnc_state                 denied   forbidden by home-only",
         "eu.cnc_state                 allowed  rows: general (by trainers-read), not important (no policy permits)",
         "fields: asset-identity (by process-is-seen), process (by process-is-seen), not personal (no policy permits)",
-        "hidden columns: block, operator, program",
+        "hidden columns: block, program",
         "eu.quarantine                denied   no policy permits",
     ] {
         assert!(said.out.lines().any(|found| found.contains(line)), "{line}\n{}", said.out);
@@ -205,7 +205,7 @@ fn what_a_reader_may_see_is_explained() {
     let tables = found["tables"].as_array().expect("tables");
     let table = |name: &str| tables.iter().find(|table| table["table"] == name).expect("the table");
     assert_eq!(table("eu.cnc_state")["rows"][0]["policies"][0], "trainers-read");
-    assert_eq!(table("eu.cnc_state")["hidden_columns"].as_array().map(Vec::len), Some(3));
+    assert_eq!(table("eu.cnc_state")["hidden_columns"].as_array().map(Vec::len), Some(2));
     assert_eq!(table("cn.cnc_state")["allowed"], false);
     assert_eq!(table("cn.cnc_state")["rows"][0]["policies"][0], "home-only");
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use situs_ingest::FlushLimits;
 use situs_model::doc::{Diagnostics, Document, Map};
-use situs_model::{ClusterName, PipelineName, SiteId, ZoneId};
+use situs_model::{Age, ClusterName, PipelineName, SiteId, ZoneId};
 use situs_observe::{LogFormat, LogSettings};
 
 use crate::library::Library;
@@ -53,6 +53,8 @@ pub struct Site {
     pub policy_reload: bool,
     /// How the stores are looked after.
     pub maintenance: MaintenanceSettings,
+    /// How long receipts and ledgers are kept at least.
+    pub ledgers_keep: Age,
 }
 
 /// Settings of the Kafka client.
@@ -116,6 +118,7 @@ const KEYS: &[&str] = &[
     "enabled",
     "stores",
     "receipts",
+    "ledgers",
     "pseudonym-keys",
     "flush",
     "memory",
@@ -211,9 +214,17 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         Some(node) => doc.map(node, "maintenance", MAINTENANCE_KEYS).map(|map| read_maintenance(&map)),
         None => Some(MaintenanceSettings::default()),
     };
+    let ledgers = map.optional("ledgers").and_then(|node| doc.map(node, "ledgers", &["keep"]));
+    let ledgers_keep = ledgers.as_ref().and_then(|ledgers| ledgers.optional_word("keep", KEEP_LEDGERS));
+    let ledgers_keep = ledgers_keep.unwrap_or(KEEP_LEDGERS[0].1);
+    let maintenance = maintenance.map(|mut maintenance| {
+        maintenance.vacuum.keep_ledgers = ledgers_keep;
+        maintenance
+    });
     Some(Site {
         policy_reload: map.optional_bool("policy-reload").unwrap_or(true),
         maintenance: maintenance?,
+        ledgers_keep,
         home_site: home_site?,
         home_zone: home_zone?,
         kafka: kafka?,
@@ -233,6 +244,10 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         logs,
     })
 }
+
+/// How long receipts and ledgers can be kept at least; the first is the default.
+const KEEP_LEDGERS: &[(&str, Age)] =
+    &[("184d", Age::Days(184)), ("3y", Age::Years(3)), ("5y", Age::Years(5)), ("10y", Age::Years(10))];
 
 const MAINTENANCE_KEYS: &[&str] = &[
     "every",

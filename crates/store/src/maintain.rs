@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use situs_model::store::StoreError;
-use situs_model::{StoreIdentity, TableName};
+use situs_model::{Age, StoreIdentity, TableName};
 use situs_observe::Metrics;
 use tokio::sync::RwLock;
 
@@ -78,6 +78,8 @@ pub struct Vacuum {
     pub dead_after: Duration,
     /// Only find out what would go.
     pub dry_run: bool,
+    /// How long receipts and entries of ledgers are kept at least, whoever removed them from their table.
+    pub keep_ledgers: Age,
     /// What never goes: paths of files or folders, relative to the root, such as `cnc_state/event_date=2026-03-01`.
     pub protected: BTreeSet<String>,
 }
@@ -90,6 +92,7 @@ impl Default for Vacuum {
             orphans_after: days(1),
             dead_after: Duration::from_secs(60 * 60),
             dry_run: false,
+            keep_ledgers: Age::Days(184),
             protected: BTreeSet::new(),
         }
     }
@@ -123,6 +126,14 @@ pub(crate) struct Shape {
     compacted: bool,
 }
 
+impl Shape {
+    /// That of a pipeline's table.
+    fn of_rows() -> Self {
+        use situs_model::columns::names::{PARTITION, TOPIC};
+        Self { layout: store::LAYOUT, topic: TOPIC, partition: PARTITION, zoned: true, compacted: true }
+    }
+}
+
 /// A table to maintain.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
@@ -150,9 +161,7 @@ impl Place {
             // The ledgers of two stores name these files.
             Shape { compacted: false, ..own(received::LAYOUT) }
         } else {
-            use situs_model::columns::names::{PARTITION, TOPIC};
-            let (topic, partition) = (TOPIC, PARTITION);
-            Shape { layout: store::LAYOUT, topic, partition, zoned: true, compacted: true }
+            Shape::of_rows()
         };
         Self {
             root: root.to_owned(),
@@ -163,8 +172,9 @@ impl Place {
         }
     }
 
-    pub(crate) fn shape(&self) -> &Shape {
-        &self.shape
+    /// Where the rows of messages are found: in received tables too, which have the columns of a pipeline's.
+    pub(crate) fn shape_of_messages(&self) -> Shape {
+        if self.table.is_received() { Shape::of_rows() } else { self.shape }
     }
 
     fn day(&self) -> &'static str {

@@ -84,7 +84,7 @@ impl StoreReader {
             return Ok(Traced::default());
         }
         let snapshot = self.read(table).await?;
-        let shape = *Place::new(self.root(), self.identity(), table).shape();
+        let shape = Place::new(self.root(), self.identity(), table).shape_of_messages();
         let folder = names::table(self.root(), table);
         let (criterion, device_column) = (criterion.clone(), device_column.to_owned());
         tokio::task::spawn_blocking(move || {

@@ -386,6 +386,55 @@ fn models_need_their_parts() {
 }
 
 #[test]
+fn retention_is_a_minimum_and_a_maximum() {
+    let with = |entries: &str| format!("{}\nretention:\n{entries}", POLICY.trim_end());
+    let text = with(
+        "  - { pipelines: [cnc-state], class: core, at-least: 184d, at-most: 3y }\n  - { at-least: 30d }\n",
+    );
+    let policy = Policy::parse("policy.yaml", &text).unwrap();
+    let all: Vec<_> =
+        policy.retention().map(|(one, _)| (one.pipelines.len(), one.at_least, one.at_most)).collect();
+    use situs_model::Age::{Days, Years};
+    assert_eq!(all, [(1, Some(Days(184)), Some(Years(3))), (0, Some(Days(30)), None)]);
+
+    let lines = POLICY.trim_end().lines().count();
+    for (entries, line, what) in [
+        (
+            "  - { at-leest: 3d }\n",
+            2,
+            "unknown key `at-leest` in an entry of `retention`; did you mean `at-least`?",
+        ),
+        ("  - { at-least: 3w }\n", 2, "expected days such as `184d`, or years such as `3y`"),
+        ("  - { class: cor, at-most: 3d }\n", 2, "did you mean `core`?"),
+        ("  - { pipelines: [cnc-state] }\n", 2, "needs `at-least`, `at-most` or both"),
+        (
+            "  - { at-least: 1y, at-most: 365d }\n",
+            2,
+            "keeps rows at least 1y and at most 365d, which is less",
+        ),
+        (
+            "  - { pipelines: [a, b], at-least: 2y }\n  - { class: core, pipelines: [b], at-most: 1y }\n",
+            3,
+            "contradict each other: the first keeps rows at least 2y, the other keeps some of them at most 1y",
+        ),
+    ] {
+        let found = problems(&with(entries));
+        let place = format!("policy.yaml:{}:", lines + line);
+        assert!(
+            found.iter().any(|found| found.starts_with(&place) && found.contains(what)),
+            "{what}: {found:#?}"
+        );
+    }
+    // Entries for other rows do not contradict each other.
+    for other in ["pipelines: [c]", "pipelines: [a], class: general"] {
+        let entries = format!(
+            "  - {{ pipelines: [a, b], class: core, at-least: 2y }}\n  - {{ {other}, at-most: 1y }}\n"
+        );
+        assert!(Policy::parse("policy.yaml", &with(&entries)).is_ok(), "{other}");
+    }
+}
+
+#[test]
 fn what_is_no_policy_at_all() {
     for text in
         ["", "[]", "zones", "zones: 1\nsites: 2\nrules: 3", "zones: {}\nsites: {}\nrules: []", "{", "a: *b"]

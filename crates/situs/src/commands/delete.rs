@@ -70,6 +70,44 @@ impl Home {
         args.site.is_some() || args.device.is_some() || args.topic.is_some() || args.before.is_some()
     }
 
+    /// Deletes the messages in quarantine of which a release has put rows into tables and a deletion has taken
+    /// them: they hold what was deleted. By the ledgers alone, so that it is done whoever took the rows. `None`
+    /// if there are none.
+    async fn delete_originals(&self, vacuum: &Vacuum) -> anyhow::Result<Option<Done>> {
+        let zone = &self.site.home_zone;
+        let reader = StoreReader::open(&self.site.stores[zone])?;
+        let released = reader.ledger().await?;
+        let released: BTreeSet<_> = released.released().map(|entry| entry.record.clone()).collect();
+        if released.is_empty() {
+            return Ok(None);
+        }
+        let mut records = BTreeSet::new();
+        for root in self.site.stores.values() {
+            records.extend(StoreReader::open(root)?.deleted_among(&released).await?);
+        }
+        let criterion = Criterion {
+            records: records.iter().map(ToString::to_string).collect(),
+            tables: BTreeSet::from([TableName::quarantine()]),
+            ..Criterion::default()
+        };
+        if criterion.records.is_empty() {
+            return Ok(None);
+        }
+        let reason = "their rows were deleted";
+        let id = uuid::Uuid::now_v7().to_string();
+        let request = self.request(&id, criterion, "situs", reason).await?;
+        let store = self.open(zone).await?;
+        let done = maintained(&store, async |maintenance| {
+            let mut done = Done::new(zone, false);
+            done.finish(&store, maintenance).await?;
+            done.delete(&store, maintenance, request).await?;
+            done.erase(&store, maintenance, vacuum).await?;
+            Ok(done)
+        })
+        .await?;
+        Ok(Some(done).filter(|done| done.plan.is_some() || !done.refusals.is_empty()))
+    }
+
     /// What is deleted, as far as it does not depend on the store.
     async fn request(
         &self,
@@ -103,7 +141,7 @@ impl Home {
                 .filter_map(|(one, line)| floor(one, line, today))
                 .collect(),
             despite_minimum: None,
-            spared: BTreeSet::new(),
+            ledgers_keep: self.site.ledgers_keep,
         })
     }
 }
@@ -139,6 +177,14 @@ pub(super) fn criterion(args: &CriterionArgs) -> Result<Criterion, Usage> {
     {
         return Err(Usage(format!("--to-offset: expected an offset after {from}, found {to}")));
     }
+    if let Some(table) =
+        args.table.as_ref().filter(|table| table.is_reserved() && **table != TableName::quarantine())
+    {
+        let message = format!(
+            "--table: `{table}` is Situs's own, and nothing deletes from it (`ledgers` in site.yaml)"
+        );
+        return Err(Usage(message));
+    }
     Ok(Criterion {
         site: args.site.clone(),
         device: args.device.clone(),
@@ -148,6 +194,7 @@ pub(super) fn criterion(args: &CriterionArgs) -> Result<Criterion, Usage> {
         to_offset: args.to_offset,
         before: args.before,
         class: args.class.clone(),
+        records: BTreeSet::new(),
         tables: args.table.iter().cloned().collect(),
     })
 }
@@ -194,6 +241,13 @@ pub(super) fn delete(args: &DeleteArgs) -> anyhow::Result<ExitCode> {
             .await?;
             refused |= !done.refusals.is_empty();
             done.print(args.json);
+        }
+        if !args.dry_run {
+            let done = home.delete_originals(&vacuum).await?;
+            refused |= done.as_ref().is_some_and(|done| !done.refusals.is_empty());
+            if let Some(done) = done {
+                done.print(args.json);
+            }
         }
         Ok(if refused { ExitCode::from(super::EXIT_FAILED) } else { ExitCode::SUCCESS })
     })
@@ -243,6 +297,12 @@ pub(super) fn retain(args: &RetainArgs) -> anyhow::Result<ExitCode> {
                 refused |= !done.refusals.is_empty();
                 done.print(args.json);
             }
+        }
+        if !args.dry_run
+            && let Some(done) = home.delete_originals(&home.site.maintenance.vacuum).await?
+        {
+            refused |= !done.refusals.is_empty();
+            done.print(args.json);
         }
         Ok(if refused { ExitCode::from(super::EXIT_FAILED) } else { ExitCode::SUCCESS })
     })
@@ -323,7 +383,7 @@ impl Done {
                     self.body = Some(store.finish_deletion(maintenance, &plan).await?);
                 }
                 self.unsettled = plan.tables.iter().map(|table| table.unsettled).sum();
-                self.plan = Some(plan);
+                self.plan = Some(*plan);
             }
         }
         Ok(())

@@ -70,6 +70,21 @@ maintenance: { optimise: true, vacuum: maybe, retention: 7 }
     }
 }
 
+#[test]
+fn ledgers_are_kept_for_one_of_four_times() {
+    let site = |more: &str| Site::parse(Path::new("site.yaml"), &format!("{}\n{more}", GOOD.trim_end()));
+    assert_eq!(site("").unwrap().ledgers_keep.to_string(), "184d");
+    for keep in ["184d", "3y", "5y", "10y"] {
+        assert_eq!(site(&format!("ledgers: {{ keep: {keep} }}")).unwrap().ledgers_keep.to_string(), keep);
+    }
+    for (ledgers, what) in
+        [("{ keep: 90d }", "expected one of `184d`"), ("{ kep: 3y }", "did you mean `keep`?")]
+    {
+        let problem = site(&format!("ledgers: {ledgers}")).unwrap_err().to_string();
+        assert!(problem.contains(what), "{problem}");
+    }
+}
+
 /// What is said of a site with these `receipts`.
 fn problem_of(receipts: &str) -> String {
     let text = GOOD.replace("receipts: { signing-key: receipts-key.pem }", receipts);
@@ -102,6 +117,28 @@ fn receipts_are_signed_or_said_not_to_be() {
     ] {
         let problem = problem_of(receipts);
         assert!(problem.contains(expected), "{problem} of {receipts}");
+    }
+}
+
+#[test]
+fn ledgers_are_kept_for_184_days_or_for_years() {
+    use situs_model::Age;
+    let keep = |text: &str| {
+        let site = Site::parse(std::path::Path::new("site.yaml"), &format!("{GOOD}{text}"));
+        site.map(|site| site.maintenance.vacuum.keep_ledgers).map_err(|problems| problems.to_string())
+    };
+    assert_eq!(keep(""), Ok(Age::Days(184)));
+    for (word, age) in
+        [("184d", Age::Days(184)), ("3y", Age::Years(3)), ("5y", Age::Years(5)), ("10y", Age::Years(10))]
+    {
+        assert_eq!(keep(&format!("\nledgers: {{ keep: {word} }}\n")), Ok(age));
+    }
+    for (text, part) in [
+        ("\nledgers: { keep: 30d }\n", "expected one of `184d`, `3y`, `5y` or `10y`"),
+        ("\nledgers: { kep: 3y }\n", "unknown key `kep` in ledgers; did you mean `keep`?"),
+    ] {
+        let problem = keep(text).unwrap_err();
+        assert!(problem.contains(part), "{problem}");
     }
 }
 

@@ -28,8 +28,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use situs_model::StoreIdentity;
 use situs_model::store::StoreError;
+use situs_model::{StoreIdentity, TableName};
 
 pub use body::{BytesGoneBody, DeletionBody, GoneFile, PartitionDeleted, TableDeleted, WrittenFile};
 pub use coordinates::CoordinatesFile;
@@ -79,15 +79,17 @@ impl Work {
         Ok(())
     }
 
-    /// The tables that hold messages: those of pipelines, and quarantine.
+    /// The tables that hold messages: those of pipelines, and quarantine. What came by a transfer stays as the
+    /// ledgers of both stores tell.
     fn places(&self) -> Result<Vec<Place>, Fault> {
-        let tables = tables::list(&self.root)?.into_iter();
-        let messages =
-            tables.filter(|name| !name.is_reserved() || *name == situs_model::TableName::quarantine());
-        Ok(messages.map(|name| Place::new(&self.root, &self.identity, &name)).collect())
+        let quarantine = TableName::quarantine();
+        let of_messages =
+            |name: &TableName| !name.is_reserved() && !name.is_received() || *name == quarantine;
+        let tables = tables::list(&self.root)?.into_iter().filter(of_messages);
+        Ok(tables.map(|name| Place::new(&self.root, &self.identity, &name)).collect())
     }
 
-    fn place(&self, table: &situs_model::TableName) -> Place {
+    fn place(&self, table: &TableName) -> Place {
         Place::new(&self.root, &self.identity, table)
     }
 

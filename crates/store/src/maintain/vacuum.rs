@@ -5,11 +5,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use situs_model::{Date, TableName};
+
 use super::live::Live;
 use super::{Place, Vacuum};
 use crate::disk;
 use crate::durable::{self, FileError};
 use crate::error::Fault;
+use crate::history::History;
 use crate::lease::WriterLease;
 use crate::{names, root, tables};
 
@@ -172,6 +175,7 @@ pub(super) fn vacuum(
         live.remember(&place.folder, since)?;
     }
     let removable = Removable::new(&live, settings, leases, now);
+    let records = Records::of(place, settings)?;
     // RES-8: what was read counts only if this store was there.
     root::expect_store(&place.root, &place.identity)?;
     let mut vacuumed = Vacuumed::default();
@@ -187,7 +191,8 @@ pub(super) fn vacuum(
             Right::Orphan => false,
         };
         let in_root = format!("{}/{path}", place.table);
-        if is_protected(&settings.protected, &in_root) {
+        let is_record = records.as_ref().is_some_and(|records| records.holds(place, path, was_removed));
+        if is_record || is_protected(&settings.protected, &in_root) {
             vacuumed.protected += 1;
             continue;
         }
@@ -203,6 +208,42 @@ pub(super) fn vacuum(
         vacuumed.paths.push(in_root);
     }
     Ok(vacuumed)
+}
+
+/// What a vacuum leaves of receipts and ledgers, so that nobody can get rid of them by removing them from
+/// their table and waiting.
+#[derive(Debug)]
+struct Records {
+    /// Files of this day and later stay.
+    keep_from: Date,
+    /// Files that the table removed, and whether their rows went with them.
+    removed: HashMap<String, bool>,
+}
+
+impl Records {
+    /// `None` for a table that holds other things.
+    fn of(place: &Place, settings: &Vacuum) -> Result<Option<Self>, Fault> {
+        let tables = [TableName::receipts(), TableName::releases(), TableName::ledger()];
+        if !tables.contains(&place.table) {
+            return Ok(None);
+        }
+        let today = Date::of_us(chrono::Utc::now().timestamp_micros());
+        let removed = History::read(&place.folder)?.removed;
+        Ok(Some(Self { keep_from: settings.keep_ledgers.before(today), removed }))
+    }
+
+    /// Whether a file stays although nobody names it: it is young, and its rows may lie nowhere else. Those of a
+    /// file that a compaction replaced do.
+    fn holds(&self, place: &Place, path: &str, was_removed: bool) -> bool {
+        let day = path.split('/').next().and_then(|folder| names::day_of_folder(place.day(), folder));
+        let day = day.and_then(|day| day.parse::<Date>().ok());
+        let is_young = day.is_none_or(|day| day >= self.keep_from);
+        is_young
+            && match was_removed {
+                true => self.removed.get(path) != Some(&false),
+                false => !place.shape.compacted,
+            }
+    }
 }
 
 /// The data files in the folders of days. Nothing else is looked at, and no symlink is followed.

@@ -1,6 +1,6 @@
 //! Deletions and holds in the ledger of a store (docs/retention.md).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -132,6 +132,31 @@ impl StoreReader {
     pub async fn holds(&self) -> Result<Vec<Hold>, StoreError> {
         let ledger = self.zone_ledger().await?;
         holds_of(&ledger).map_err(|fault| fault.at(self.identity()))
+    }
+
+    /// Those of these records of which a deletion took rows from a table of a pipeline. Reads the coordinates of
+    /// every deletion.
+    ///
+    /// # Errors
+    /// As [`find_deleted`](Self::find_deleted).
+    pub async fn deleted_among(
+        &self,
+        records: &BTreeSet<Coordinates>,
+    ) -> Result<BTreeSet<Coordinates>, StoreError> {
+        let mut found = BTreeSet::new();
+        for deletion in self.deletions().await? {
+            let read = deletion.body.coordinates.read(self.root(), |doomed| {
+                let key = &doomed.key;
+                let record =
+                    Coordinates { topic: key.topic.into(), partition: key.partition, offset: key.offset };
+                if doomed.quarantined.is_none() && records.contains(&record) {
+                    found.insert(record);
+                }
+                Ok(())
+            });
+            read.map_err(|fault| fault.at(self.identity()))?;
+        }
+        Ok(found)
     }
 
     /// The settled offset of each partition of a cluster, as this home store says.

@@ -222,6 +222,9 @@ async fn every_set_of_classes_gives_its_rows() {
         ] {
             assert_eq!(rows(&session, count).await, expected.len().to_string(), "{classes:?} {count}");
         }
+        // A limit counts rows that are seen.
+        let limited = "select count(*) from (select load from cn.cnc_state limit 2)";
+        assert_eq!(rows(&session, limited).await, expected.len().min(2).to_string(), "{classes:?}");
         let told = session.describe().await.unwrap();
         assert_eq!(told[0].rows, (bits == 15).then_some(6));
     }

@@ -43,6 +43,9 @@ pub struct Criterion {
     /// `_class`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
+    /// Only these messages, `TOPIC/PARTITION/OFFSET`; all if empty.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub records: BTreeSet<String>,
     /// Only these tables; all if empty.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty", with = "tables")]
     pub tables: BTreeSet<TableName>,
@@ -103,6 +106,7 @@ impl Criterion {
                     && self.partition.is_none_or(|partition| partition == key.partition)
                     && self.from_offset.is_none_or(|from| key.offset >= from)
                     && self.to_offset.is_none_or(|to| key.offset < to)
+                    && (self.records.is_empty() || self.records.contains(&key.record()))
                     && is(&site, &self.site, row)
                     && is(&device, &self.device, row)
                     && is(&class, &self.class, row)
@@ -124,6 +128,9 @@ impl fmt::Display for Criterion {
         parts.extend(self.to_offset.map(|to| format!("offsets before {to}")));
         parts.extend(self.before.map(|before| format!("days before {before}")));
         parts.extend(self.class.as_ref().map(|class| format!("class {class}")));
+        if !self.records.is_empty() {
+            parts.push(format!("{} messages by their coordinates", self.records.len()));
+        }
         if !self.tables.is_empty() {
             let names: Vec<&str> = self.tables.iter().map(TableName::as_str).collect();
             parts.push(format!("table {}", names.join(" or ")));

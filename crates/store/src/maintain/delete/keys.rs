@@ -26,6 +26,13 @@ pub(crate) struct Key<'a> {
     pub(crate) row: i32,
 }
 
+impl Key<'_> {
+    /// The message, `TOPIC/PARTITION/OFFSET`.
+    pub(crate) fn record(&self) -> String {
+        format!("{}/{}/{}", self.topic, self.partition, self.offset)
+    }
+}
+
 /// The coordinates of the rows of a batch.
 #[derive(Debug)]
 pub(crate) struct Keys {

@@ -7,7 +7,7 @@ use std::path::Path;
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use situs_model::columns::names::CLASS;
-use situs_model::{Date, TableName};
+use situs_model::{Age, Date, TableName};
 
 use super::super::live::Live;
 use super::super::{Place, Shape};
@@ -46,8 +46,8 @@ pub struct DeletionRequest {
     pub floors: Vec<Floor>,
     /// Why rows are deleted that are younger than they are kept at least.
     pub despite_minimum: Option<String>,
-    /// Tables that are left alone.
-    pub spared: BTreeSet<TableName>,
+    /// How long receipts and ledgers are kept at least. Nothing deletes them, so it is what a refusal says.
+    pub ledgers_keep: Age,
 }
 
 impl DeletionRequest {
@@ -141,7 +141,7 @@ pub enum Decided {
     /// It would take rows that must stay.
     Refused(Vec<Refusal>),
     /// It takes these.
-    Planned(Plan),
+    Planned(Box<Plan>),
 }
 
 /// Rows of a partition, counted.
@@ -196,11 +196,19 @@ pub(super) fn decide(
     writes: bool,
     mut alive: impl FnMut() -> Result<(), Fault>,
 ) -> Result<Decided, Fault> {
+    let quarantine = TableName::quarantine();
+    let ledger = |table: &&TableName| table.is_reserved() && **table != quarantine;
+    if let Some(table) = request.criterion.tables.iter().find(ledger) {
+        return Err(Fault::stop(format!(
+            "table `{table}` is kept for at least {}, and nothing deletes its rows",
+            request.ledgers_keep
+        )));
+    }
     let mut writer = writes.then(|| Writer::create(root)).transpose()?;
     let mut in_the_way = InTheWay::default();
     let (mut tables, mut unsettled, mut rows) = (Vec::new(), 0, 0);
     for place in places {
-        let meant = request.criterion.may_mean_table(&place.table) && !request.spared.contains(&place.table);
+        let meant = request.criterion.may_mean_table(&place.table);
         if !meant {
             continue;
         }
@@ -255,7 +263,7 @@ pub(super) fn decide(
             return Err(Fault::stop(format!("{} is there already", path.display())));
         }
     }
-    Ok(Decided::Planned(plan))
+    Ok(Decided::Planned(Box::new(plan)))
 }
 
 /// Reads a table.

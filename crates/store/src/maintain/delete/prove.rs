@@ -152,5 +152,11 @@ pub(super) fn conclude(
 
 /// The table of a plan.
 pub(super) fn name_of(plan: &TablePlan) -> Result<TableName, Fault> {
-    plan.table.parse().map_err(|_| Fault::stop(format!("`{}` is no name of a table", plan.table)))
+    let name: TableName =
+        plan.table.parse().map_err(|_| Fault::stop(format!("`{}` is no name of a table", plan.table)))?;
+    // Whoever wrote the plan: receipts and ledgers are what deletions are proven with.
+    if name.is_reserved() && name != TableName::quarantine() {
+        return Err(Fault::stop(format!("table `{name}` is Situs's own, and nothing deletes from it")));
+    }
+    Ok(name)
 }

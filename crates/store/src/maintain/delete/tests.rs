@@ -44,7 +44,7 @@ fn request(criterion: Criterion) -> DeletionRequest {
         holds: Vec::new(),
         floors: Vec::new(),
         despite_minimum: None,
-        spared: BTreeSet::new(),
+        ledgers_keep: "184d".parse().unwrap(),
     }
 }
 
@@ -65,7 +65,7 @@ async fn maintenance(store: &DeltaStore) -> Maintenance {
 
 async fn planned(maintenance: &Maintenance, request: &DeletionRequest) -> Plan {
     match maintenance.decide_deletion(request, true).await.unwrap() {
-        Decided::Planned(plan) => plan,
+        Decided::Planned(plan) => *plan,
         other => panic!("{other:?}"),
     }
 }
@@ -94,7 +94,7 @@ async fn a_deletion_removes_these_rows_and_leaves_all_others_as_they_were() {
     assert!(!dir.path().join("_situs_deletions").exists(), "nothing is written by looking");
 
     let plan = planned(&maintenance, &request).await;
-    assert_eq!(maintenance.unfinished_deletions().await.unwrap(), [plan.clone()]);
+    assert_eq!(maintenance.unfinished_deletions().await.unwrap(), std::slice::from_ref(&plan));
     let body = maintenance.carry_out_deletion(&plan).await.unwrap();
     maintenance.end_deletion(&plan.id).await.unwrap();
     assert!(maintenance.unfinished_deletions().await.unwrap().is_empty());
@@ -300,7 +300,7 @@ impl Watch for Dies {
         }
         self.dead.store(true, Ordering::SeqCst);
         // Half of the deaths come after the step was made.
-        let made = self.at % 2 == 0 && matches!(op, Op::Link | Op::Create | Op::Remove | Op::Write);
+        let made = self.at.is_multiple_of(2) && matches!(op, Op::Link | Op::Create | Op::Remove | Op::Write);
         if made { Answer::Lost(io::ErrorKind::TimedOut) } else { gone }
     }
 

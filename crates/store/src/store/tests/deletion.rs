@@ -36,7 +36,7 @@ fn request(plant: &Plant, store: &DeltaStore, criterion: Criterion) -> DeletionR
         holds: Vec::new(),
         floors: Vec::new(),
         despite_minimum: None,
-        spared: BTreeSet::new(),
+        ledgers_keep: "184d".parse().unwrap(),
     }
 }
 
@@ -44,7 +44,7 @@ async fn begin(plant: &Plant, store: &DeltaStore, criterion: Criterion) -> (Main
     let maintenance = store.begin_maintenance().await.unwrap().unwrap();
     let decided = maintenance.decide_deletion(&request(plant, store, criterion), true).await.unwrap();
     let Decided::Planned(plan) = decided else { panic!("{decided:?}") };
-    (maintenance, plan)
+    (maintenance, *plan)
 }
 
 async fn delete(plant: &Plant, store: &DeltaStore, criterion: Criterion) -> DeletionBody {
@@ -85,6 +85,8 @@ async fn rows_that_a_deletion_names_are_accounted_for() {
         let maintenance = store.begin_maintenance().await.unwrap().unwrap();
         for table in maintenance.tables().unwrap() {
             maintenance.optimize(&table, &super::compaction::at_once()).await.unwrap();
+            // A checkpoint tells of what was removed as the entries do, or it does not get its name.
+            maintenance.checkpoint(&table, 1).await.unwrap();
         }
     }
     plant.assert_found(&[]);
@@ -165,6 +167,26 @@ async fn rows_that_no_deletion_names_are_missing() {
 }
 
 #[tokio::test]
+async fn receipts_and_ledgers_are_not_deleted() {
+    let plant = Plant::filled().await;
+    let maintenance = plant.eu.begin_maintenance().await.unwrap().unwrap();
+    // Without a table, tables of pipelines and quarantine are meant.
+    let everything = request(&plant, &plant.eu, Criterion::default());
+    let Decided::Planned(plan) = maintenance.decide_deletion(&everything, false).await.unwrap() else {
+        panic!()
+    };
+    let tables: Vec<&str> = plan.tables.iter().map(|table| table.table.as_str()).collect();
+    assert_eq!(tables, ["cnc_state", "quarantine"]);
+    for name in ["receipts", "releases", "ledger"] {
+        let criterion = Criterion { tables: BTreeSet::from([name.parse().unwrap()]), ..Criterion::default() };
+        let refused =
+            maintenance.decide_deletion(&request(&plant, &plant.eu, criterion), true).await.unwrap_err();
+        assert!(refused.message.contains("is kept for at least 184d"), "{refused}");
+    }
+    plant.assert_found(&[]);
+}
+
+#[tokio::test]
 async fn holds_stand_in_the_ledger_until_they_are_lifted() {
     let plant = Plant::filled().await;
     let policy = ContentVersion::of(b"policy");
@@ -176,7 +198,7 @@ async fn holds_stand_in_the_ledger_until_they_are_lifted() {
         at_us: MARCH,
     };
     plant.cn.set_hold(&hold, &policy).await.unwrap();
-    assert_eq!(plant.cn.holds().await.unwrap(), [hold.clone()]);
+    assert_eq!(plant.cn.holds().await.unwrap(), std::slice::from_ref(&hold));
     let again = plant.cn.set_hold(&hold, &policy).await.unwrap_err();
     assert!(again.message.contains("there was a hold `case-7` before"), "{again}");
     assert!(plant.cn.lift_hold("case-8", "counsel", "x", &policy).await.is_err());

@@ -181,6 +181,40 @@ async fn maintenance_leaves_a_ledger_as_it_is() {
     assert_eq!(open(&dir).await.enter_once(&[fact(LedgerKind::HoldSet, "h")]).await.unwrap().next(), 5);
 }
 
+/// Another program removes all rows from the table, and waits for a vacuum to remove the bytes.
+#[tokio::test]
+async fn vacuum_keeps_what_somebody_removed_from_a_ledger_as_long_as_it_is_to_be_kept() {
+    let plant = with_ledger().await;
+    let receipts = plant.files("EU", "receipts");
+    assert!(!receipts.is_empty());
+    for (zone, table) in [("CN", "ledger"), ("EU", "receipts")] {
+        for file in plant.files(zone, table) {
+            let day = format!("{}", file.trim_start_matches("created_date=").split('/').next().unwrap());
+            let remove = serde_json::json!({ "remove": {
+                "path": file, "dataChange": true, "deletionTimestamp": 1, "partitionValues": { "created_date": day },
+            } });
+            plant.commit(zone, table, &[remove]);
+        }
+    }
+    let age = situs_model::Age::Years;
+    let vacuum = async |store: &DeltaStore, table: TableName, keep_ledgers: situs_model::Age| {
+        let at_once = std::time::Duration::ZERO;
+        let settings =
+            Vacuum { retention: at_once, orphans_after: at_once, keep_ledgers, ..Vacuum::default() };
+        let maintenance = store.begin_maintenance().await.unwrap().unwrap();
+        maintenance.vacuum(&table, &settings).await.unwrap()
+    };
+    // The entries are of March 2026, so a hundred years are not over.
+    for (store, table, files) in
+        [(&plant.cn, TableName::ledger(), 4), (&plant.eu, TableName::receipts(), receipts.len() as u64)]
+    {
+        let vacuumed = vacuum(store, table.clone(), age(100)).await;
+        assert_eq!((vacuumed.replaced.files, vacuumed.protected), (0, files), "{table}");
+        let vacuumed = vacuum(store, table.clone(), situs_model::Age::Days(1)).await;
+        assert_eq!((vacuumed.replaced.files, vacuumed.protected), (files, 0), "{table}");
+    }
+}
+
 /// A plant whose zone CN has a ledger of four entries in four files.
 async fn with_ledger() -> Plant {
     let mut plant = Plant::new().await;
