@@ -262,6 +262,11 @@ fn without_a_key_nothing_runs_and_the_place_is_told() {
         "site.yaml:12:35: `EU` in pseudonym-keys: ",
         "expected a key of 64 hexadecimal digits, found PEM",
     ]);
+    // A person would have one pseudonym in both zones.
+    let key = |name: &str| home.site().with_file_name(name);
+    std::fs::copy(key("cn.key"), key("copy.key")).expect("copied");
+    configure(&home, POLICY, &KEYS.replace("eu.key", "copy.key"));
+    check(&["site.yaml:12:35: `EU` in pseudonym-keys has the key of `CN`: each zone needs one of its own"]);
 }
 
 #[test]

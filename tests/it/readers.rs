@@ -195,7 +195,7 @@ fn what_a_reader_may_see_is_explained() {
         "cn.cnc_state                 denied   forbidden by home-only",
         "eu.cnc_state                 allowed  rows: general (by trainers-read), not important (no policy permits)",
         "fields: asset-identity (by process-is-seen), process (by process-is-seen), not personal (no policy permits)",
-        "hidden columns: block, program",
+        "hidden columns: block, operator, program",
         "eu.quarantine                denied   no policy permits",
     ] {
         assert!(said.out.lines().any(|found| found.contains(line)), "{line}\n{}", said.out);
@@ -205,9 +205,44 @@ fn what_a_reader_may_see_is_explained() {
     let tables = found["tables"].as_array().expect("tables");
     let table = |name: &str| tables.iter().find(|table| table["table"] == name).expect("the table");
     assert_eq!(table("eu.cnc_state")["rows"][0]["policies"][0], "trainers-read");
-    assert_eq!(table("eu.cnc_state")["hidden_columns"].as_array().map(Vec::len), Some(2));
+    assert_eq!(table("eu.cnc_state")["hidden_columns"], serde_json::json!(["block", "operator", "program"]));
     assert_eq!(table("cn.cnc_state")["allowed"], false);
     assert_eq!(table("cn.cnc_state")["rows"][0]["policies"][0], "home-only");
+    // Where rows hold programs and, as null, persons, nobody needs to see persons.
+    let values = serde_json::json!(["value", "value_list", "value_text"]);
+    assert_eq!(table("eu.cnc_observation")["hidden_columns"], values);
+    let service =
+        ["policy", "permits", "--reader", "stuttgart-service", "--purpose", "maintenance", "--json"];
+    let said = readers.run(&service);
+    let found: Value = serde_json::from_str(&said.out).expect("JSON");
+    let tables = found["tables"].as_array().expect("tables");
+    let seen = tables.iter().find(|table| table["table"] == "eu.cnc_observation").expect("the table");
+    assert_eq!((&seen["allowed"], &seen["hidden_columns"]), (&Value::Bool(true), &serde_json::json!([])));
+}
+
+/// What `--zone` said of a store told whether it exists, and which others do.
+#[test]
+fn stores_of_which_nothing_may_be_read_are_not_told_of() {
+    let readers = Readers::new();
+    readers.fill();
+    let site = readers.site();
+    let sql = |reader: &str, zone: &str| {
+        let reader = ["--reader", reader, "--purpose", "maintenance"];
+        let arguments = [&["sql", "--config", &site, "--zone", zone, "--format", "csv"], &reader[..]];
+        readers.run(&[&arguments.concat()[..], &["show tables"]].concat())
+    };
+    let said = sql("stuttgart-service", "EU");
+    assert_eq!((said.code, said.out.contains("eu,cnc_state")), (Some(0), true), "{}", said.err);
+    // There is a store of CN here, and none of QQ.
+    let (hidden, none) = (sql("stuttgart-service", "CN"), sql("stuttgart-service", "QQ"));
+    assert_eq!((hidden.code, none.code), (Some(2), Some(2)), "{} {}", hidden.err, none.err);
+    assert!(hidden.err.contains("--zone: no store of zone `CN` in this site"), "{}", hidden.err);
+    assert_eq!(hidden.err.replace("`CN`", "`QQ`"), none.err);
+    // The nearest word is none that is hidden.
+    for (reader, told) in [("stuttgart-service", true), ("nanning-service", false)] {
+        let said = sql(reader, "EV");
+        assert_eq!((said.code, said.err.contains("`EU`")), (Some(2), told), "{reader}: {}", said.err);
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod unread;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -124,6 +125,11 @@ struct Compiler<'d> {
     dropped: Vec<(String, &'d Node)>,
     /// Columns by which classes vary, and where that is said.
     deciding: Vec<(String, &'d Node)>,
+    /// Whether unknown fields are kept in `_extra`, and the class of it.
+    keep_unknown: bool,
+    extra_class: Option<FieldClass>,
+    /// Classes that `rows` gives to what a container holds: its pointer, where that is said, and the class.
+    row_classes: Vec<(Vec<String>, &'d Node, FieldClass)>,
 }
 
 impl Schema {
@@ -149,6 +155,9 @@ impl Schema {
             claims: Vec::new(),
             dropped: Vec::new(),
             deciding: Vec::new(),
+            keep_unknown: options.keep_unknown,
+            extra_class: options.extra_class,
+            row_classes: options.alternatives.iter().flat_map(rows::RowsAt::classes).collect(),
         };
         let mut alternatives = Vec::new();
         for rows in &options.alternatives {
@@ -242,6 +251,17 @@ impl Schema {
 impl<'d> Compiler<'d> {
     /// What classes say of columns other than their own.
     fn check_classes(&self) {
+        for name in self.devices.iter().map(|(name, _)| name).chain(&self.claims) {
+            let class = self.columns.info(name).and_then(|info| info.classes.strictest());
+            if let (Some(class), Some(place)) = (class.filter(|c| c.is_guarded()), self.columns.place(name)) {
+                self.doc.report(
+                    place,
+                    format!(
+                        "the column `{name}` has the role `device` or `claim` and is `{class}` by another field: what is decided by it must be seen in what is stored"
+                    ),
+                );
+            }
+        }
         for (name, node) in &self.dropped {
             if let Some(place) = self.columns.place(name) {
                 self.doc.report(

@@ -39,7 +39,7 @@ pub use offset::{Epoch, NextOffset, NoTopicId, OffsetRange, Source, TopicId, app
 pub use permit::{PermittedBatch, Refused, StoreIdentity, permit};
 pub use pipeline::{DeviceSource, Pipeline};
 pub use raw::{RawBatch, RawMessage};
-pub use reader::ReadGrant;
+pub use reader::{ColumnClasses, ReadGrant};
 pub use receipt::{FileFact, Receipt, StoreReceipt};
 pub use release::{Coordinates, Ledger, LedgerRow, Release, ReleaseEntry, ReleaseState, ReleaseStep};
 pub use words::{

@@ -51,7 +51,7 @@ impl ClassBy {
         std::iter::once(self.column.clone()).chain(lines).collect()
     }
 
-    fn from_text(text: &str) -> Option<Self> {
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
         let mut lines = text.split('\n');
         let column = lines.next()?.to_owned();
         let word = |line: &str| {

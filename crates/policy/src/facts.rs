@@ -51,9 +51,13 @@ impl PipelineFacts {
     pub(crate) fn guarded(&self) -> Vec<(String, FieldClass)> {
         let columns = self.schema.fields().iter();
         let stored = columns.filter_map(|field| Some((field.name().clone(), guarded(field)?)));
+        stored.chain(self.dropped().map(|name| (name.to_owned(), FieldClass::Personal))).collect()
+    }
+
+    /// The columns that the schema drops since their fields are personal.
+    pub(crate) fn dropped(&self) -> impl Iterator<Item = &str> {
         let dropped = self.schema.metadata().get(DROPPED_METADATA);
-        let dropped = dropped.into_iter().flat_map(|names| names.split(','));
-        stored.chain(dropped.map(|name| (name.to_owned(), FieldClass::Personal))).collect()
+        dropped.into_iter().flat_map(|names| names.split(','))
     }
 
     /// The constants of the pipeline in conditions.

@@ -13,11 +13,11 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use situs_model::columns::CLASS_METADATA;
+use situs_model::columns::names;
 use situs_model::doc::{Diagnostic, Diagnostics};
 use situs_model::{
-    Class, ContentVersion, FieldClass, OrganisationId, PipelineName, PurposeId, ReadGrant, ReaderId, RoleId,
-    Scenario, TableName, ZoneId,
+    Class, ColumnClasses, ContentVersion, FieldClass, OrganisationId, PipelineName, PurposeId, ReadGrant,
+    ReaderId, RoleId, Scenario, TableName, ZoneId,
 };
 
 use crate::facts::PipelineFacts;
@@ -91,8 +91,8 @@ pub struct TablePipeline {
     pub name: PipelineName,
     /// What its telemetry is used for.
     pub scenario: Scenario,
-    /// The columns whose fields have a class, by today's schema.
-    pub columns: BTreeMap<String, FieldClass>,
+    /// The columns whose fields have a class, by today's schema, and those that it drops.
+    pub columns: BTreeMap<String, ColumnClasses>,
 }
 
 impl TableFacts {
@@ -133,12 +133,24 @@ impl TableFacts {
     }
 }
 
-fn classes_of_columns(facts: &PipelineFacts) -> BTreeMap<String, FieldClass> {
-    let class = |word: &String| FieldClass::WORDS.iter().find(|(known, _)| known == word).map(|(_, c)| *c);
+fn classes_of_columns(facts: &PipelineFacts) -> BTreeMap<String, ColumnClasses> {
     let fields = facts.schema.fields().iter();
-    fields
-        .filter_map(|field| Some((field.name().clone(), class(field.metadata().get(CLASS_METADATA)?)?)))
-        .collect()
+    let mut columns: BTreeMap<String, ColumnClasses> =
+        fields.map(|field| (field.name().clone(), ColumnClasses::of_column(field))).collect();
+    // A table still holds what it got before the schema dropped it.
+    for name in facts.dropped() {
+        columns.insert(name.to_owned(), ColumnClasses::of(FieldClass::Personal));
+    }
+    // It repeats what the columns of claims hold.
+    let mut claimed = ColumnClasses::default();
+    for classes in facts.claim_columns.iter().filter_map(|name| columns.get(name)) {
+        claimed.stored.extend(&classes.stored);
+        // What is masked in the column of the claim is not masked there.
+        claimed.stored.extend(classes.personal_is_null.then_some(FieldClass::Personal));
+    }
+    columns.insert(names::CLAIMED.to_owned(), claimed);
+    columns.retain(|_, classes| !classes.is_empty());
+    columns
 }
 
 /// An answer to one question, and the policies that gave it.
@@ -176,7 +188,10 @@ impl TableAnswer {
     pub fn hidden_columns(&self) -> Vec<&str> {
         let denied = |class: &FieldClass| !self.fields.iter().any(|a| a.of == *class && a.allowed);
         let columns = self.table.pipeline.iter().flat_map(|pipeline| &pipeline.columns);
-        columns.filter(|(_, class)| denied(class)).map(|(name, _)| name.as_str()).collect()
+        columns
+            .filter(|(_, classes)| classes.stored.iter().any(denied))
+            .map(|(name, _)| name.as_str())
+            .collect()
     }
 
     /// The right that the answer gives; `None` if there is none.

@@ -32,7 +32,7 @@ pub(super) struct Annotations<'d> {
     unit: Option<String>,
     classes: Classes,
     /// Where its class is said.
-    class_at: Option<&'d Node>,
+    pub(super) class_at: Option<&'d Node>,
     deciding: Option<(String, &'d Node)>,
     role: Option<Role>,
     rank: i64,
@@ -110,6 +110,12 @@ impl<'d> Annotations<'d> {
     /// Whether the field is a column (or more) of its own, whatever its type.
     pub(super) fn makes_column(&self) -> bool {
         self.arrow.is_some() || self.value.is_some() || self.pairs.is_some()
+    }
+
+    /// Whether all values are personal, and none is kept.
+    pub(super) fn drops(&self) -> bool {
+        let Classes { class, by, pseudonym } = &self.classes;
+        *class == Some(FieldClass::Personal) && by.is_none() && !pseudonym
     }
 }
 
@@ -260,6 +266,7 @@ impl<'d> Compiler<'d> {
         key: Option<(&'d Node, &'d str)>,
         conditions: &mut Conditions<'d>,
     ) -> Option<usize> {
+        self.unread_in_leaf(node);
         let place = key.map_or(node, |(key, _)| key);
         let column = match (&notes.column, key) {
             (Some((_, None)), _) => None,
@@ -331,6 +338,8 @@ impl<'d> Compiler<'d> {
         let target = self.columns.declare(place, name, kind, notes.unit.as_deref(), &notes.classes)?;
         self.deciding.extend(notes.deciding.clone());
         match notes.role {
+            // This is told already.
+            _ if notes.classes.strictest().is_some_and(FieldClass::is_guarded) => {}
             Some(Role::Device) => self.devices.push((name.to_owned(), place)),
             Some(Role::Claim) if !self.claims.iter().any(|claim| claim == name) => {
                 self.claims.push(name.to_owned());
@@ -362,7 +371,6 @@ impl<'d> Compiler<'d> {
     /// would have.
     fn is_dropped(&mut self, notes: &Annotations<'d>, column: Option<&str>) -> bool {
         let Some(node) = notes.class_at else { return false };
-        let Classes { class, by, pseudonym } = &notes.classes;
         let strictest = notes.classes.strictest().filter(|class| class.is_guarded());
         if let (Some(_), Some(class)) = (notes.role, strictest) {
             self.doc.report(
@@ -371,7 +379,7 @@ impl<'d> Compiler<'d> {
             );
             return false;
         }
-        let dropped = *class == Some(FieldClass::Personal) && by.is_none() && !pseudonym;
+        let dropped = notes.drops();
         if dropped {
             let of_value = |value: &'d Node| ["number", "text", "list"].map(|key| value.get(key)?.text());
             let of_pairs = |pairs: &'d Node| match pairs.get("columns").map(|columns| &columns.kind) {

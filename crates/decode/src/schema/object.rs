@@ -143,6 +143,7 @@ impl<'d> Compiler<'d> {
             self.doc.report(node, "nested too deep; does a `$ref` lead back to where it stands?");
             return None;
         }
+        self.unread_in_object(node);
         let properties = node.get("properties").map_or(&[][..], |p| self.doc.entries(p, "`properties`"));
         if properties.len() > usize::from(u16::MAX) {
             self.doc.report(node, "an object may have 65535 properties at most");
@@ -212,6 +213,7 @@ impl<'d> Compiler<'d> {
             if notes.makes_column() {
                 self.doc.report(key, format!("`{name}` lies on the way to the rows and cannot be a column"));
             }
+            self.no_class(&notes);
             let child = tree.child(name);
             if rest.is_empty() {
                 child.container = true;
@@ -222,6 +224,7 @@ impl<'d> Compiler<'d> {
         if self.containers.contains(&here) {
             // The rows of another alternative: where such a message is read by this one, the field
             // counts as unknown.
+            self.kept_whole(&here, node);
             return None;
         }
         let pointer = match &notes.source {
@@ -229,7 +232,7 @@ impl<'d> Compiler<'d> {
             None => vec![name.to_owned()],
         };
         if node.get("properties").is_some() && !notes.makes_column() {
-            let or_value = notes.or_value.and_then(|value| self.value_leaf(plan, &notes, value, None));
+            let or_value = self.or_value(plan, &notes);
             let child = tree.at(&pointer);
             child.or_value = or_value;
             self.object(plan, child, node, &[], &here);
@@ -263,7 +266,28 @@ impl<'d> Compiler<'d> {
                 "every entry of a row container is a row; describe all of them under `additionalProperties`",
             );
         }
-        self.resolve(entries?)
+        let entries = self.resolve(entries?)?;
+        if let Some(items) = node.get("items") {
+            // What it says beside them is read for objects only.
+            self.unread_in_container(node, [items, entries]);
+        }
+        Some(entries)
+    }
+
+    /// The leaf for a value that stands where an object is walked into.
+    fn or_value(&mut self, plan: &mut Plan, notes: &Annotations<'d>) -> Option<usize> {
+        let Some(value) = notes.or_value else {
+            self.no_class(notes);
+            return None;
+        };
+        if notes.drops() {
+            self.doc.report(
+                value,
+                "a value in place of an object cannot be dropped: write `personal: pseudonym`",
+            );
+            return None;
+        }
+        self.value_leaf(plan, notes, value, None)
     }
 
     /// Reads the schema of the entries of a container.
@@ -278,7 +302,7 @@ impl<'d> Compiler<'d> {
         known_keywords(self.doc, node, "the entries");
         let notes = Annotations::read(self.doc, node, node)?;
         if node.get("properties").is_some() && !notes.makes_column() {
-            tree.or_value = notes.or_value.and_then(|value| self.value_leaf(plan, &notes, value, None));
+            tree.or_value = self.or_value(plan, &notes);
             return self.object(plan, tree, node, way, path);
         }
         if !way.is_empty() {

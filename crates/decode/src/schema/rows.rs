@@ -1,7 +1,7 @@
 //! The annotations at the top of a schema: which part of a message becomes rows.
 
 use situs_model::FieldClass;
-use situs_model::doc::{Document, Node};
+use situs_model::doc::{Document, Map, Node};
 
 use super::columns::Type;
 use super::object::known_keywords;
@@ -27,6 +27,8 @@ pub(super) struct RowsAt<'d> {
     /// The pointer, cut at each `*`: the way to each container. Empty: the message is one row.
     segments: Vec<Vec<String>>,
     key: Option<(&'d Node, String)>,
+    /// The class of the key's column, and where that is said.
+    key_class: Option<(&'d Node, FieldClass)>,
     block: Option<&'d Node>,
 }
 
@@ -85,6 +87,7 @@ impl<'d> Options<'d> {
             none: None,
             segments: Vec::new(),
             key: None,
+            key_class: None,
             block: None,
         });
         Some(options)
@@ -93,7 +96,7 @@ impl<'d> Options<'d> {
 
 impl<'d> RowsAt<'d> {
     fn read(doc: &'d Document, node: &'d Node) -> Option<Self> {
-        let map = doc.map(node, "`rows`", &["if", "if-equals", "at", "key", "none", "block"])?;
+        let map = doc.map(node, "`rows`", &["if", "if-equals", "at", "key", "key-class", "none", "block"])?;
         let none = map.optional_string("none");
         let at = map.optional("at").and_then(|at| Some((at, doc.text(at, "`at` in `rows`")?)));
         let pointer = match at {
@@ -109,7 +112,7 @@ impl<'d> RowsAt<'d> {
             if !valid {
                 doc.report(map.required("none")?, "`none` is a word of lower-case letters, digits and `-`");
             }
-            for key in ["at", "key", "block"] {
+            for key in ["at", "key", "key-class", "block"] {
                 if let Some(other) = map.optional(key) {
                     doc.report(other, format!("`{key}` has no meaning beside `none`"));
                 }
@@ -132,6 +135,10 @@ impl<'d> RowsAt<'d> {
             Some(key) => Some((key, doc.text(key, "`key` in `rows`")?.to_owned())),
             None => None,
         };
+        let key_class = row_class(doc, &map, "key-class");
+        if let (Some((node, _)), None) = (key_class, &key) {
+            doc.report(node, "`key-class` is the class of the column for `key`, which is not here");
+        }
         let block = map.optional("block");
         for (name, node) in [("key", key.as_ref().map(|(node, _)| *node)), ("block", block)] {
             if let Some(node) = node
@@ -141,7 +148,17 @@ impl<'d> RowsAt<'d> {
             }
         }
         let condition = field.map(|field| (field.into(), equals.map(Into::into)));
-        Some(Self { condition, none, segments, key, block })
+        Some(Self { condition, none, segments, key, key_class, block })
+    }
+
+    /// The classes that it gives to what its containers hold: the pointer of each, where that is said, and
+    /// the class.
+    pub(super) fn classes(&self) -> Vec<(Vec<String>, &'d Node, FieldClass)> {
+        let of_block = self.block.and_then(|block| block.get("class"));
+        let of_block = of_block.and_then(|word| Some((word, FieldClass::from_word(word.text()?)?)));
+        let given = self.key_class.into_iter().chain(of_block);
+        let of = |(node, class)| self.containers().into_iter().map(move |at| (at, node, class));
+        given.flat_map(of).collect()
     }
 
     /// The pointers to the containers on the way, the last being that of the rows.
@@ -156,7 +173,8 @@ impl<'d> Compiler<'d> {
         let mut plan = Plan::default();
         let key = match &rows.key {
             Some((node, name)) => {
-                let target = self.columns.declare(node, name, Type::Dictionary, None, &Classes::default())?;
+                let classes = Classes { class: rows.key_class.map(|(_, class)| class), ..Classes::default() };
+                let target = self.columns.declare(node, name, Type::Dictionary, None, &classes)?;
                 Some((*node, target))
             }
             None => None,
@@ -177,7 +195,10 @@ impl<'d> Compiler<'d> {
             node = entry?;
         }
         match rows.block {
-            Some(block) => plan.block = Some(self.block(block)?),
+            Some(block) => {
+                self.unread_in_block(node);
+                plan.block = Some(self.block(block)?);
+            }
             None => {
                 let mut tree = Tree::default();
                 if rows.segments.is_empty() {
@@ -207,7 +228,9 @@ impl<'d> Compiler<'d> {
     }
 
     fn block(&mut self, node: &'d Node) -> Option<Block> {
-        let map = self.doc.map(node, "`block`", &["counter", "period-ns", "signals", "columns"])?;
+        let map = self.doc.map(node, "`block`", &["counter", "period-ns", "signals", "class", "columns"])?;
+        let class = row_class(self.doc, &map, "class").map(|(_, class)| class);
+        let classes = Classes { class, ..Classes::default() };
         let counter = map.optional_integer("counter", 0..=1_000_000).map(|counter| counter as usize);
         let period =
             map.optional_integer("period-ns", 1..=i64::MAX as u64).and_then(|ns| i64::try_from(ns).ok());
@@ -233,7 +256,7 @@ impl<'d> Compiler<'d> {
                 "samples" => Type::Numbers,
                 _ => Type::Int64,
             };
-            match (key, self.columns.declare(node, name, kind, None, &Classes::default())) {
+            match (key, self.columns.declare(node, name, kind, None, &classes)) {
                 ("index", Some(Target::Int32(at))) => columns.index = Some(at),
                 ("count", Some(Target::Int32(at))) => columns.count = Some(at),
                 ("signal", Some(Target::Dictionary(at))) => columns.signal = Some(at),
@@ -300,6 +323,17 @@ impl<'d> Compiler<'d> {
         placed.sort_by_key(|(at, _)| *at);
         plan.ops = placed.into_iter().map(|(_, op)| op).collect();
     }
+}
+
+/// A class of what rows are made of, and where that is said. The columns are always there, so they cannot be
+/// dropped.
+fn row_class<'d>(doc: &Document, map: &Map<'d>, key: &str) -> Option<(&'d Node, FieldClass)> {
+    let class = map.optional_word(key, FieldClass::WORDS)?;
+    let node = map.optional(key)?;
+    if class == FieldClass::Personal {
+        doc.report(node, format!("what is personal cannot be dropped here: `{key}` is of other classes"));
+    }
+    Some((node, class))
 }
 
 fn block_targets(block: &Block) -> Vec<Target> {

@@ -1,11 +1,12 @@
 use super::*;
 
-/// The schemas that ship with the project are read without a problem.
+/// The schemas that ship with the project, and those of real messages, are read without a problem.
 #[test]
 fn shipped_schemas_compile() {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas");
+    let roots = ["/../../schemas", "/../../tests/real/schemas"]
+        .map(|root| std::fs::read_dir(env!("CARGO_MANIFEST_DIR").to_owned() + root).unwrap());
     let mut problems = Vec::new();
-    for topic in std::fs::read_dir(root).into_iter().flatten().flatten() {
+    for topic in roots.into_iter().flatten().flatten() {
         for file in std::fs::read_dir(topic.path()).into_iter().flatten().flatten() {
             let text = std::fs::read_to_string(file.path()).unwrap();
             let name = file.path().display().to_string();
@@ -45,13 +46,14 @@ fn columns_with_units_and_classes_in_order() {
             "c": {"type": "integer"},
             "d": {"type": "boolean"},
             "e": {"type": "array", "items": {"type": "number"}},
-            "f": {"type": "array", "items": {"$ref": "#/$defs/text"}},
+            "f": {"type": "array", "items": {"$ref": "#/$defs/word"}},
             "g": {"type": "string", "x-situs": {"time": ["rfc3339"]}},
             "h": {"type": "object", "x-situs": {"arrow": "json"}},
             "i": {"type": "object", "properties": {"j": {"type": "string", "x-situs": {"role": "claim"}}}},
             "k": {"$ref": "#/$defs/text", "description": "D"}
         },
-        "$defs": {"text": {"type": "string", "x-situs": {"column": "text", "class": "personal", "personal": "pseudonym"}}}
+        "$defs": {"text": {"type": "string", "x-situs": {"column": "text", "class": "personal", "personal": "pseudonym"}},
+            "word": {"type": "string"}}
     }"##;
     let schema = Schema::parse("s.json", text, &DeviceSource::Payload).unwrap();
     let shown: Vec<String> = schema
@@ -307,6 +309,19 @@ fn classes_that_contradict() {
             r#""a": {"type": "string", "x-situs": {"class": "personal", "personal": "pseudonym"}}, "b": {"type": "string", "x-situs": {"column": "a", "class": "process", "class-by": {"column": "c", "classes": {"personal": ["x"]}}}}, "c": {"type": "string"}"#,
             "the column `a` is `process` here and `personal` in line 3",
         ),
+        // The class of another field that fills the column.
+        (
+            r#""a": {"type": "string", "x-situs": {"role": "device"}}, "b": {"type": "string", "x-situs": {"column": "a", "class": "trade-secret"}}"#,
+            "the column `a` has the role `device` or `claim` and is `trade-secret` by another field",
+        ),
+        (
+            r#""a": {"type": "string", "x-situs": {"role": "claim"}}, "b": {"type": "string", "x-situs": {"column": "a", "class": "personal", "personal": "pseudonym"}}"#,
+            "the column `a` has the role `device` or `claim` and is `personal` by another field",
+        ),
+        (
+            r#""a": {"type": "object", "properties": {"x": {"type": "string"}}, "x-situs": {"class": "personal", "or-value": {"text": "t"}}}"#,
+            "a value in place of an object cannot be dropped",
+        ),
     ] {
         let found = problem_of(property);
         let (_, message) = found.split_once(": ").unwrap();
@@ -315,6 +330,150 @@ fn classes_that_contradict() {
     let extra = |words: &str| problems(&format!(r#"{{"type":"object","x-situs":{{{words}}}}}"#));
     assert!(extra(r#""extra-class": "process""#)[0].contains("it needs `unknown: keep`"));
     assert!(extra(r#""unknown": "keep", "extra-class": "personal""#)[0].contains("write `unknown: count`"));
+}
+
+/// Classes of what is no field of its own were passed over, so that the values were stored as they came.
+#[test]
+fn a_class_that_is_that_of_no_value_is_told() {
+    let name = r#""properties": {"name": {"type": "string"}}"#;
+    let walked = "what is walked into has no class: give one to each field in it";
+    let whole = "`x-situs` is not read here: the field around is taken as a whole, and so is its class";
+    let unknown = "`x-situs` is not read here: only `properties` are, and the rest is unknown";
+    let secret = r#""x-situs": {"class": "personal"}"#;
+    for (property, problem) in [
+        (format!(r#""a": {{"type": "object", {secret}, {name}}}"#), walked),
+        (
+            format!(
+                r#""a": {{"type": "object", "x-situs": {{"class-by": {{"column": "name", "classes": {{"personal": ["x"]}}}}}}, {name}}}"#
+            ),
+            walked,
+        ),
+        (format!(r#""a": {{"type": "array", "items": {{"type": "string", {secret}}}}}"#), whole),
+        (
+            format!(
+                r#""a": {{"x-situs": {{"arrow": "json"}}, "properties": {{"b": {{"items": {{{secret}}}}}}}}}"#
+            ),
+            whole,
+        ),
+        (
+            format!(
+                r#""a": {{"type": "array", "x-situs": {{"pairs": {{"name": "n", "value": "v", "columns": ["x", "y"]}}}}, "items": {{"properties": {{"n": {{{secret}}}}}}}}}"#
+            ),
+            whole,
+        ),
+        (format!(r#""a": {{"type": "string", "x-situs": {{"column": false}}, "not": {{{secret}}}}}"#), whole),
+        (format!(r#""a": {{"type": "object", "additionalProperties": {{{secret}}}, {name}}}"#), unknown),
+    ] {
+        let found = problem_of(&property);
+        let (_, message) = found.split_once(": ").unwrap();
+        assert_eq!(message, problem, "{property}");
+    }
+    // The class is that of the value that may stand there.
+    let or_value = r#"{"type":"object","properties":{"a":{"type":"object","properties":{"x":{"type":"string"}},
+        "x-situs":{"class":"trade-secret","or-value":{"text":"t"}}}}}"#;
+    assert_eq!(problems(or_value), [""; 0]);
+
+    let with = |rows: &str, rest: &str| {
+        let text = format!(
+            r##"{{"type":"object","x-situs":{{"rows":[{rows}]}},{rest},"$defs":{{"e":{{{name}}}}}}}"##
+        );
+        problems(&text).iter().map(|p| p.split_once(": ").unwrap().1.to_owned()).collect::<Vec<_>>()
+    };
+    let list = |more: &str| format!(r#""properties":{{"l":{{"type":"array",{more}}}}}"#);
+    let at = r#"{"at":"/l"}"#;
+    assert_eq!(with(at, &list(&format!(r#""items":{{{name}}},{secret}"#))), [walked]);
+    assert_eq!(with(at, &list(&format!(r#""items":{{{name},{secret}}}"#))), [walked]);
+    let nested = format!(r#""items":{{"properties":{{"m":{{"items":{{{name}}},{secret}}}}}}}"#);
+    assert_eq!(with(r#"{"at":"/l/*/m"}"#, &list(&nested)), [walked]);
+    let both = r##""items":{"$ref":"#/$defs/e"},"additionalProperties":{"$ref":"#/$defs/e"}"##;
+    assert_eq!(with(at, &list(both)), [""; 0]);
+    let other = format!(r#""items":{{{name}}},"additionalProperties":{{{secret}}}"#);
+    assert_eq!(with(at, &list(&other)), ["`x-situs` is not read here: `items` says what the entries are"]);
+    let block = r#"{"at":"/l","block":{"columns":{"samples":"s"}}}"#;
+    assert_eq!(
+        with(block, &list(&format!(r#""items":{{"type":"array","items":{{{secret}}}}}"#))),
+        ["`x-situs` is not read here: `block` says what becomes of these entries"]
+    );
+    let top = with(r#"{"at":""}"#, &format!(r#""properties":{{}},"additionalProperties":{{{secret}}}"#));
+    assert_eq!(top, [unknown]);
+}
+
+/// The row container of another alternative is unknown, and came whole into `_extra`.
+#[test]
+fn what_is_kept_unread_holds_no_guarded_rows() {
+    let with = |top: &str, class: &str, key: &str, block: &str| {
+        problems(&format!(
+            r##"{{"type":"object","x-situs":{{{top},"rows":[{{"at":"/l"}},
+                {{"at":"/m","key":"k"{key}}},{{"at":"/b","block":{{"columns":{{"samples":"s"}}{block}}}}}]}},
+              "properties":{{
+                "l":{{"type":"array","items":{{"properties":{{"x":{{"type":"number"}}}}}}}},
+                "m":{{"type":"object","additionalProperties":{{"$ref":"#/$defs/e"}}}},
+                "b":{{"type":"array","items":{{"type":"array"}}}}}},
+              "$defs":{{"e":{{"properties":{{"w":{{"type":"string","x-situs":{{{class}}}}}}}}}}}}}"##
+        ))
+    };
+    let keep = r#""unknown":"keep""#;
+    let secret = r#""class":"trade-secret""#;
+    assert_eq!(with(keep, r#""class":"process""#, "", ""), [""; 0]);
+    assert_eq!(with(r#""unknown":"count""#, secret, "", ""), [""; 0]);
+    assert_eq!(with(r#""unknown":"keep","extra-class":"trade-secret""#, secret, "", ""), [""; 0]);
+    for (class, key, block, expected) in [
+        (secret, "", "", "it is `trade-secret`: write `unknown: count`, or `extra-class: trade-secret`"),
+        (r#""class":"personal""#, "", "", "it is `personal`: write `unknown: count`"),
+        (
+            r#""class-by":{"column":"k","classes":{"personal":["USER"]}}"#,
+            "",
+            "",
+            "it is `personal`: write `unknown: count`",
+        ),
+        ("", r#","key-class":"trade-secret""#, "", "it is `trade-secret`: write `unknown: count`, or"),
+        ("", "", r#","class":"trade-secret""#, "it is `trade-secret`: write `unknown: count`, or"),
+    ] {
+        let found = with(keep, class, key, block);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].contains(&format!("this is kept in `_extra`, and {expected}")), "{found:#?}");
+        assert_eq!(with(r#""unknown":"count""#, class, key, block), [""; 0]);
+    }
+}
+
+#[test]
+fn keys_of_entries_and_blocks_have_classes() {
+    let with = |rows: &str| {
+        let text = format!(
+            r##"{{"type":"object","x-situs":{{"rows":[{rows}]}},"properties":{{
+                "m":{{"type":"object","additionalProperties":{{"properties":{{"x":{{"type":"number"}}}}}}}},
+                "b":{{"type":"array","items":{{"type":"array"}}}}}}}}"##
+        );
+        Schema::parse("s.json", &text, &DeviceSource::Payload)
+    };
+    let schema = with(
+        r#"{"at":"/m","key":"k","key-class":"asset-identity"},
+           {"at":"/b","block":{"class":"trade-secret","columns":{"signal":"signal","samples":"s"}}}"#,
+    )
+    .unwrap();
+    let class = |name: &str| {
+        let field = schema.arrow_schema().field_with_name(name).unwrap();
+        field.metadata().get(CLASS_METADATA).cloned()
+    };
+    assert_eq!(class("k").as_deref(), Some("asset-identity"));
+    assert_eq!(class("signal").as_deref(), Some("trade-secret"));
+    assert_eq!(class("s").as_deref(), Some("trade-secret"));
+    assert_eq!(class("x"), None);
+    for (rows, problem) in [
+        (
+            r#"{"at":"/m","key":"k","key-class":"personal"}"#,
+            "what is personal cannot be dropped here: `key-class` is of other classes",
+        ),
+        (
+            r#"{"at":"/b","block":{"class":"personal","columns":{"samples":"s"}}}"#,
+            "what is personal cannot be dropped here: `class` is of other classes",
+        ),
+        (r#"{"at":"/m","key-class":"process"}"#, "`key-class` is the class of the column for `key`"),
+        (r#"{"none":"x","key-class":"process"}"#, "`key-class` has no meaning beside `none`"),
+    ] {
+        let found = with(rows).unwrap_err().to_string();
+        assert!(found.contains(problem), "{rows}: {found}");
+    }
 }
 
 #[test]

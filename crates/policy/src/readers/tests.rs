@@ -3,6 +3,7 @@ mod random;
 use std::collections::HashMap;
 
 use arrow_schema::{DataType, Field, Schema};
+use situs_model::columns::{CLASS_BY_METADATA, CLASS_METADATA, DROPPED_METADATA, PSEUDONYM_METADATA};
 
 use super::*;
 use crate::testing;
@@ -325,6 +326,55 @@ fn decisions() {
     assert!(!grant.is_of_all_rows() && !grant.sees_rows_of(Some("core")) && grant.sees_rows_of(None));
     let receipts = readers.permit("cy", "training", &tables).unwrap().grants();
     assert!(receipts.len() == 1 && receipts[0].is_of_all_rows(), "{receipts:?}");
+}
+
+/// What a table got before the schema dropped it stayed visible; a claim was seen in `_claimed` by those to
+/// whom its own column is hidden; and of a class that varies only the strictest was asked for.
+#[test]
+fn columns_are_hidden_by_every_way_in_which_they_have_a_class() {
+    let mut facts = pipelines().remove(0);
+    let mut fields: Vec<Field> = facts.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+    let classed = |name: &str, metadata: &[(&str, &str)]| {
+        let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Field::new(name, DataType::Utf8, true).with_metadata(metadata.collect())
+    };
+    let varying =
+        [(CLASS_METADATA, "personal"), (CLASS_BY_METADATA, "mode\npersonal:USER\ntrade-secret:BLOCK")];
+    let pseudonyms = [varying[0], varying[1], (PSEUDONYM_METADATA, "true")];
+    fields.push(classed("value", &varying));
+    fields.push(classed("who", &pseudonyms));
+    fields.push(classed("claimed_plant", &[(CLASS_METADATA, "asset-identity")]));
+    let dropped = HashMap::from([(DROPPED_METADATA.to_owned(), "badge,name".to_owned())]);
+    facts.schema = Arc::new(Schema::new_with_metadata(fields, dropped));
+    facts.claim_columns = vec!["claimed_plant".to_owned()];
+    let tables = TableFacts::all(&policy(), &[facts]);
+    let hidden = |classes: &[&str]| {
+        let see = |class: &&str| {
+            format!(
+                "@id(\"see-{class}\") permit (principal, action == Situs::Action::\"see\", resource) \
+                 when {{ context.field == Situs::FieldClass::\"{class}\" }};"
+            )
+        };
+        let read =
+            "@id(\"read\") permit (principal, action == Situs::Action::\"read\", resource);".to_owned();
+        let cedar: Vec<String> = classes.iter().map(see).chain([read]).collect();
+        let permitted = parsed(&cedar.join("\n")).permit("ana", "training", &tables).unwrap();
+        let answer = table(&permitted, "eu.cnc_state");
+        let grant = answer.grant().unwrap();
+        for name in answer.hidden_columns() {
+            assert!(!grant.sees_column(&Field::new(name, DataType::Utf8, true)), "{name}");
+        }
+        answer.hidden_columns().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let persons = ["badge", "name", "operator", "who"];
+    assert_eq!(hidden(&["process", "trade-secret", "asset-identity"]), persons);
+    assert_eq!(
+        hidden(&["process", "personal"]),
+        ["_claimed", "claimed_plant", "program", "value", "who"],
+        "programs are in `value` and `who`"
+    );
+    assert_eq!(hidden(&["process", "personal", "asset-identity"]), ["program", "value", "who"]);
+    assert_eq!(hidden(&["process", "personal", "trade-secret", "asset-identity"]), [""; 0]);
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use situs_model::ZoneId;
 use situs_model::doc::nearest;
+use situs_model::{ReadGrant, ZoneId};
+use situs_policy::Permitted;
 use situs_query::{Format, Permit, Session};
 
 use crate::cli::{SqlArgs, SqlFormat};
@@ -18,10 +19,16 @@ const LOGS: &str = "warn,situs=info";
 pub(super) fn sql(args: &SqlArgs) -> anyhow::Result<ExitCode> {
     super::default_logs(if args.reader.reader.is_some() { LOGS } else { "warn" });
     let site = args.reader.config.as_deref().map(super::load_site).transpose()?;
-    let stores = stores(args, site.as_ref())?;
+    let (mut stores, place) = stores(args, site.as_ref())?;
     let permit = match (&args.reader.reader, &args.reader.purpose, &site) {
-        (Some(reader), Some(purpose), Some(site)) => permit_of_reader(reader, purpose, site, stores)?,
-        _ => Permit::new(stores.into_iter().map(|(_, root)| root)),
+        (Some(reader), Some(purpose), Some(site)) => {
+            let permitted = super::permits::ask(&site.library, reader, purpose)?;
+            let grants = permitted.grants();
+            // For the reader there is no other store, also where one is asked for by name.
+            stores.retain(|(zone, _)| grants.iter().any(|grant| grant.zone == *zone));
+            permit_of_reader(&permitted, grants, wanted(args, stores, &place)?)
+        }
+        _ => Permit::new(wanted(args, stores, &place)?.into_iter().map(|(_, root)| root)),
     };
     let format = match args.format {
         SqlFormat::Table => Format::Table,
@@ -44,9 +51,12 @@ pub(super) fn sql(args: &SqlArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// The stores that are asked for, each with its zone: those of the site or of the data directory.
-fn stores(args: &SqlArgs, site: Option<&Site>) -> anyhow::Result<Vec<(ZoneId, PathBuf)>> {
-    let (mut stores, place) = match site {
+/// Roots of stores, each with its zone.
+type Stores = Vec<(ZoneId, PathBuf)>;
+
+/// The stores of the site or of the data directory, and how this is called.
+fn stores(args: &SqlArgs, site: Option<&Site>) -> anyhow::Result<(Stores, String)> {
+    Ok(match site {
         Some(site) => {
             let stores = site.stores.iter().map(|(zone, root)| (zone.clone(), root.clone())).collect();
             (stores, "this site".to_owned())
@@ -57,7 +67,11 @@ fn stores(args: &SqlArgs, site: Option<&Site>) -> anyhow::Result<Vec<(ZoneId, Pa
             let stores = roots.into_iter().map(identify).collect::<anyhow::Result<Vec<_>>>()?;
             (stores, args.data.display().to_string())
         }
-    };
+    })
+}
+
+/// Those of the stores in `place` that are asked for.
+fn wanted(args: &SqlArgs, mut stores: Stores, place: &str) -> anyhow::Result<Stores> {
     let wanted = args
         .zones
         .iter()
@@ -80,18 +94,8 @@ fn stores(args: &SqlArgs, site: Option<&Site>) -> anyhow::Result<Vec<(ZoneId, Pa
 }
 
 /// The permit of a reader, told in the log before anything is read.
-fn permit_of_reader(
-    reader: &str,
-    purpose: &str,
-    site: &Site,
-    stores: Vec<(ZoneId, PathBuf)>,
-) -> anyhow::Result<Permit> {
-    let permitted = super::permits::ask(&site.library, reader, purpose)?;
-    let grants: Vec<_> = permitted
-        .grants()
-        .into_iter()
-        .filter(|grant| stores.iter().any(|(zone, _)| *zone == grant.zone))
-        .collect();
+fn permit_of_reader(permitted: &Permitted, mut grants: Vec<ReadGrant>, stores: Stores) -> Permit {
+    grants.retain(|grant| stores.iter().any(|(zone, _)| *zone == grant.zone));
     let tables: Vec<String> =
         grants.iter().map(|grant| format!("{}.{}", grant.zone.schema_name(), grant.table)).collect();
     tracing::info!(
@@ -104,7 +108,6 @@ fn permit_of_reader(
         "a session of a reader was opened"
     );
     // A store of which nothing may be read is not opened.
-    let granted = stores.into_iter().filter(|(zone, _)| grants.iter().any(|grant| grant.zone == *zone));
-    let roots: Vec<PathBuf> = granted.map(|(_, root)| root).collect();
-    Ok(Permit::of_reader(roots, grants))
+    let roots: Vec<PathBuf> = stores.into_iter().map(|(_, root)| root).collect();
+    Permit::of_reader(roots, grants)
 }

@@ -55,6 +55,18 @@ impl PseudonymKeys {
     }
 }
 
+impl KeyFile {
+    fn problem(&self, message: String) -> Diagnostic {
+        Diagnostic {
+            file: self.file.clone(),
+            line: self.line,
+            column: self.column,
+            message,
+            suggestion: None,
+        }
+    }
+}
+
 impl Site {
     /// The pipelines of a catalog that run here.
     pub(crate) fn running<'a>(&self, catalog: &'a Catalog) -> impl Iterator<Item = &'a Loaded> {
@@ -62,7 +74,8 @@ impl Site {
         catalog.pipelines.iter().filter(move |loaded| runs(&loaded.pipeline.name))
     }
 
-    /// Reads the keys of all zones that have one.
+    /// Reads the keys of all zones that have one. No two may have the same: a person would have the same pseudonym
+    /// in both.
     ///
     /// # Errors
     /// What is wrong with a file, at the place that names it, and each key that a pipeline which runs here
@@ -72,15 +85,15 @@ impl Site {
         for (zone, file) in &self.pseudonym_keys.files {
             match situs_store::read_field_key(&file.path) {
                 Ok(key) => {
+                    if let Some((other, _)) = keys.iter().find(|(_, known)| **known == key) {
+                        problems.push(file.problem(format!(
+                            "`{zone}` in pseudonym-keys has the key of `{other}`: each zone needs one of its own, \
+                             which `situs store pseudonym-key FILE` makes"
+                        )));
+                    }
                     keys.insert(zone.clone(), key);
                 }
-                Err(error) => problems.push(Diagnostic {
-                    file: file.file.clone(),
-                    line: file.line,
-                    column: file.column,
-                    message: format!("`{zone}` in pseudonym-keys: {error}"),
-                    suggestion: None,
-                }),
+                Err(error) => problems.push(file.problem(format!("`{zone}` in pseudonym-keys: {error}"))),
             }
         }
         let stores: BTreeSet<ZoneId> = self.stores.keys().cloned().collect();
