@@ -140,7 +140,7 @@ async fn a_deletion_removes_these_rows_and_leaves_all_others_as_they_were() {
     assert_eq!(contents(dir.path(), "cnc_state").await, rest);
     assert_eq!(
         maintenance.decide_deletion(&request, false).await.unwrap(),
-        Decided::Nothing { unsettled: 0 }
+        Decided::Nothing { unsettled: 0, held: 0 }
     );
 }
 
@@ -158,7 +158,7 @@ async fn rows_that_are_not_settled_stay() {
     let unknown = DeletionRequest { settled: BTreeMap::new(), ..request(Criterion::default()) };
     maintenance.end_deletion(&plan.id).await.unwrap();
     let decided = maintenance.decide_deletion(&unknown, true).await.unwrap();
-    assert_eq!(decided, Decided::Nothing { unsettled: 1080 });
+    assert_eq!(decided, Decided::Nothing { unsettled: 1080, held: 0 });
 }
 
 #[tokio::test]
