@@ -20,6 +20,8 @@ pub struct TraceSubject {
     pub device_columns: BTreeMap<TableName, String>,
     /// Which rows.
     pub criterion: Criterion,
+    /// Whether entries of the ledgers are signed, so that one that is not lifts no hold.
+    pub signed: bool,
 }
 
 /// Why nothing could be traced.
@@ -127,7 +129,7 @@ pub async fn trace(subject: &TraceSubject) -> Result<Trace, TraceError> {
         let reader = StoreReader::open(root)?;
         for table in reader.tables()? {
             let quarantine = table == TableName::quarantine();
-            if table.is_reserved() && !quarantine {
+            if table.is_reserved() && !quarantine && !table.is_received() {
                 continue;
             }
             if quarantine
@@ -137,7 +139,10 @@ pub async fn trace(subject: &TraceSubject) -> Result<Trace, TraceError> {
                 trace.say(Mark::NotAssessed, Some(zone), "quarantine", text.to_owned());
                 continue;
             }
-            let column = subject.device_columns.get(&table).map(String::as_str);
+            // Received rows have the columns of the pipeline's table.
+            let of_pipeline = table.as_str().strip_suffix("_received").and_then(|name| name.parse().ok());
+            let column =
+                subject.device_columns.get(of_pipeline.as_ref().unwrap_or(&table)).map(String::as_str);
             let traced = reader.trace(&table, criterion, column).await?;
             if traced.rows() > 0 {
                 let found = TableTrace::new(zone, &table, traced);
@@ -145,7 +150,7 @@ pub async fn trace(subject: &TraceSubject) -> Result<Trace, TraceError> {
                 trace.tables.push(found);
             }
         }
-        ledger(&mut trace, zone, &reader).await?;
+        ledger(&mut trace, subject, zone, &reader).await?;
     }
     if trace.tables.is_empty() {
         trace.say(Mark::Measured, None, "rows", "none in any table of any store".to_owned());
@@ -191,7 +196,12 @@ fn say_table(trace: &mut Trace, zone: &ZoneId, found: &TableTrace) {
 }
 
 /// What the ledger says of rows that are not there any more, or elsewhere too.
-async fn ledger(trace: &mut Trace, zone: &ZoneId, reader: &StoreReader) -> Result<(), TraceError> {
+async fn ledger(
+    trace: &mut Trace,
+    subject: &TraceSubject,
+    zone: &ZoneId,
+    reader: &StoreReader,
+) -> Result<(), TraceError> {
     let criterion = trace.criterion.clone();
     for deletion in reader.deletions().await? {
         let (id, rows, at) = (&deletion.id, deletion.body.deleted(), time_text(deletion.at_us));
@@ -217,7 +227,7 @@ async fn ledger(trace: &mut Trace, zone: &ZoneId, reader: &StoreReader) -> Resul
             trace.say(Mark::NotAssessed, Some(zone), "deletion", text);
         }
     }
-    for hold in reader.holds().await? {
+    for hold in reader.holds(subject.signed).await? {
         trace.say(Mark::Declared, Some(zone), "hold", format!("`{}` on {}", hold.id, hold.criterion));
     }
     for entry in reader.zone_ledger().await?.entries() {

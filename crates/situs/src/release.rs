@@ -336,14 +336,27 @@ impl<'a> Releaser<'a> {
                 return Ok(());
             }
             let release = self.release_of(&id, by, &facts, &candidates)?;
+            self.expect_no_deletion()?;
             let begin = async || self.home.begin_release(&ledger, &release, &facts).await;
             if persist(begin).await? == LedgerStep::Written {
+                // A deletion writes its plan and then looks for releases, so one of both sees the other.
+                self.expect_no_deletion()?;
                 break release;
             }
         };
         let batches = candidates.iter().flat_map(|candidate| candidate.batches.iter().cloned()).collect();
         self.finish(&release, batches, &facts).await?;
         candidates.iter().for_each(|candidate| tell(released(candidate, Some(id.clone()))));
+        Ok(())
+    }
+
+    /// Refuses while a deletion of the home store is not finished: it may be about these messages.
+    fn expect_no_deletion(&self) -> anyhow::Result<()> {
+        if let Some(id) = self.home.deletions_under_way()?.first() {
+            anyhow::bail!(
+                "deletion {id} of the home store is not finished: `situs store delete --finish` finishes it, then release again"
+            );
+        }
         Ok(())
     }
 
@@ -427,6 +440,7 @@ impl<'a> Releaser<'a> {
         let ledger: Ledger = self.home.ledger().await?;
         let mut count = 0;
         for release in ledger.unfinished() {
+            self.expect_no_deletion()?;
             self.resume_one(release)
                 .await
                 .with_context(|| format!("release {} of {} cannot be finished", release.id, release.by))?;

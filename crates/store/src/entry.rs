@@ -19,6 +19,8 @@ use crate::work::{Keep, Layout, Work};
 const ENGINE: &str = concat!("situs/", env!("CARGO_PKG_VERSION"));
 /// The tag by which the log gives the hash of a compacted file, of which no receipt tells.
 const SHA256: &str = "situs.sha256";
+/// The tag by which the log gives the number of rows of a file that a deletion removed.
+const ROWS: &str = "situs.rows";
 /// Names the deletion that a commit belongs to.
 const DELETION: &str = "situs.deletion";
 
@@ -168,6 +170,7 @@ pub(crate) struct Gone<'a> {
     pub(crate) path: &'a str,
     pub(crate) day: &'a str,
     pub(crate) bytes: u64,
+    pub(crate) rows: u64,
     pub(crate) sha256: &'a str,
 }
 
@@ -184,7 +187,12 @@ pub(crate) fn deletion<'a>(
     let now = chrono::Utc::now().timestamp_millis();
     let too_large = |_| Fault::stop("a file is too large");
     let of_day = |date: &str| HashMap::from([(layout.day.to_owned(), Some(date.to_owned()))]);
-    let hash = |sha256: &str| HashMap::from([(SHA256.to_owned(), Some(sha256.to_owned()))]);
+    let tags = |gone: &Gone<'_>| {
+        HashMap::from([
+            (SHA256.to_owned(), Some(gone.sha256.to_owned())),
+            (ROWS.to_owned(), Some(gone.rows.to_string())),
+        ])
+    };
     let info = CommitInfo {
         timestamp: Some(now),
         operation: Some("DELETE".to_owned()),
@@ -205,7 +213,7 @@ pub(crate) fn deletion<'a>(
             extended_file_metadata: Some(true),
             partition_values: Some(of_day(gone.day)),
             size: Some(i64::try_from(gone.bytes).map_err(too_large)?),
-            tags: Some(hash(gone.sha256)),
+            tags: Some(tags(&gone)),
             ..Remove::default()
         }));
     }
@@ -225,12 +233,20 @@ pub(crate) fn deletion<'a>(
 }
 
 /// What the commits of a deletion did to a table, as their entries say.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeletionCommits {
     /// Their versions.
     pub(crate) versions: Vec<u64>,
     pub(crate) removed: Vec<FileFact>,
     pub(crate) written: Vec<FileFact>,
+    /// Whether each says how many rows the files had that it removed.
+    pub(crate) tells_rows: bool,
+}
+
+impl Default for DeletionCommits {
+    fn default() -> Self {
+        Self { versions: Vec::new(), removed: Vec::new(), written: Vec::new(), tells_rows: true }
+    }
 }
 
 /// Takes an entry in if it belongs to the deletion; `None` if it cannot be understood.
@@ -261,7 +277,9 @@ pub(crate) fn note_deletion(
     };
     for line in &lines {
         if line["remove"].is_object() {
-            commits.removed.push(fact(&line["remove"])?);
+            let rows = line["remove"]["tags"][ROWS].as_str().and_then(|rows| rows.parse().ok());
+            commits.tells_rows &= rows.is_some();
+            commits.removed.push(FileFact { rows: rows.unwrap_or_default(), ..fact(&line["remove"])? });
         }
         if line["add"].is_object() {
             commits.written.push(fact(&line["add"])?);

@@ -44,9 +44,9 @@ pub use find::{Coverage, FoundReceipt, FoundRows, Place, StoreOfReceipt};
 pub use key::{KeyError, PublicKey, ReceiptKey, SignatureState};
 pub use lease::Renewal;
 pub use maintain::delete::{
-    BytesGoneBody, CoordinatesFile, Criterion, Decided, DeletionBody, DeletionRequest, Despite, Erased,
-    Floor, GoneFile, Hold, PartitionDeleted, PartitionPlan, Plan, Refusal, TableDeleted, TablePlan,
-    WrittenFile,
+    Abandoned, BytesGoneBody, CoordinatesFile, Criterion, Decided, DeletionBody, DeletionRequest, Despite,
+    Erased, Floor, GoneFile, Hold, PartitionDeleted, PartitionPlan, Plan, PlanSignature, Refusal,
+    TableDeleted, TablePlan, WrittenFile,
 };
 pub use maintain::{Checkpointed, Cleaned, Maintenance, Optimize, Optimized, Tally, Vacuum, Vacuumed};
 pub use quarantine::read::{Content, Header, QuarantineEntry, QuarantineFilter, QuarantineScan};

@@ -34,6 +34,7 @@ pub use vacuum::{Tally, Vacuumed};
 use crate::disk;
 use crate::durable;
 use crate::error::Fault;
+use crate::key::ReceiptKey;
 use crate::lease::{Leases, Maintainer};
 use crate::work::Layout;
 use crate::{names, quarantine, receipts, received, releases, root, store, tables, zone_ledger};
@@ -253,6 +254,8 @@ pub struct Maintenance {
     maintained: Arc<RwLock<()>>,
     metrics: Arc<Metrics>,
     right: Arc<Maintainer>,
+    /// Signs plans of deletions.
+    receipt_key: Option<Arc<ReceiptKey>>,
 }
 
 /// Tells work that goes on in the background that nobody waits for it any more.
@@ -272,13 +275,14 @@ impl Maintenance {
         leases: Arc<Leases>,
         maintained: Arc<RwLock<()>>,
         metrics: Arc<Metrics>,
+        receipt_key: Option<Arc<ReceiptKey>>,
     ) -> Result<Option<Self>, Fault> {
         let (root, identity) = (root.to_owned(), identity.clone());
         disk::blocking(move || {
             root::expect_store(&root, &identity)?;
             let right = Maintainer::acquire(&root)?;
             let right = right.map(Arc::new);
-            Ok(right.map(|right| Self { root, identity, leases, maintained, metrics, right }))
+            Ok(right.map(|right| Self { root, identity, leases, maintained, metrics, right, receipt_key }))
         })
         .await?
     }

@@ -125,7 +125,8 @@ impl DeltaStore {
     /// See [`Advice`](situs_model::store::Advice).
     pub async fn begin_maintenance(&self) -> Result<Option<Maintenance>, StoreError> {
         let (leases, maintained) = (self.leases.clone(), self.maintained.clone());
-        Maintenance::begin(&self.root, &self.identity, leases, maintained, self.metrics.clone())
+        let (metrics, key) = (self.metrics.clone(), self.receipt_key.clone());
+        Maintenance::begin(&self.root, &self.identity, leases, maintained, metrics, key)
             .await
             .map_err(|fault| fault.at(&self.identity))
     }

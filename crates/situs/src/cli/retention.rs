@@ -50,10 +50,10 @@ pub struct DeleteArgs {
     #[command(flatten)]
     pub criterion: CriterionArgs,
     /// Who asks for it. It is written down as said, and not checked.
-    #[arg(long, value_name = "NAME", required_unless_present = "finish")]
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["finish", "abandon"])]
     pub by: Option<String>,
     /// Why. It is written down as said.
-    #[arg(long, value_name = "TEXT", required_unless_present = "finish")]
+    #[arg(long, value_name = "TEXT", required_unless_present_any = ["finish", "abandon"])]
     pub reason: Option<String>,
     /// Delete rows too that are younger than the policy keeps them at least, and say this reason in the ledger.
     #[arg(long, value_name = "REASON")]
@@ -67,6 +67,12 @@ pub struct DeleteArgs {
         "site", "device", "topic", "before", "class", "table", "by", "reason", "despite_minimum", "dry_run"
     ])]
     pub finish: bool,
+    /// Only drop the plan of this deletion, if no row went by it yet; else it must be finished.
+    #[arg(long, value_name = "ID", conflicts_with_all = [
+        "site", "device", "topic", "before", "class", "table", "by", "reason", "despite_minimum", "dry_run",
+        "finish", "now"
+    ])]
+    pub abandon: Option<String>,
     /// Only count what would go.
     #[arg(long)]
     pub dry_run: bool,

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use situs_model::store::ZoneStore as _;
-use situs_model::{Class, Date, TableName, ZoneId};
+use situs_model::{Class, Coordinates, Date, TableName, ZoneId};
 use situs_observe::Metrics;
 use situs_policy::Retention;
 use situs_store::{
-    Criterion, Decided, Deletion, DeletionBody, DeletionRequest, DeltaStore, Erased, Floor, Maintenance,
-    Plan, Refusal, StoreReader, Vacuum,
+    Abandoned, Criterion, Decided, Deletion, DeletionBody, DeletionRequest, DeltaStore, Erased, Floor,
+    Maintenance, Plan, Refusal, StoreReader, Vacuum,
 };
 
 use super::Usage;
@@ -23,6 +23,8 @@ use crate::upkeep;
 
 /// Paths of files that are shown; `--json` has all.
 const SHOWN: usize = 10;
+/// How often a deletion is decided anew since holds were set meanwhile.
+const DECISIONS: u32 = 5;
 
 /// A site with everything that decides what is deleted.
 pub(super) struct Home {
@@ -56,6 +58,24 @@ impl Home {
         Ok(Arc::new(store))
     }
 
+    /// Whether what is entered in ledgers is signed.
+    pub(super) fn signed(&self) -> anyhow::Result<bool> {
+        Ok(self.site.receipts.key()?.is_some())
+    }
+
+    /// Refuses while a release from quarantine is not finished: it may bring rows.
+    async fn expect_no_release(&self) -> anyhow::Result<()> {
+        let home = StoreReader::open(&self.site.stores[&self.site.home_zone])?;
+        let releases = home.ledger().await?;
+        if let Some(release) = releases.unfinished().next() {
+            anyhow::bail!(
+                "release {} from quarantine is not finished and may bring rows: `situs quarantine release` finishes it",
+                release.id
+            );
+        }
+        Ok(())
+    }
+
     /// The column that holds the device, by table.
     pub(super) fn device_columns(&self) -> BTreeMap<TableName, String> {
         let columns = self.catalog.pipelines.iter().filter_map(|loaded| {
@@ -85,6 +105,8 @@ impl Home {
         for root in self.site.stores.values() {
             records.extend(StoreReader::open(root)?.deleted_among(&released).await?);
         }
+        // The message holds all of its rows, also those that stay since they are under a hold.
+        records = self.without_held(records).await?;
         let criterion = Criterion {
             records: records.iter().map(ToString::to_string).collect(),
             tables: BTreeSet::from([TableName::quarantine()]),
@@ -100,12 +122,49 @@ impl Home {
         let done = maintained(&store, async |maintenance| {
             let mut done = Done::new(zone, false);
             done.finish(&store, maintenance).await?;
-            done.delete(&store, maintenance, request).await?;
+            done.delete(self, &store, maintenance, request).await?;
             done.erase(&store, maintenance, vacuum).await?;
             Ok(done)
         })
         .await?;
         Ok(Some(done).filter(|done| done.plan.is_some() || !done.refusals.is_empty()))
+    }
+
+    /// Those of these messages of which no row is under a hold of its store.
+    async fn without_held(&self, records: BTreeSet<Coordinates>) -> anyhow::Result<BTreeSet<Coordinates>> {
+        let (mut free, columns) = (records, self.device_columns());
+        for root in self.site.stores.values() {
+            let reader = StoreReader::open(root)?;
+            for hold in reader.holds(self.signed()?).await? {
+                // Where a hold is on all of a message, the deletion itself is refused.
+                for table in reader.tables()?.into_iter().filter(|table| !table.is_reserved()) {
+                    let column = columns.get(&table).map(String::as_str);
+                    let mut parts = vec![free.iter().cloned().collect::<Vec<_>>()];
+                    while let Some(part) = parts.pop() {
+                        let named: BTreeSet<String> = part.iter().map(ToString::to_string).collect();
+                        let named = match hold.criterion.records.is_empty() {
+                            true => named,
+                            false => named.intersection(&hold.criterion.records).cloned().collect(),
+                        };
+                        // None would mean all.
+                        if named.is_empty() {
+                            continue;
+                        }
+                        let of_part = Criterion { records: named, ..hold.criterion.clone() };
+                        if reader.trace(&table, &of_part, column).await?.rows() == 0 {
+                            continue;
+                        }
+                        if let [held] = &part[..] {
+                            free.remove(held);
+                            continue;
+                        }
+                        let (left, right) = part.split_at(part.len() / 2);
+                        parts.extend([left.to_vec(), right.to_vec()]);
+                    }
+                }
+            }
+        }
+        Ok(free)
     }
 
     /// What is deleted, as far as it does not depend on the store.
@@ -117,13 +176,7 @@ impl Home {
         reason: &str,
     ) -> anyhow::Result<DeletionRequest> {
         let home = StoreReader::open(&self.site.stores[&self.site.home_zone])?;
-        let releases = home.ledger().await?;
-        if let Some(release) = releases.unfinished().next() {
-            anyhow::bail!(
-                "release {} from quarantine is not finished and may bring rows: `situs quarantine release` finishes it",
-                release.id
-            );
-        }
+        self.expect_no_release().await?;
         let today = today();
         Ok(DeletionRequest {
             id: id.to_owned(),
@@ -141,6 +194,7 @@ impl Home {
                 .filter_map(|(one, line)| floor(one, line, today))
                 .collect(),
             despite_minimum: None,
+            leave_held: false,
             ledgers_keep: self.site.ledgers_keep,
         })
     }
@@ -204,13 +258,16 @@ pub(super) fn delete(args: &DeleteArgs) -> anyhow::Result<ExitCode> {
     let what = &args.criterion;
     let source =
         what.site.is_some() || what.device.is_some() || what.topic.is_some() || what.before.is_some();
-    if !args.finish && !source {
+    if !args.finish && args.abandon.is_none() && !source {
         let message = "expected `--site`, `--device`, `--topic` or `--before`: what shall be deleted?";
         return Err(Usage(message.to_owned()).into());
     }
     let criterion = criterion(what)?;
     let home = Home::load(&args.config)?;
     let zones = home.zones(args.zone.as_ref())?;
+    if let Some(id) = &args.abandon {
+        return super::runtime()?.block_on(abandon(&home, zones, id, args.json));
+    }
     let mut vacuum = home.site.maintenance.vacuum.clone();
     if args.now {
         vacuum.retention = Duration::ZERO;
@@ -231,7 +288,7 @@ pub(super) fn delete(args: &DeleteArgs) -> anyhow::Result<ExitCode> {
                         .request(&id, criterion.clone(), by.unwrap_or_default(), reason.unwrap_or_default())
                         .await?;
                     request.despite_minimum.clone_from(&args.despite_minimum);
-                    done.delete(&store, maintenance, request).await?;
+                    done.delete(&home, &store, maintenance, request).await?;
                 }
                 if !args.dry_run {
                     done.erase(&store, maintenance, &vacuum).await?;
@@ -253,6 +310,36 @@ pub(super) fn delete(args: &DeleteArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Drops the plan of a deletion by which nothing was done yet.
+async fn abandon(home: &Home, zones: Vec<ZoneId>, id: &str, json: bool) -> anyhow::Result<ExitCode> {
+    let (mut found, mut begun) = (false, false);
+    for zone in zones {
+        let store = home.open(&zone).await?;
+        let came =
+            maintained(&store, async |maintenance| Ok(maintenance.abandon_deletion(id).await?)).await?;
+        let word = match came {
+            Abandoned::None => continue,
+            Abandoned::Dropped => "dropped",
+            Abandoned::Begun => "begun",
+        };
+        found = true;
+        begun |= came == Abandoned::Begun;
+        if json {
+            println!("{}", json!({ "zone": zone.as_str(), "deletion": id, "plan": word }));
+        } else if came == Abandoned::Dropped {
+            println!("{zone}: the plan of deletion {id} is dropped; no row went by it");
+        } else {
+            println!(
+                "{zone}: refused: rows went by deletion {id}: `situs store delete --finish` finishes it"
+            );
+        }
+    }
+    if !found {
+        return Err(Usage(format!("--abandon: no store has a plan of deletion `{id}`")).into());
+    }
+    Ok(if begun { ExitCode::from(super::EXIT_FAILED) } else { ExitCode::SUCCESS })
+}
+
 pub(super) fn retain(args: &RetainArgs) -> anyhow::Result<ExitCode> {
     super::default_logs("warn");
     let home = Home::load(&args.config)?;
@@ -267,14 +354,18 @@ pub(super) fn retain(args: &RetainArgs) -> anyhow::Result<ExitCode> {
         let mut refused = false;
         for zone in zones {
             let store = home.open(&zone).await?;
+            let own = own_tables(&home.site.stores[&zone])?;
             for (retention, line) in &limits {
                 let Some(most) = retention.at_most else { continue };
+                if retention.pipelines.is_empty() && own.is_empty() {
+                    continue;
+                }
                 let criterion = Criterion {
                     before: Some(most.before(today)),
                     class: retention.class.map(|class| class.to_string()),
                     tables: match retention.pipelines.is_empty() {
-                        // Quarantine is of no pipeline.
-                        true => home.pipelines(),
+                        // Quarantine is of no pipeline. A pipeline that is no more has left its table.
+                        true => own.clone(),
                         false => tables(retention),
                     },
                     ..Criterion::default()
@@ -286,16 +377,26 @@ pub(super) fn retain(args: &RetainArgs) -> anyhow::Result<ExitCode> {
                     if !args.dry_run {
                         done.finish(&store, maintenance).await?;
                     }
-                    let request = home.request(&id, criterion.clone(), &args.by, &reason).await?;
-                    done.delete(&store, maintenance, request).await?;
-                    if !args.dry_run {
-                        done.erase(&store, maintenance, &home.site.maintenance.vacuum).await?;
-                    }
+                    let mut request = home.request(&id, criterion.clone(), &args.by, &reason).await?;
+                    request.leave_held = true;
+                    done.delete(&home, &store, maintenance, request).await?;
                     Ok(done)
                 })
                 .await?;
                 refused |= !done.refusals.is_empty();
                 done.print(args.json);
+            }
+            if !args.dry_run {
+                // Once for all: every file of a table is read for each deletion whose bytes may be there.
+                let done = maintained(&store, async |maintenance| {
+                    let mut done = Done::new(&zone, false);
+                    done.erase(&store, maintenance, &home.site.maintenance.vacuum).await?;
+                    Ok(done)
+                })
+                .await?;
+                if !done.erased.is_empty() {
+                    done.print(args.json);
+                }
             }
         }
         if !args.dry_run
@@ -308,11 +409,10 @@ pub(super) fn retain(args: &RetainArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-impl Home {
-    /// The tables of the pipelines that are known.
-    fn pipelines(&self) -> BTreeSet<TableName> {
-        self.catalog.pipelines.iter().map(|loaded| TableName::of(&loaded.pipeline.name)).collect()
-    }
+/// The tables of a store that hold rows of pipelines, known or not.
+fn own_tables(root: &std::path::Path) -> anyhow::Result<BTreeSet<TableName>> {
+    let tables = StoreReader::open(root)?.tables()?;
+    Ok(tables.into_iter().filter(|table| !table.is_reserved()).collect())
 }
 
 /// Works with the right to maintain a store and a lease on it.
@@ -339,10 +439,13 @@ struct Done {
     dry_run: bool,
     /// Deletions that were cut off before.
     finished: Vec<(Plan, DeletionBody)>,
+    /// Those that were cut off before a row went, and that a hold stands in the way of now.
+    dropped: Vec<Plan>,
     plan: Option<Plan>,
     body: Option<DeletionBody>,
     refusals: Vec<Refusal>,
     unsettled: u64,
+    held: u64,
     erased: Vec<(Deletion, Erased)>,
 }
 
@@ -352,16 +455,22 @@ impl Done {
             zone: zone.clone(),
             dry_run,
             finished: Vec::new(),
+            dropped: Vec::new(),
             plan: None,
             body: None,
             refusals: Vec::new(),
             unsettled: 0,
+            held: 0,
             erased: Vec::new(),
         }
     }
 
     async fn finish(&mut self, store: &DeltaStore, maintenance: &Maintenance) -> anyhow::Result<()> {
         for plan in maintenance.unfinished_deletions().await? {
+            if !store.confirm_deletion(maintenance, &plan).await? {
+                self.dropped.push(plan);
+                continue;
+            }
             let body = store.finish_deletion(maintenance, &plan).await?;
             self.finished.push((plan, body));
         }
@@ -370,23 +479,38 @@ impl Done {
 
     async fn delete(
         &mut self,
+        home: &Home,
         store: &DeltaStore,
         maintenance: &Maintenance,
         mut request: DeletionRequest,
     ) -> anyhow::Result<()> {
-        request.holds = store.holds().await?;
-        match maintenance.decide_deletion(&request, !self.dry_run).await? {
-            Decided::Nothing { unsettled } => self.unsettled = unsettled,
-            Decided::Refused(refusals) => self.refusals = refusals,
-            Decided::Planned(plan) => {
-                if !self.dry_run {
-                    self.body = Some(store.finish_deletion(maintenance, &plan).await?);
+        for _ in 0..DECISIONS {
+            request.holds = store.holds().await?;
+            match maintenance.decide_deletion(&request, !self.dry_run).await? {
+                Decided::Nothing { unsettled, held } => (self.unsettled, self.held) = (unsettled, held),
+                Decided::Refused(refusals) => self.refusals = refusals,
+                Decided::Planned(plan) => {
+                    if !self.dry_run {
+                        // Whoever begins a release looks for plans before and after, so one of both sees the other.
+                        if let Err(error) = home.expect_no_release().await {
+                            maintenance.abandon_deletion(&plan.id).await?;
+                            return Err(error);
+                        }
+                        if !store.confirm_deletion(maintenance, &plan).await? {
+                            // Its coordinates have the name of its id.
+                            request.id = uuid::Uuid::now_v7().to_string();
+                            continue;
+                        }
+                        self.body = Some(store.finish_deletion(maintenance, &plan).await?);
+                    }
+                    self.unsettled = plan.tables.iter().map(|table| table.unsettled).sum();
+                    self.held = plan.tables.iter().map(|table| table.held).sum();
+                    self.plan = Some(*plan);
                 }
-                self.unsettled = plan.tables.iter().map(|table| table.unsettled).sum();
-                self.plan = Some(*plan);
             }
+            return Ok(());
         }
-        Ok(())
+        anyhow::bail!("holds are set all the time; try again later")
     }
 
     async fn erase(
@@ -411,6 +535,12 @@ impl Done {
                 plan.id,
                 plan.criterion,
                 body.deleted()
+            );
+        }
+        for plan in &self.dropped {
+            println!(
+                "{zone}: dropped deletion {} ({}), which had taken no row: a hold was set since it was decided",
+                plan.id, plan.criterion
             );
         }
         for refusal in &self.refusals {
@@ -441,11 +571,18 @@ impl Done {
                 "  deletion {}: coordinates {} (SHA-256 {}), entered in the ledger of {zone}",
                 plan.id, body.coordinates.path, body.coordinates.sha256
             );
-        } else if self.plan.is_none() && self.refusals.is_empty() && self.finished.is_empty() {
+        } else if self.plan.is_none()
+            && self.refusals.is_empty()
+            && self.finished.is_empty()
+            && self.erased.is_empty()
+        {
             println!("{zone}: no row to delete");
         }
         if self.unsettled > 0 {
             println!("{zone}: {} rows are not settled yet and stay", self.unsettled);
+        }
+        if self.held > 0 {
+            println!("{zone}: {} rows are under a hold and stay", self.held);
         }
         for (deletion, erased) in &self.erased {
             let (removed, left) = (erased.removed.len(), erased.left.len());
@@ -485,6 +622,8 @@ impl Done {
             "body": self.body,
             "refused": self.refusals.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "unsettled": self.unsettled,
+            "held": self.held,
+            "dropped": self.dropped.iter().map(|plan| &plan.id).collect::<Vec<_>>(),
             "finished": finished.collect::<Vec<_>>(),
             "erased": erased.collect::<Vec<_>>(),
         })

@@ -55,8 +55,9 @@ pub(super) fn hold(command: &HoldCommand) -> anyhow::Result<ExitCode> {
         HoldCommand::List(args) => {
             let home = Home::load(&args.config)?;
             super::runtime()?.block_on(async {
+                let signed = home.signed()?;
                 for zone in home.zones(args.zone.as_ref())? {
-                    for hold in StoreReader::open(&home.site.stores[&zone])?.holds().await? {
+                    for hold in StoreReader::open(&home.site.stores[&zone])?.holds(signed).await? {
                         let at = situs_evidence::time_text(hold.at_us);
                         if args.json {
                             println!(

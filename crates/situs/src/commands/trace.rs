@@ -19,8 +19,9 @@ pub(super) fn trace(args: &TraceArgs) -> anyhow::Result<ExitCode> {
     let home = Home::load(&args.config)?;
     let zones = home.zones(args.zone.as_ref())?;
     let device_columns = home.device_columns();
+    let signed = home.signed()?;
     let stores = home.site.stores.into_iter().filter(|(zone, _)| zones.contains(zone)).collect();
-    let subject = TraceSubject { stores, device_columns, criterion };
+    let subject = TraceSubject { stores, device_columns, criterion, signed };
     let trace = super::runtime()?.block_on(situs_evidence::trace(&subject))?;
     if args.json {
         println!("{}", serde_json::to_string(&trace).context("writing the result")?);

@@ -12,6 +12,7 @@
 //! Whoever finds a plan takes up 2 again: rows are found by their coordinates, so what is gone is not looked
 //! for twice. What was done before is told by the tables' logs, whose entries name the deletion.
 
+mod abandon;
 pub(crate) mod body;
 pub(crate) mod coordinates;
 pub(crate) mod criterion;
@@ -31,18 +32,20 @@ use std::time::{Duration, Instant, SystemTime};
 use situs_model::store::StoreError;
 use situs_model::{StoreIdentity, TableName};
 
+pub use abandon::Abandoned;
 pub use body::{BytesGoneBody, DeletionBody, GoneFile, PartitionDeleted, TableDeleted, WrittenFile};
 pub use coordinates::CoordinatesFile;
 pub use criterion::Criterion;
 pub use erase::Erased;
 pub use holds::{Floor, Hold, Refusal};
-pub use plan::{Decided, DeletionRequest, Despite, PartitionPlan, Plan, TablePlan};
+pub use plan::{Decided, DeletionRequest, Despite, PartitionPlan, Plan, PlanSignature, TablePlan};
 
 use super::compact::Replaced;
 use super::live::Live;
 use super::{Maintenance, Place, StopOnDrop, Vacuum, vacuum};
 use crate::encode::files;
 use crate::error::Fault;
+use crate::key::ReceiptKey;
 use crate::lease::{Leases, Maintainer};
 use crate::{disk, reader, root, tables};
 use keys::KeySet;
@@ -61,6 +64,7 @@ struct Work {
     identity: StoreIdentity,
     leases: Arc<Leases>,
     right: Arc<Maintainer>,
+    key: Option<Arc<ReceiptKey>>,
     stop: Arc<AtomicBool>,
     renewed: Instant,
 }
@@ -105,7 +109,32 @@ impl Work {
         Ok(set)
     }
 
+    /// Decides what a deletion takes; with `writes` there is a plan afterwards.
+    fn decide(&mut self, request: &DeletionRequest, writes: bool) -> Result<Decided, Fault> {
+        let expect_none = |root: &std::path::Path| match plan::ids(root)?.first() {
+            Some(id) if writes => {
+                Err(Fault::stop(format!("deletion {id} of this store is not finished: finish it first")))
+            }
+            _ => Ok(()),
+        };
+        expect_none(&self.root)?;
+        let (root, places) = (self.root.clone(), self.places()?);
+        let decided = plan::decide(&root, &places, request, writes, || self.alive())?;
+        let Decided::Planned(mut plan) = decided else { return Ok(decided) };
+        if writes {
+            // Reading may have taken longer than the right lasts.
+            if !self.right.renew()? {
+                return Err(Fault::retry("another process has taken the maintenance over"));
+            }
+            expect_none(&self.root)?;
+            plan::write(&self.root, &self.identity, &mut plan, self.key.as_deref())?;
+        }
+        Ok(Decided::Planned(plan))
+    }
+
     fn carry_out(&mut self, plan: &Plan) -> Result<DeletionBody, Fault> {
+        plan.expect_own(&self.identity, self.key.as_deref())?;
+        plan.expect_coordinates(&self.root)?;
         let mut tables = Vec::with_capacity(plan.tables.len());
         for table in &plan.tables {
             let place = self.place(&prove::name_of(table)?);
@@ -230,14 +259,16 @@ impl Maintenance {
         writes: bool,
     ) -> Result<Decided, StoreError> {
         let request = request.clone();
-        self.delete_step(move |work| {
-            if writes && !plan::unfinished(&work.root)?.is_empty() {
-                return Err(Fault::stop("a deletion of this store is not finished: finish it first"));
-            }
-            let places = work.places()?;
-            plan::decide(&work.root.clone(), &places, &request, writes, || work.alive())
-        })
-        .await
+        self.delete_step(move |work| work.decide(&request, writes)).await
+    }
+
+    /// Drops the plan of a deletion by which nothing was done yet, whoever wrote it.
+    ///
+    /// # Errors
+    /// See [`Advice`](situs_model::store::Advice); `Stop` if entries of a log are gone that may have told of it.
+    pub async fn abandon_deletion(&self, id: &str) -> Result<Abandoned, StoreError> {
+        let id = id.to_owned();
+        self.delete_step(move |work| work.abandon(&id)).await
     }
 
     /// The deletions of this store that were begun and not ended.
@@ -295,6 +326,7 @@ impl Maintenance {
             identity: self.identity.clone(),
             leases: self.leases.clone(),
             right: self.right.clone(),
+            key: self.receipt_key.clone(),
             stop: stop.0.clone(),
             renewed: Instant::now(),
         };

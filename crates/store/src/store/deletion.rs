@@ -11,10 +11,13 @@ use super::DeltaStore;
 use crate::columns::now_us;
 use crate::error::Fault;
 use crate::history::History;
-use crate::maintain::delete::{BytesGoneBody, Criterion, DeletionBody, Erased, Hold, Plan, plan};
+use crate::maintain::delete::{Abandoned, BytesGoneBody, Criterion, DeletionBody, Erased, Hold, Plan, plan};
 use crate::maintain::{Maintenance, Vacuum};
 use crate::names;
 use crate::reader::StoreReader;
+
+/// How often it is tried to enter that a hold is lifted.
+const LIFTS: u32 = 10;
 
 /// A deletion that a ledger tells of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,10 +85,17 @@ fn deletions_of(ledger: &ZoneLedger) -> Result<Vec<Deletion>, Fault> {
     .collect()
 }
 
-/// The holds that a ledger tells of and that were not lifted, in its order.
-fn holds_of(ledger: &ZoneLedger) -> Result<Vec<Hold>, Fault> {
+/// The holds that a ledger tells of and that were not lifted, in its order. Where entries are `signed`, a hold is
+/// not lifted by one that is not: whoever may write the store could have written it. One that was set counts
+/// signed or not, since then rows stay.
+fn holds_of(ledger: &ZoneLedger, signed: bool) -> Result<Vec<Hold>, Fault> {
+    let lifted = |id: &str| {
+        let mut told = ledger.of_subject(id).filter(|entry| entry.fact.kind == LedgerKind::HoldLifted);
+        told.any(|entry| !signed || entry.signed_by.is_some())
+    };
+    let mut known = BTreeSet::new();
     let set = ledger.entries().iter().filter(|entry| entry.fact.kind == LedgerKind::HoldSet);
-    let stands = set.filter(|entry| ledger.find(LedgerKind::HoldLifted, &entry.fact.subject).is_none());
+    let stands = set.filter(|entry| known.insert(&entry.fact.subject) && !lifted(&entry.fact.subject));
     stands
         .map(|entry| {
             let fact = &entry.fact;
@@ -125,13 +135,13 @@ impl StoreReader {
         deletions_of(&ledger).map_err(|fault| fault.at(self.identity()))
     }
 
-    /// The holds on the store.
+    /// The holds on the store; where its entries are `signed`, one that is not lifts none.
     ///
     /// # Errors
     /// If the ledger cannot be read or understood.
-    pub async fn holds(&self) -> Result<Vec<Hold>, StoreError> {
+    pub async fn holds(&self, signed: bool) -> Result<Vec<Hold>, StoreError> {
         let ledger = self.zone_ledger().await?;
-        holds_of(&ledger).map_err(|fault| fault.at(self.identity()))
+        holds_of(&ledger, signed).map_err(|fault| fault.at(self.identity()))
     }
 
     /// Those of these records of which a deletion took rows from a table of a pipeline. Reads the coordinates of
@@ -217,7 +227,7 @@ impl DeltaStore {
     /// If the ledger cannot be read or understood.
     pub async fn holds(&self) -> Result<Vec<Hold>, StoreError> {
         let ledger = self.zone_ledger().await?;
-        holds_of(&ledger).map_err(|fault| fault.at(&self.identity))
+        holds_of(&ledger, self.receipt_key.is_some()).map_err(|fault| fault.at(&self.identity))
     }
 
     /// Puts rows under a hold. An id is used once, also after the hold was lifted.
@@ -231,9 +241,8 @@ impl DeltaStore {
         if ledger.find(LedgerKind::HoldSet, &hold.id).is_some() {
             return Err(at(Fault::stop(format!("there was a hold `{}` before: choose another id", hold.id))));
         }
-        if let Some(plan) = plan::unfinished(&self.root).map_err(at)?.first() {
-            let what =
-                format!("deletion {} was decided before and is not finished: finish it first", plan.id);
+        if let Some(id) = plan::ids(&self.root).map_err(at)?.first() {
+            let what = format!("deletion {id} was decided before and is not finished: finish it first");
             return Err(at(Fault::stop(what)));
         }
         let body = HoldBody { criterion: hold.criterion.clone(), reason: hold.reason.clone() };
@@ -245,7 +254,39 @@ impl DeltaStore {
             at_us: hold.at_us,
             body: sorted(&body).map_err(at)?,
         };
-        self.enter_once(&[fact]).await.map(|_| ())
+        let ledger = self.enter_once(std::slice::from_ref(&fact)).await?;
+        if ledger.find(fact.kind, &fact.subject).is_none_or(|entry| entry.fact.body != fact.body) {
+            let what = format!("another hold `{}` was set at the same time: choose another id", hold.id);
+            return Err(at(Fault::stop(what)));
+        }
+        // Whoever decides a deletion writes its plan and then reads the ledger. So either it finds this hold, or
+        // its plan is found here.
+        if let Some(id) = plan::ids(&self.root).map_err(at)?.first() {
+            let what = format!(
+                "hold `{}` is set, but deletion {id} was decided at the same time and may take rows that it is on",
+                hold.id
+            );
+            return Err(at(Fault::stop(what)));
+        }
+        Ok(())
+    }
+
+    /// The deletions of this store of which there is a plan.
+    ///
+    /// # Errors
+    /// If the folder cannot be listed.
+    pub fn deletions_under_way(&self) -> Result<Vec<String>, StoreError> {
+        plan::ids(&self.root).map_err(|fault| fault.at(&self.identity))
+    }
+
+    /// Reads the ledger after a plan was written: if a hold was set that it was decided without, and nothing was
+    /// done yet, the plan is dropped. Whether it may be carried out.
+    ///
+    /// # Errors
+    /// See [`Advice`](situs_model::store::Advice). It may be tried again.
+    pub async fn confirm_deletion(&self, maintenance: &Maintenance, plan: &Plan) -> Result<bool, StoreError> {
+        let new = self.holds().await?.into_iter().any(|hold| !plan.holds.contains(&hold.id));
+        Ok(!new || maintenance.abandon_deletion(&plan.id).await? == Abandoned::Begun)
     }
 
     /// Lifts a hold.
@@ -271,19 +312,33 @@ impl DeltaStore {
             at_us: now_us(),
             body: sorted(&LiftBody { reason }).map_err(at)?,
         };
-        self.enter_once(&[fact]).await.map(|_| ())
+        // An entry that is not signed may be there already and lift nothing.
+        for _ in 0..LIFTS {
+            let ledger = self.zone_ledger().await?;
+            let holds = holds_of(&ledger, self.receipt_key.is_some()).map_err(at)?;
+            if !holds.iter().any(|hold| hold.id == id) {
+                return Ok(());
+            }
+            self.append_to_ledger(&ledger, std::slice::from_ref(&fact)).await?;
+        }
+        Err(at(Fault::retry("others write to the ledger all the time")))
     }
 
     /// Carries a deletion out from wherever it stands: its rows go, the ledger tells of it, the plan goes.
     ///
     /// # Errors
-    /// See [`Advice`](situs_model::store::Advice). It may be tried again.
+    /// See [`Advice`](situs_model::store::Advice). It may be tried again. If a hold was set meanwhile and nothing
+    /// was done yet, the plan is dropped.
     pub async fn finish_deletion(
         &self,
         maintenance: &Maintenance,
         plan: &Plan,
     ) -> Result<DeletionBody, StoreError> {
         let at = |fault: Fault| fault.at(&self.identity);
+        if !self.confirm_deletion(maintenance, plan).await? {
+            let what = format!("deletion {} is dropped: a hold was set when it was decided", plan.id);
+            return Err(at(Fault::retry(what)));
+        }
         let body = maintenance.carry_out_deletion(plan).await?;
         let policy = plan.policy.parse();
         let fact = LedgerFact {

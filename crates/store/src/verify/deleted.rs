@@ -9,7 +9,7 @@ use super::ledger::{Ledger, Named};
 use super::report::{Finding, Kind, Report};
 use super::roots::Store;
 use super::zone_ledgers::ZoneLedgers;
-use crate::maintain::delete::{CoordinatesFile, DeletionBody, plan};
+use crate::maintain::delete::{CoordinatesFile, Criterion, DeletionBody, TableDeleted, plan};
 use crate::{durable, names};
 
 /// A file of a table: its zone, its table and its path.
@@ -35,8 +35,10 @@ pub(super) struct Deletion {
     /// The index of its store.
     pub(super) store: usize,
     pub(super) coordinates: CoordinatesFile,
-    /// Rows of each table.
-    pub(super) tables: Vec<(String, u64)>,
+    /// Which rows were meant.
+    pub(super) criterion: Criterion,
+    /// What is said of each table.
+    pub(super) tables: Vec<TableDeleted>,
 }
 
 impl Deletion {
@@ -105,9 +107,26 @@ impl Deletions {
                 self.written.insert(key(&file.path), named);
             }
         }
-        let tables: Vec<(String, u64)> =
-            body.tables.iter().map(|table| (table.table.clone(), table.deleted())).collect();
-        let deletion = Deletion { id: id.to_owned(), store: at, coordinates: body.coordinates, tables };
+        let DeletionBody { criterion, coordinates, tables, .. } = body;
+        let deletion = Deletion { id: id.to_owned(), store: at, coordinates, criterion, tables };
+        for table in &deletion.tables {
+            for one in &table.partitions {
+                // More may have come since; that as many stayed as should is what is said.
+                if one.after.saturating_add(one.deleted) < one.before || table.found > 0 {
+                    let what = format!(
+                        "deletion {id} says of {} {}/{} that of {} rows {} went and {} are left, and that {} were found which had gone",
+                        table.table,
+                        one.topic,
+                        one.partition,
+                        one.before,
+                        one.deleted,
+                        one.after,
+                        table.found
+                    );
+                    report.violation(Kind::Deletions, deletion.finding(zone, what));
+                }
+            }
+        }
         let fault = match deletion.coordinates.fault(&store.root) {
             Ok(fault) => fault.map(str::to_owned),
             Err(error) => Some(format!("cannot be read: {error}")),
@@ -117,7 +136,7 @@ impl Deletions {
             Some(fault) => {
                 let what = format!("the coordinates of deletion {id}: {fault}");
                 report.violation(Kind::Deletions, deletion.finding(zone, what));
-                let of = |(table, _): &(String, u64)| (zone.to_owned(), table.clone());
+                let of = |table: &TableDeleted| (zone.to_owned(), table.table.clone());
                 ledger.damaged_tables.extend(deletion.tables.iter().map(of));
             }
         }

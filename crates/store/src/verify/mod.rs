@@ -95,7 +95,8 @@ pub fn verify(subject: &Subject) -> Report {
     // what is there, so that what is there again is found.
     for quarantine in [true, false] {
         for deletion in &deletions.sound {
-            rows.deleted(deletion, &stores[deletion.store], quarantine);
+            let store = &stores[deletion.store];
+            rows.deleted(deletion, store, store.zone == subject.home, quarantine);
         }
         for (table, zone) in &tables {
             if (table.name == TableName::quarantine()) == quarantine {

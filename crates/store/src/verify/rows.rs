@@ -1,6 +1,6 @@
 //! Every row of every table once: whose it is, where it lies, and which receipt accounts for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
 use arrow_array::cast::AsArray as _;
@@ -19,6 +19,7 @@ use super::report::{Finding, Kind, Report};
 use super::roots::Store;
 use super::seen::{Layer, Seen};
 use crate::encode::CLASS;
+use crate::maintain::delete::coordinates::Doomed;
 use crate::scan;
 
 /// What is known of the rows so far.
@@ -33,6 +34,36 @@ pub(super) struct Rows<'a> {
     released: Released,
     /// What deletions took.
     gone: Seen,
+}
+
+/// A partition in a table: table, topic, partition.
+type Lane = (String, String, i32);
+
+/// How many rows coordinates name of each partition of a table. Neighbours are mostly of the same.
+#[derive(Debug, Default)]
+struct Counts {
+    all: Vec<(Lane, u64)>,
+    last: usize,
+}
+
+impl Counts {
+    fn add(&mut self, doomed: &Doomed<'_>) {
+        let key = &doomed.key;
+        let is = |((table, topic, partition), _): &(Lane, u64)| {
+            *partition == key.partition && *topic == key.topic && *table == doomed.table
+        };
+        if !self.all.get(self.last).is_some_and(is) {
+            self.last = self.all.iter().position(is).unwrap_or_else(|| {
+                self.all.push(((doomed.table.to_owned(), key.topic.to_owned(), key.partition), 0));
+                self.all.len() - 1
+            });
+        }
+        self.all[self.last].1 += 1;
+    }
+
+    fn total(&self) -> u64 {
+        self.all.iter().map(|(_, count)| count).sum()
+    }
 }
 
 /// The rows of a file that share a fault: how many, and the first offset and row.
@@ -222,21 +253,17 @@ impl<'a> Rows<'a> {
     }
 
     /// Takes in what a deletion took, of quarantine or of the tables of pipelines: receipts count it still.
-    pub(super) fn deleted(&mut self, deletion: &Deletion, store: &Store, quarantine: bool) {
+    pub(super) fn deleted(&mut self, deletion: &Deletion, store: &Store, is_home: bool, quarantine: bool) {
         let zone = store.zone.as_str();
         let place = u16::try_from(deletion.store).unwrap_or(u16::MAX);
-        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-        let (mut twice, mut without) = (0_u64, 0_u64);
+        let mut counts = Counts::default();
+        let (mut twice, mut without, mut not_meant) = (0_u64, 0_u64, 0_u64);
         let read = deletion.coordinates.read(&store.root, |doomed| {
             if (doomed.table == TableName::quarantine().as_str()) != quarantine {
                 return Ok(());
             }
-            match counts.get_mut(doomed.table) {
-                Some(count) => *count += 1,
-                None => {
-                    counts.insert(doomed.table.to_owned(), 1);
-                }
-            }
+            counts.add(doomed);
+            not_meant += u64::from(!deletion.criterion.may_mean(doomed.table, &doomed.key));
             let lane = self.ledger.lane_of_rows(doomed.key.topic, doomed.key.partition);
             let key = Key { lane, offset: doomed.key.offset, row: doomed.key.row };
             let layer = if quarantine { Layer::Place(self.quarantine_place()) } else { Layer::Row(key.row) };
@@ -264,16 +291,35 @@ impl<'a> Rows<'a> {
         if without > 0 {
             violation(format!("it names {without} rows of which no receipt and no release tells"));
         }
-        for (table, said) in &deletion.tables {
-            let found = counts.get(table).copied().unwrap_or(0);
-            if found != *said && (table == TableName::quarantine().as_str()) == quarantine {
-                let id = &deletion.id;
+        if not_meant > 0 {
+            violation(format!("it names {not_meant} rows that the deletion's criterion does not mean"));
+        }
+        if quarantine && !is_home && counts.total() > 0 {
+            violation("it names messages of quarantine, which lies in another store".to_owned());
+        }
+        let mut said: BTreeMap<Lane, u64> = BTreeMap::new();
+        for table in &deletion.tables {
+            if (table.table == TableName::quarantine().as_str()) != quarantine {
+                continue;
+            }
+            for one in &table.partitions {
+                let of = (table.table.clone(), one.topic.clone(), one.partition);
+                *said.entry(of).or_default() += one.deleted;
+            }
+        }
+        let found: BTreeMap<Lane, u64> = counts.all.iter().cloned().collect();
+        let all: BTreeSet<&Lane> = said.keys().chain(found.keys()).collect();
+        for of in all {
+            let count = |counts: &BTreeMap<Lane, u64>| counts.get(of).copied().unwrap_or(0);
+            let (said, found) = (count(&said), count(&found));
+            let ((table, topic, partition), id) = (of, &deletion.id);
+            if said != found {
                 violation(format!(
-                    "deletion {id} says {said} rows of table {table}, its coordinates name {found}"
+                    "deletion {id} says {said} rows of table {table}, {topic}/{partition}, its coordinates name {found}"
                 ));
             }
         }
-        self.report.count(Kind::Deletions, "rows and messages deleted", counts.values().sum());
+        self.report.count(Kind::Deletions, "rows and messages deleted", counts.total());
     }
 
     /// Whether something accounts for a deleted message of quarantine.

@@ -61,6 +61,9 @@ pub struct TableDeleted {
     pub came_later: u64,
     /// Rows that were meant and not settled, so that they stayed.
     pub unsettled: u64,
+    /// Rows that were meant and under a hold, so that they stayed.
+    #[serde(default)]
+    pub held: u64,
 }
 
 impl TableDeleted {

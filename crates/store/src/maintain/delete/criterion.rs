@@ -9,7 +9,7 @@ use situs_model::columns::names::{CLASS, SITE};
 use situs_model::{Date, TableName};
 
 use super::super::Shape;
-use super::keys::Keys;
+use super::keys::{Key, Keys};
 use crate::error::Fault;
 use crate::scan::Rows;
 
@@ -59,6 +59,19 @@ impl Criterion {
             && !(of_rows_only && *table == TableName::quarantine())
     }
 
+    /// Whether it may mean a row by its table and coordinates.
+    pub(crate) fn may_mean(&self, table: &str, key: &Key<'_>) -> bool {
+        table.parse().is_ok_and(|table| self.may_mean_table(&table)) && self.is_of(key)
+    }
+
+    fn is_of(&self, key: &Key<'_>) -> bool {
+        self.topic.as_deref().is_none_or(|topic| topic == key.topic)
+            && self.partition.is_none_or(|partition| partition == key.partition)
+            && self.from_offset.is_none_or(|from| key.offset >= from)
+            && self.to_offset.is_none_or(|to| key.offset < to)
+            && (self.records.is_empty() || self.records.contains(&key.record()))
+    }
+
     /// Whether it may mean rows of this day.
     pub(crate) fn may_mean_day(&self, day: Option<Date>) -> bool {
         self.before.is_none_or(|before| day.is_some_and(|day| day < before))
@@ -101,12 +114,7 @@ impl Criterion {
         };
         Ok((0..count)
             .map(|row| {
-                let key = keys.at(row);
-                self.topic.as_deref().is_none_or(|topic| topic == key.topic)
-                    && self.partition.is_none_or(|partition| partition == key.partition)
-                    && self.from_offset.is_none_or(|from| key.offset >= from)
-                    && self.to_offset.is_none_or(|to| key.offset < to)
-                    && (self.records.is_empty() || self.records.contains(&key.record()))
+                self.is_of(&keys.at(row))
                     && is(&site, &self.site, row)
                     && is(&device, &self.device, row)
                     && is(&class, &self.class, row)

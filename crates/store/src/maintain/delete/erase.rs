@@ -35,7 +35,10 @@ pub(super) fn erase(
 ) -> Result<Erased, Fault> {
     let mut erased = Erased::default();
     let found = vacuum::list(place)?;
-    let Some(live) = Live::load(&place.folder, place.day())? else { return Ok(erased) };
+    // Without its log nothing was looked at, and nothing may be said of its files.
+    let Some(live) = Live::load(&place.folder, place.day())? else {
+        return Err(Fault::retry(format!("table `{}` has vanished", place.table)));
+    };
     root::expect_store(&place.root, &place.identity)?;
     let removable = Removable::new(&live, settings, leases, now);
     for file in &found {

@@ -6,19 +6,20 @@ use std::path::Path;
 
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
-use situs_model::columns::names::CLASS;
-use situs_model::{Age, Date, TableName};
+use situs_model::columns::names::{CLASS, ZONE};
+use situs_model::{Age, Class, Date, StoreIdentity, TableName};
 
 use super::super::live::Live;
 use super::super::{Place, Shape};
 use super::coordinates::{CoordinatesFile, Doomed, Writer};
 use super::criterion::Criterion;
 use super::holds::{Floor, Hold, Refusal, held_by};
-use super::keys::{self, Key, Keys};
+use super::keys::{self, Key, KeySet, Keys};
 use crate::durable;
 use crate::error::Fault;
+use crate::key::ReceiptKey;
 use crate::scan::{self, Rows};
-use crate::{names, reader};
+use crate::{chain, names, reader};
 
 /// The column of devices where no schema says another.
 const DEVICE: &str = "device";
@@ -46,6 +47,8 @@ pub struct DeletionRequest {
     pub floors: Vec<Floor>,
     /// Why rows are deleted that are younger than they are kept at least.
     pub despite_minimum: Option<String>,
+    /// Whether rows under a hold are left alone and counted, in place of a refusal.
+    pub leave_held: bool,
     /// How long receipts and ledgers are kept at least. Nothing deletes them, so it is what a refusal says.
     pub ledgers_keep: Age,
 }
@@ -76,10 +79,96 @@ pub struct Plan {
     /// That rows are younger than they are kept at least, and why they go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub despite_minimum: Option<Despite>,
+    /// The holds of which it was decided with knowledge.
+    #[serde(default)]
+    pub holds: Vec<String>,
     /// The file that names every row.
     pub coordinates: CoordinatesFile,
     /// The tables.
     pub tables: Vec<TablePlan>,
+    /// Who wrote it, where receipts are signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<PlanSignature>,
+}
+
+/// The signature of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanSignature {
+    /// The id of the key.
+    pub key: String,
+    /// The signature, in hexadecimal.
+    pub signature: String,
+}
+
+impl Plan {
+    /// What is signed: the plan as JSON without its signature, after a line that says of which store it is a plan.
+    /// It is longer than a hash, so it is never what a receipt's signature is of.
+    fn signed_bytes(&self, store: &StoreIdentity) -> Result<Vec<u8>, Fault> {
+        let bare = Self { signed: None, ..self.clone() };
+        let mut bytes = format!("situs deletion plan of {store}\n").into_bytes();
+        serde_json::to_writer(&mut bytes, &bare).map_err(|_| Fault::stop("a plan has no JSON form"))?;
+        Ok(bytes)
+    }
+
+    /// Refuses a plan that this store has not made: one of another zone, or, where there is a key, one that is
+    /// not signed by it. Whoever may write the folder could have written it.
+    pub(super) fn expect_own(&self, store: &StoreIdentity, key: Option<&ReceiptKey>) -> Result<(), Fault> {
+        let refuse = |what: &str| {
+            let id = &self.id;
+            Err(Fault::stop(format!(
+                "the plan of deletion {id} {what}, and is not carried out; `situs store delete --abandon {id}` drops it if nothing was done by it"
+            )))
+        };
+        if self.zone != store.zone.as_str() {
+            return refuse("is of another zone");
+        }
+        let Some(key) = key else { return Ok(()) };
+        let Some(signed) = &self.signed else { return refuse("is not signed") };
+        if signed.key != key.public().id() {
+            return refuse(&format!("is signed by another key than {}", key.public().id()));
+        }
+        let bytes = self.signed_bytes(store)?;
+        match chain::unhex::<64>(&signed.signature) {
+            Some(signature) if key.public().verifies(&bytes, &signature) => Ok(()),
+            _ => refuse("has a signature that is not that of its key"),
+        }
+    }
+
+    /// Refuses coordinates that are not those of the plan: each row of a table and partition that it lists, and as
+    /// many.
+    pub(super) fn expect_coordinates(&self, root: &Path) -> Result<(), Fault> {
+        let mut counts: Vec<(String, String, i32, u64)> = Vec::new();
+        let mut last = 0;
+        self.coordinates.read(root, |doomed| {
+            let key = &doomed.key;
+            let is = |of: &(String, String, i32, u64)| {
+                of.2 == key.partition && of.1 == key.topic && of.0 == doomed.table
+            };
+            if !counts.get(last).is_some_and(is) {
+                last = counts.iter().position(is).unwrap_or_else(|| {
+                    counts.push((doomed.table.to_owned(), key.topic.to_owned(), key.partition, 0));
+                    counts.len() - 1
+                });
+            }
+            counts[last].3 += 1;
+            Ok(())
+        })?;
+        let mut planned = Vec::new();
+        for table in &self.tables {
+            let of =
+                |one: &PartitionPlan| (table.table.clone(), one.topic.clone(), one.partition, one.deleted);
+            planned.extend(table.partitions.iter().map(of));
+        }
+        counts.sort();
+        planned.sort();
+        if counts != planned {
+            return Err(Fault::stop(format!(
+                "deletion {}: its coordinates name other rows than its plan",
+                self.id
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// Why rows go that are younger than they are kept at least.
@@ -106,6 +195,9 @@ pub struct TablePlan {
     pub partitions: Vec<PartitionPlan>,
     /// Rows that are meant and stay, since they are not settled.
     pub unsettled: u64,
+    /// Rows that are meant and stay, since they are under a hold.
+    #[serde(default)]
+    pub held: u64,
 }
 
 impl TablePlan {
@@ -137,6 +229,8 @@ pub enum Decided {
     Nothing {
         /// Rows that are meant and not settled.
         unsettled: u64,
+        /// Rows that are meant and under a hold, where these are left alone.
+        held: u64,
     },
     /// It would take rows that must stay.
     Refused(Vec<Refusal>),
@@ -184,11 +278,12 @@ struct InTheWay {
     floors: BTreeMap<usize, u64>,
 }
 
-/// Decides what a deletion takes. With `writes` the coordinates and the plan are written down; else they
-/// are only counted, and the plan names a file that is not there.
+/// Decides what a deletion takes. With `writes` the coordinates are written down, and [`write`] is for the plan;
+/// else they are only counted, and the plan names a file that is not there.
 ///
 /// # Errors
-/// If a table cannot be read, or the plan cannot be written. Nothing is changed then.
+/// If a table cannot be read, the coordinates cannot be written, or what is meant cannot be deleted: better here
+/// than when there is a plan that must be carried out.
 pub(super) fn decide(
     root: &Path,
     places: &[Place],
@@ -206,7 +301,7 @@ pub(super) fn decide(
     }
     let mut writer = writes.then(|| Writer::create(root)).transpose()?;
     let mut in_the_way = InTheWay::default();
-    let (mut tables, mut unsettled, mut rows) = (Vec::new(), 0, 0);
+    let (mut tables, mut unsettled, mut held, mut rows) = (Vec::new(), 0, 0, 0);
     for place in places {
         let meant = request.criterion.may_mean_table(&place.table);
         if !meant {
@@ -215,6 +310,7 @@ pub(super) fn decide(
         let Some(live) = Live::load(&place.folder, place.day())? else { continue };
         let found = table(place, &live, request, writer.as_mut(), &mut in_the_way, &mut alive)?;
         unsettled += found.unsettled;
+        held += found.held;
         rows += found.deleted();
         if !found.partitions.is_empty() {
             tables.push(found);
@@ -236,7 +332,7 @@ pub(super) fn decide(
         return Ok(Decided::Refused(refusals));
     }
     if tables.is_empty() {
-        return Ok(Decided::Nothing { unsettled });
+        return Ok(Decided::Nothing { unsettled, held });
     }
     let coordinates = match writer {
         Some(writer) => writer.finish(root, &request.id)?,
@@ -253,17 +349,79 @@ pub(super) fn decide(
         policy: request.policy.clone(),
         at_us: crate::columns::now_us(),
         despite_minimum: despite.map(|reason| Despite { reason, rows: young }),
+        holds: request.holds.iter().map(|hold| hold.id.clone()).collect(),
         coordinates,
         tables,
+        signed: None,
     };
-    if writes {
-        let text = serde_json::to_vec(&plan).map_err(|_| Fault::stop("a plan has no JSON form"))?;
-        let path = names::deletion_plan(root, &plan.id);
-        if !durable::create(&path, &text)? {
-            return Err(Fault::stop(format!("{} is there already", path.display())));
+    Ok(Decided::Planned(Box::new(plan)))
+}
+
+/// Signs a plan and writes it down: from then on it must be carried out or dropped.
+pub(super) fn write(
+    root: &Path,
+    store: &StoreIdentity,
+    plan: &mut Plan,
+    key: Option<&ReceiptKey>,
+) -> Result<(), Fault> {
+    if let Some(key) = key {
+        let signature = key.sign(&plan.signed_bytes(store)?);
+        let key = key.public().id().to_owned();
+        plan.signed = Some(PlanSignature { key, signature: chain::hex(&signature) });
+    }
+    let text = serde_json::to_vec(&plan).map_err(|_| Fault::stop("a plan has no JSON form"))?;
+    let path = names::deletion_plan(root, &plan.id);
+    if !durable::create(&path, &text)? {
+        return Err(Fault::stop(format!("{} is there already", path.display())));
+    }
+    Ok(())
+}
+
+/// Reads a table again, of which these rows go: what would stop a deletion that has begun stops it here.
+/// Rows are removed by their coordinates, so all rows that have them must be those that are meant.
+fn check(
+    place: &Place,
+    live: &Live,
+    set: &mut KeySet,
+    deleted: u64,
+    alive: &mut impl FnMut() -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let refuse = |what: String| Err(Fault::stop(format!("table `{}`: {what}", place.table)));
+    let mut found = 0;
+    for (path, file) in &live.files {
+        alive()?;
+        let on_disk = place.folder.join(path);
+        let further: &[&str] = if place.shape.zoned { &[ZONE] } else { &[] };
+        let (mut rows, mut going) = (0, 0);
+        let mut foreign = false;
+        for batch in keys::open(&on_disk, &place.shape, further)? {
+            let batch = batch.map_err(|_| scan::unreadable(&on_disk))?;
+            let keys = Keys::of(&on_disk, &batch, &place.shape)?;
+            rows += keys.len() as u64;
+            going += (0..keys.len()).filter(|row| set.contains(&keys.at(*row))).count() as u64;
+            if place.shape.zoned {
+                let zones = Rows::new(&on_disk, &batch).texts(ZONE)?;
+                let zone = place.identity.zone.as_str();
+                foreign |= (0..keys.len()).any(|row| scan::text(&zones, row) != Some(zone));
+            }
+        }
+        found += going;
+        if let Some(told) = file.rows.filter(|told| *told != rows) {
+            return refuse(format!("{path} has {rows} rows, but the log says {told}"));
+        }
+        if going > 0 && foreign {
+            return refuse(format!("{path} has a row of another zone: its rows cannot be deleted"));
+        }
+        if going > 0 && file.day.is_none() {
+            return refuse(format!("{path} is of no day, which Situs never writes"));
         }
     }
-    Ok(Decided::Planned(Box::new(plan)))
+    if found != deleted {
+        return refuse(format!(
+            "{deleted} rows are meant, but {found} have their coordinates (as when the topic was read under two aliases of clusters), so it cannot be told which would go"
+        ));
+    }
+    Ok(())
 }
 
 /// Reads a table.
@@ -292,7 +450,8 @@ fn table(
     }
     let further: Vec<&str> = further.into_iter().collect();
     let mut tallies = Tallies { settled: &request.settled, all: Vec::new(), last: 0 };
-    let (mut days, mut unsettled) = (BTreeSet::new(), 0);
+    let (mut days, mut unsettled, mut held) = (BTreeSet::new(), 0, 0);
+    let mut set = KeySet::default();
     for (path, file) in &live.files {
         if !reader::is_inside(path) {
             return Err(Fault::stop(format!("table `{}` names a file outside of its root", place.table)));
@@ -318,20 +477,42 @@ fn table(
                     continue;
                 }
                 tally.before += 1;
-                tally.deleted += u64::from(*meant);
                 goes[row] = *meant;
             }
             if !goes.contains(&true) {
                 continue;
             }
+            let mut found = Found { batch: &batch, rows: &rows, keys: &keys, goes, day };
+            if request.leave_held {
+                held += found.leave_held(&holds, device_column, &place.shape)?;
+            } else {
+                found.note_holds(&holds, device_column, &place.shape, in_the_way)?;
+            }
+            for row in found.going() {
+                let key = keys.at(row);
+                tallies.of(&key).deleted += 1;
+                if set.insert(&key) {
+                    return Err(Fault::stop(format!(
+                        "table `{}`: two rows are of {}, row {}, so it cannot be told which would go",
+                        place.table,
+                        key.record(),
+                        key.row
+                    )));
+                }
+            }
+            if found.going().next().is_none() {
+                continue;
+            }
             days.insert(file.day.clone());
-            let found = Found { batch: &batch, rows: &rows, keys: &keys, goes: &goes, day };
-            found.note_holds(&holds, device_column, &place.shape, in_the_way)?;
             found.note_floors(&floors, in_the_way)?;
             if let Some(writer) = writer.as_deref_mut() {
                 found.write(&place.table, quarantine, writer)?;
             }
         }
+    }
+    let deleted = set.len();
+    if deleted > 0 {
+        check(place, live, &mut set, deleted, alive)?;
     }
     let partitions = tallies.all.into_iter().filter(|tally| tally.deleted > 0).map(|tally| PartitionPlan {
         topic: tally.topic,
@@ -349,6 +530,7 @@ fn table(
         days: days.into_iter().collect(),
         partitions,
         unsettled,
+        held,
     })
 }
 
@@ -357,13 +539,49 @@ struct Found<'a> {
     batch: &'a RecordBatch,
     rows: &'a Rows<'a>,
     keys: &'a Keys,
-    goes: &'a [bool],
+    goes: Vec<bool>,
     day: Option<Date>,
 }
 
 impl Found<'_> {
     fn going(&self) -> impl Iterator<Item = usize> {
         self.goes.iter().enumerate().filter(|(_, goes)| **goes).map(|(row, _)| row)
+    }
+
+    /// Which rows of the batch each hold is on.
+    fn held<'h>(
+        &self,
+        holds: &[&'h Hold],
+        device_column: &str,
+        shape: &Shape,
+    ) -> Result<Vec<(&'h str, Vec<bool>)>, Fault> {
+        let means =
+            |criterion: &Criterion| criterion.means(self.batch, self.rows, self.keys, device_column, shape);
+        held_by(holds, |criterion| {
+            if !criterion.may_mean_day(self.day) {
+                return Ok(None);
+            }
+            let mut held = means(criterion)?;
+            if criterion.class.is_some() {
+                // A row whose class nobody has said may be of this one.
+                let class = Some(Class::Unclassified.to_string());
+                let unclassified = means(&Criterion { class, ..criterion.clone() })?;
+                held.iter_mut().zip(unclassified).for_each(|(held, of)| *held |= of);
+            }
+            Ok(Some(held))
+        })
+    }
+
+    /// Leaves rows under a hold where they are: how many.
+    fn leave_held(&mut self, holds: &[&Hold], device_column: &str, shape: &Shape) -> Result<u64, Fault> {
+        let mut left = 0;
+        for (_, held) in self.held(holds, device_column, shape)? {
+            for (goes, held) in self.goes.iter_mut().zip(held) {
+                left += u64::from(*goes && held);
+                *goes &= !held;
+            }
+        }
+        Ok(left)
     }
 
     fn note_holds(
@@ -373,14 +591,7 @@ impl Found<'_> {
         shape: &Shape,
         in_the_way: &mut InTheWay,
     ) -> Result<(), Fault> {
-        let means = |criterion: &Criterion| -> Result<Option<Vec<bool>>, Fault> {
-            if !criterion.may_mean_day(self.day) {
-                return Ok(None);
-            }
-            criterion.means(self.batch, self.rows, self.keys, device_column, shape).map(Some)
-        };
-        let held = held_by(holds, means)?;
-        for (id, held) in held {
+        for (id, held) in self.held(holds, device_column, shape)? {
             let rows = self.going().filter(|row| held[*row]).count() as u64;
             if rows > 0 {
                 *in_the_way.holds.entry(id.to_owned()).or_default() += rows;
@@ -399,7 +610,11 @@ impl Found<'_> {
                 None => self.going().count(),
                 Some(class) => {
                     let classes = self.rows.texts(CLASS)?;
-                    self.going().filter(|row| scan::text(&classes, *row) == Some(class.as_str())).count()
+                    // A row whose class nobody has said may be of this one.
+                    let may_be = |word: Option<&str>| {
+                        word.is_none_or(|word| word == class || word == Class::Unclassified.as_str())
+                    };
+                    self.going().filter(|row| may_be(scan::text(&classes, *row))).count()
                 }
             };
             if rows > 0 {
@@ -422,6 +637,13 @@ impl Found<'_> {
     }
 }
 
+/// The ids of the plans in a store, whatever these say.
+pub(crate) fn ids(root: &Path) -> Result<Vec<String>, Fault> {
+    let names = durable::list(&names::deletions(root))?;
+    let plans = names.iter().filter_map(|name| names::deletion_of(name).filter(|(_, plan)| *plan));
+    Ok(plans.map(|(id, _)| id.to_owned()).collect())
+}
+
 /// The plans of deletions that were begun in a store, in the order of their ids.
 ///
 /// # Errors
@@ -433,7 +655,12 @@ pub(crate) fn unfinished(root: &Path) -> Result<Vec<Plan>, Fault> {
         let path = names::deletion_plan(root, id);
         let Some(bytes) = durable::read(&path)? else { continue };
         let plan: Plan = serde_json::from_slice(&bytes)
-            .map_err(|_| Fault::stop(format!("{} is no plan of a deletion", path.display())))?;
+            .map_err(|_| {
+            Fault::stop(format!(
+                "{} is no plan of a deletion; `situs store delete --abandon {id}` drops it if nothing was done by it",
+                path.display()
+            ))
+        })?;
         if plan.id != id {
             return Err(Fault::stop(format!("{} is the plan of another deletion", path.display())));
         }

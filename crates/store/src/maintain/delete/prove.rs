@@ -124,6 +124,16 @@ pub(super) fn conclude(
             after,
         });
     }
+    let written: u64 = commits.written.iter().map(|file| file.rows).sum();
+    let gone = commits.removed.iter().map(|file| file.rows).sum::<u64>().saturating_sub(written);
+    // Each row went once: what the commits took is what was planned, or somebody else took the rest.
+    if !log_is_cut && commits.tells_rows && gone != plan.deleted() {
+        return Err(Fault::stop(format!(
+            "table `{}`: deletion {id} planned to take {} rows, and its commits took {gone}",
+            place.table,
+            plan.deleted()
+        )));
+    }
     // A file that one commit wrote and a later one removed was only ever on the way.
     let removed = commits.removed.into_iter();
     let removed = removed.map(|file| GoneFile { path: file.path, bytes: file.bytes, sha256: file.sha256 });
@@ -145,8 +155,9 @@ pub(super) fn conclude(
         looked_files: proof.files,
         looked_rows: proof.rows,
         found: proof.left,
-        came_later: proof.later,
+        came_later: proof.later.saturating_sub(plan.held),
         unsettled: plan.unsettled,
+        held: plan.held,
     })
 }
 

@@ -27,6 +27,7 @@ pub(super) struct Reduced {
     path: String,
     day: String,
     bytes: u64,
+    rows: u64,
     sha256: String,
     /// `None` if it held nothing else.
     written: Option<Written>,
@@ -78,7 +79,7 @@ pub(super) fn reduce(
         Fault::stop(format!("table `{}`: {path} is of no day, which Situs never writes", place.table))
     })?;
     let sha256 = sha256_of(&on_disk).map_err(durable::FileError::new("read", &on_disk))?;
-    let mut reduced = Reduced { path: path.to_owned(), day, bytes: file.size, sha256, written: None };
+    let mut reduced = Reduced { path: path.to_owned(), day, bytes: file.size, rows, sha256, written: None };
     if going < rows {
         let written = rest(place, &reduced, set, alive)?;
         let same = match written.fact.rows == rows - going {
@@ -200,6 +201,7 @@ pub(super) fn commit(
             path: &file.path,
             day: &file.day,
             bytes: file.bytes,
+            rows: file.rows,
             sha256: &file.sha256,
         });
         entry::deletion(live.version + 1, place.shape.layout, id, removed, &written).map(Some)

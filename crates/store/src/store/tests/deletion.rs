@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use situs_model::{LedgerFact, LedgerKind};
+
 use super::super::*;
 use super::support::*;
 use super::verify::Plant;
@@ -36,6 +38,7 @@ fn request(plant: &Plant, store: &DeltaStore, criterion: Criterion) -> DeletionR
         holds: Vec::new(),
         floors: Vec::new(),
         despite_minimum: None,
+        leave_held: false,
         ledgers_keep: "184d".parse().unwrap(),
     }
 }
@@ -222,4 +225,78 @@ async fn holds_stand_in_the_ledger_until_they_are_lifted() {
     plant.cn.finish_deletion(&maintenance, &plan).await.unwrap();
     plant.cn.set_hold(&late, &policy).await.unwrap();
     plant.assert_found(&[]);
+}
+
+/// A hold is set after a deletion has read the ledger and before there is its plan.
+#[tokio::test]
+async fn a_hold_that_is_set_while_a_deletion_is_decided_stands_in_its_way() {
+    let plant = Plant::filled().await;
+    let policy = ContentVersion::of(b"policy");
+    let hold = Hold {
+        id: "case-7".to_owned(),
+        criterion: offsets(5, 8),
+        by: "counsel".to_owned(),
+        reason: "a claim".to_owned(),
+        at_us: MARCH,
+    };
+    plant.cn.set_hold(&hold, &policy).await.unwrap();
+    let (maintenance, plan) = begin(&plant, &plant.cn, offsets(3, 20)).await;
+    let refused = plant.cn.finish_deletion(&maintenance, &plan).await.unwrap_err();
+    assert!(refused.message.contains("a hold was set"), "{refused}");
+    assert!(plant.cn.deletions_under_way().unwrap().is_empty());
+    plant.assert_found(&[]);
+}
+
+/// Somebody who may write the store, but has no key, enters that a hold is lifted.
+#[tokio::test]
+async fn an_entry_that_is_not_signed_lifts_no_hold_where_entries_are_signed() {
+    let plant = Plant::filled().await;
+    let policy = ContentVersion::of(b"policy");
+    let hold = Hold {
+        id: "case-7".to_owned(),
+        criterion: offsets(5, 8),
+        by: "counsel".to_owned(),
+        reason: "a claim".to_owned(),
+        at_us: MARCH,
+    };
+    plant.cn.set_hold(&hold, &policy).await.unwrap();
+    let forger = DeltaStore::open(&plant.root("CN"), &zone("CN"), metrics()).await.unwrap();
+    forger.lift_hold("case-7", "counsel", "settled", &policy).await.unwrap();
+    assert_eq!(plant.cn.holds().await.unwrap(), std::slice::from_ref(&hold));
+    let reader = StoreReader::open(&plant.root("CN")).unwrap();
+    assert_eq!(reader.holds(true).await.unwrap().len(), 1);
+    plant.cn.lift_hold("case-7", "counsel", "settled", &policy).await.unwrap();
+    assert!(plant.cn.holds().await.unwrap().is_empty());
+}
+
+/// An entry may say what it likes; it is compared with its coordinates.
+#[tokio::test]
+async fn what_an_entry_says_is_compared_with_its_coordinates() {
+    type Change = fn(&mut DeletionBody);
+    let cases: [(Change, &str); 4] = [
+        (|body| body.criterion = offsets(3, 10), "that the deletion's criterion does not mean"),
+        (|body| body.tables[0].partitions[0].after = 0, "went and 0 are left"),
+        (|body| body.tables[0].partitions[0].partition = 1, "its coordinates name 0"),
+        (|body| body.tables[0].partitions.clear(), "says 0 rows of table cnc_state"),
+    ];
+    for (change, what) in cases {
+        let plant = Plant::filled().await;
+        let (maintenance, plan) = begin(&plant, &plant.cn, offsets(3, 20)).await;
+        let mut body = maintenance.carry_out_deletion(&plan).await.unwrap();
+        change(&mut body);
+        let fact = LedgerFact {
+            kind: LedgerKind::Deleted,
+            subject: plan.id.clone(),
+            policy: ContentVersion::of(b"policy"),
+            said_by: "somebody".to_owned(),
+            at_us: MARCH,
+            body: serde_json::to_value(&body).unwrap().to_string(),
+        };
+        plant.cn.enter_once(&[fact]).await.unwrap();
+        maintenance.end_deletion(&plan.id).await.unwrap();
+        let report = plant.verify();
+        let check = report.checks.iter().find(|check| check.check == Kind::Deletions).unwrap();
+        assert!(check.violations > 0, "{what}: {report:#?}");
+        assert!(format!("{check:?}").contains(what), "{what}: {check:#?}");
+    }
 }
