@@ -123,9 +123,11 @@ impl Transfers<'_> {
         let table = TableName::received(pipeline);
         let target = self.reader(to)?;
         let mut left_out = None;
+        // Before it is looked for the rows: they come first, so that whoever runs it beside is not taken for
+        // somebody who took them away.
+        let (sent, received) = (source_store.zone_ledger().await?, target_store.zone_ledger().await?);
         let mut arrived = target.arrived(&table, id).await?;
         if arrived.is_none() {
-            let (sent, received) = (source_store.zone_ledger().await?, target_store.zone_ledger().await?);
             for (ledger, kind) in
                 [(&sent, LedgerKind::TransferSent), (&received, LedgerKind::TransferReceived)]
             {
