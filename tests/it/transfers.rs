@@ -10,7 +10,7 @@ use situs::site::Site;
 use situs::transfer::{Answer, State, Step, Transfers};
 use situs_model::transfer::Refusal;
 use situs_model::{LedgerFact, LedgerKind};
-use situs_store::DeltaStore;
+use situs_store::{DeltaStore, ReceiptKey};
 
 use crate::home::{Home, project, situs, state};
 
@@ -90,6 +90,11 @@ fn filled() -> Home {
     let home = Home::new(&["cnc-state"], &[(TOPIC, 1)]);
     with_policy(&home, TRANSFERS, &[("rules:\n", RULE)]);
     let message = |n: usize| if n < 10 { idle("nn-cnc-001", n) } else { state("nn-cnc-001", n) };
+    // Null leaves a code of quality.
+    let message = |n: usize| {
+        let text = String::from_utf8(message(n)).expect("UTF-8");
+        text.replace(r#""line""#, r#""program":null,"line""#).into_bytes()
+    };
     let messages: Vec<_> = (0..100).map(|n| Some(message(n))).chain([Some(state("st-cnc-001", 1))]).collect();
     home.send(TOPIC, 0, &messages);
     home.catch_up();
@@ -185,10 +190,15 @@ fn an_approved_transfer_goes_once_and_both_ledgers_tell_of_it() {
         );
         assert_eq!(row["device"], "nn-cnc-001");
         assert!(
+            !row["_quality"].to_string().contains("program"),
+            "no code tells of a column that does not go: {row:?}"
+        );
+        assert!(
             row["line"] != 7 && !row.contains_key("execution") && !row.contains_key("program"),
             "{row:?}"
         );
     }
+    assert!(home.number("select count(*) from cn.cnc_state where _quality like '%program%'") > 49);
     let same = "select count(*) from eu.cnc_state_received r join cn.cnc_state s on r._offset = s._offset \
                 and r._row = s._row and r._rule = s._rule and r._policy = s._policy and r._training = s._training \
                 and r.event_time = s.event_time and r.event_date = s.event_date and r.spindle_speed = s.spindle_speed";
@@ -288,6 +298,8 @@ fn what_is_not_approved_is_refused_and_the_ledger_tells_why() {
     let id = requested(&home, "wear-study");
     refused(&home, &["run", &id, "--by", "Li Wei"], "unapproved");
     refused(&home, &["approve", &id, "--by", "li  WEI"], "self-approved");
+    let unseen = transfer(&home, &["approve", &id, "--by", "Li\u{200b} Wei"]);
+    assert_eq!(unseen.status.code(), Some(2), "a name with what nobody sees");
     refused(&home, &["run", &id, "--by", "Li Wei"], "unapproved");
     let (code, _) = object(&home, &["approve", &id, "--by", "Anna Berg"]);
     assert_eq!(code, Some(0));
@@ -344,6 +356,140 @@ fn a_forged_approval_moves_nothing() {
     // It is named, and what is signed goes on.
     assert_eq!(object(&home, &["approve", &other, "--by", "Anna Berg"]).0, Some(0));
     assert!(!home.data().join("eu/cnc_state_received").exists());
+}
+
+/// Does something with the store of a zone, as somebody may who has a key of their own, or none.
+fn with_store<T>(
+    home: &Home,
+    zone: &str,
+    key: Option<ReceiptKey>,
+    what: impl AsyncFnOnce(DeltaStore) -> T,
+) -> T {
+    let root = home.data().join(zone.to_lowercase());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let metrics = std::sync::Arc::new(situs_observe::Metrics::new().expect("metrics"));
+        let store =
+            DeltaStore::open(&root, &zone.parse().expect("a zone"), metrics).await.expect("the store");
+        match key {
+            Some(key) => what(store.with_receipt_key(std::sync::Arc::new(key))).await,
+            None => what(store).await,
+        }
+    })
+}
+
+fn failed_with(home: &Home, arguments: &[&str], expected: &str) {
+    let output = transfer(home, arguments);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && text.contains(expected), "{text}");
+}
+
+/// Whoever may write the store can put the public half of any key into its archive.
+#[test]
+fn a_key_that_only_the_archive_knows_approves_nothing() {
+    let home = filled();
+    let id = requested(&home, "wear-study");
+    let forger = ReceiptKey::create(&home.site().with_file_name("other.pem")).expect("a key");
+    let public = forger.public().pem();
+    with_store(&home, "CN", Some(forger), async |store| {
+        let ledger = store.zone_ledger().await.expect("the ledger");
+        let request = ledger.find(LedgerKind::TransferRequested, &id).expect("the request");
+        let kind = LedgerKind::TransferApproved;
+        let forged = LedgerFact { kind, said_by: "Anna Berg".to_owned(), ..request.fact.clone() };
+        store.enter_once(&[forged]).await.expect("entered");
+    });
+    let expected = "which is neither this site's `signing-key` nor one of its `trusted-keys`";
+    failed_with(&home, &["run", &id, "--by", "Li Wei"], expected);
+    assert!(!home.data().join("eu/cnc_state_received").exists(), "not a byte was moved");
+
+    // It counts once the site says so.
+    std::fs::write(home.site().with_file_name("other.pub"), public).expect("written");
+    let site = std::fs::read_to_string(home.site()).expect("a site");
+    let trusting = site.replace("receipts-key.pem }", "receipts-key.pem, trusted-keys: [other.pub] }");
+    assert_ne!(site, trusting);
+    std::fs::write(home.site(), trusting).expect("written");
+    assert_eq!(object(&home, &["run", &id, "--by", "Li Wei"]).0, Some(0));
+    home.verify();
+}
+
+/// The rows of the target vanish, or its store is made anew: they do not go again.
+#[test]
+fn what_went_once_does_not_go_again() {
+    let home = filled();
+    let (id, other) = (approved(&home, "wear-study"), approved(&home, "wear-study"));
+    assert_eq!(object(&home, &["run", &id, "--by", "Li Wei"]).0, Some(0));
+    let received = home.data().join("eu/cnc_state_received");
+    let (aside, eu) = (home.data().join("aside"), home.data().join("eu"));
+    std::fs::rename(&received, &aside).expect("moved");
+    failed_with(&home, &["run", &id, "--by", "Li Wei"], "nothing is moved twice");
+    std::fs::rename(&aside, &received).expect("moved");
+    home.verify();
+
+    std::fs::rename(&eu, &aside).expect("moved");
+    situs_store::init(&eu, &"EU".parse().expect("a zone")).expect("a new store");
+    for id in [&id, &other] {
+        failed_with(&home, &["run", id, "--by", "Li Wei"], "was requested for store");
+    }
+    assert!(!received.exists(), "not a byte was moved");
+}
+
+/// The approval of a transfer that was cut off is taken back.
+#[test]
+fn what_has_begun_is_finished_only_with_an_approval() {
+    let home = filled();
+    let id = approved(&home, "wear-study");
+    let entry = newest(&home.data().join("cn/ledger/_delta_log"));
+    with(&home, async |transfers| {
+        transfers.run_to(&id, "Li Wei", Step::Rows).await.expect("carried");
+    });
+    let text = std::fs::read(&entry).expect("read");
+    std::fs::remove_file(&entry).expect("removed");
+    failed_with(&home, &["run", &id, "--by", "Li Wei"], "nobody has approved it");
+    assert_eq!(home.number("select count(*) from cn.ledger where kind = 'transfer-sent'"), 0);
+    std::fs::write(&entry, text).expect("written");
+    assert_eq!(object(&home, &["run", &id, "--by", "Li Wei"]).0, Some(0));
+    home.verify();
+}
+
+/// Two processes enter different files by one transfer at once: one of them does.
+#[test]
+fn one_file_leaves_by_a_derived_transfer() {
+    let home = filled();
+    let id = approved(&home, "wear-figures");
+    let files = ["one", "two", "three"].map(|name| {
+        let path = home.site().with_file_name(name);
+        std::fs::write(&path, name).expect("written");
+        path.to_str().expect("a path").to_owned()
+    });
+    let runs: Vec<Output> = std::thread::scope(|scope| {
+        let run = |path| transfer(&home, &["run", &id, "--artifact", path, "--by", "Li Wei"]);
+        let runs: Vec<_> = files.iter().map(|path| scope.spawn(move || run(path))).collect();
+        runs.into_iter().map(|run| run.join().expect("ran")).collect()
+    });
+    assert_eq!(runs.iter().filter(|run| run.status.success()).count(), 1, "{runs:?}");
+    home.verify();
+}
+
+/// What left without a request and an approval, whoever entered it, and with whatever key.
+#[test]
+fn what_left_without_an_approval_is_found() {
+    let home = filled();
+    let id = requested(&home, "wear-figures");
+    let key = load(&home).0.receipts.key().expect("a key");
+    with_store(&home, "CN", key, async |store| {
+        let ledger = store.zone_ledger().await.expect("the ledger");
+        let request = ledger.find(LedgerKind::TransferRequested, &id).expect("the request");
+        let kind = LedgerKind::DerivedSent;
+        let unasked = LedgerFact { kind, subject: "wear-figures.0".to_owned(), ..request.fact.clone() };
+        store.enter_once(&[LedgerFact { kind, ..request.fact.clone() }, unasked]).await.expect("entered");
+    });
+    let found = findings(&home);
+    for expected in [
+        format!("transfer {id}: nobody approved it as it was carried out"),
+        "transfer wear-figures.0: nobody requested it as it was carried out".to_owned(),
+    ] {
+        assert!(found.iter().any(|what| what.contains(&expected)), "{expected}: {found:?}");
+    }
 }
 
 /// The last day passes between the approval and the run.
@@ -470,6 +616,13 @@ fn what_was_made_of_rows_is_entered_and_not_copied() {
     with_policy(&home, &general, &[("rules:\n", RULE)]);
     let strict = approved(&home, "wear-figures");
     refused(&home, &["run", &strict, "--artifact", path, "--by", "Li Wei"], "made-of");
+
+    // Made for training, of rows that nobody elsewhere may learn from.
+    let board = "purpose: Figures for the board\n    use: operation";
+    let training = TRANSFERS.replace(board, "purpose: A model\n    use: training");
+    with_policy(&home, &training, &[("rules:\n", RULE)]);
+    let model = approved(&home, "wear-figures");
+    refused(&home, &["run", &model, "--artifact", path, "--by", "Li Wei"], "made-of-training");
 }
 
 /// Rewrites the text of a log entry or a Parquet file's bytes, as somebody would who may write the store.
@@ -568,6 +721,7 @@ transfers:
 transfers:
   - { id: b, from: CN, to: EU, pipeline: cnc-state, columns: [lime, program, _extra], where: lime > 1, ceiling: general, purpose: p, use: operation, recipient: r, basis: contract, max-rows: 5 }
   - { id: c, from: CN, to: EU, pipeline: cnc-stat, columns: [line], ceiling: general, purpose: p, use: operation, recipient: r, basis: contract, max-rows: 5 }
+  - { id: d, from: CN, to: EU, pipeline: cnc-state, columns: [line], where: _claimed = 'DE', ceiling: general, purpose: p, use: operation, recipient: r, basis: contract, max-rows: 5 }
 ";
     with_policy(&home, misfit, &[]);
     let (code, text) = check(&home, &[]);
@@ -577,6 +731,7 @@ transfers:
         "column `program` is of class `trade-secret`, which never leaves its zone",
         "column `_extra` holds what nobody has classified",
         "there is no pipeline `cnc-stat`; did you mean `cnc-state`?",
+        "`where` in transfer `d`: `_claimed` holds what nobody has classified",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }

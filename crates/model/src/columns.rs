@@ -167,6 +167,14 @@ pub fn highest_class(rows: &RecordBatch) -> Option<Class> {
     }
 }
 
+/// The codes of quality of those columns that are seen; `None` if none is left. A code of a column that is not
+/// seen would tell what is in it.
+pub fn seen_codes(notes: &str, seen: impl Fn(&str) -> bool) -> Option<String> {
+    let of_seen = |note: &&str| seen(note.rsplit_once(':').map_or(*note, |(column, _)| column));
+    let kept: Vec<&str> = notes.split(';').filter(of_seen).collect();
+    Some(kept.join(";")).filter(|kept| !kept.is_empty())
+}
+
 /// Whether a schema may not name a column of its own like this.
 pub fn is_reserved(name: &str) -> bool {
     name.starts_with('_') || name == names::EVENT_TIME || name == names::EVENT_DATE

@@ -154,10 +154,26 @@ pub fn field_stays(class: FieldClass) -> bool {
     matches!(class, FieldClass::Personal | FieldClass::TradeSecret)
 }
 
-/// Whether two names are of the same person, as far as names can tell: case and spaces do not matter.
+/// Whether two names are of the same person, as far as names can tell: only letters and digits count, in lower
+/// case. Two names that have none are taken for the same.
 pub fn same_person(one: &str, other: &str) -> bool {
-    let plain = |name: &str| -> Vec<String> { name.split_whitespace().map(str::to_lowercase).collect() };
+    let plain = |name: &str| -> String {
+        name.chars().filter(|c| c.is_alphanumeric() && !is_unseen(*c)).flat_map(char::to_lowercase).collect()
+    };
     plain(one) == plain(other)
+}
+
+/// Whether a character of a name is one that nobody sees: a control, a format character, a filler or a variation
+/// selector. Two names that differ by it look the same.
+pub fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
+            | '\u{890}' | '\u{891}' | '\u{8e2}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Somebody who said something of a definition.
@@ -222,7 +238,7 @@ pub enum Refusal {
         class: FieldClass,
     },
     /// There is nothing to carry.
-    #[error("no row would go")]
+    #[error("no row would go, or it was made of no rows")]
     Nothing,
     /// More rows than were approved.
     #[error("{rows} rows would go, and at most {most} may")]
@@ -239,6 +255,14 @@ pub enum Refusal {
         highest: Class,
         /// The strictest that may go.
         ceiling: Class,
+    },
+    /// Something for training was made of rows that no model outside of their zone may learn from.
+    #[error(
+        "it was made of tables with rows whose training is `{lowest}`, and goes only if all are `with-approval` or `allowed`"
+    )]
+    MadeOfTraining {
+        /// The least that one of the rows allows.
+        lowest: Training,
     },
 }
 
@@ -258,6 +282,7 @@ impl Refusal {
             Self::Nothing => "nothing",
             Self::TooManyRows { .. } => "too-many-rows",
             Self::MadeOf { .. } => "made-of",
+            Self::MadeOfTraining { .. } => "made-of-training",
         }
     }
 }
@@ -269,8 +294,9 @@ pub enum Measured {
     Nothing,
     /// Rows.
     Rows(u64),
-    /// The strictest class of the rows that something was made of; `None` if there are none.
-    Highest(Option<Class>),
+    /// The strictest class of the rows that something was made of, and the least that one of them allows
+    /// models to learn; `None` if there are no rows.
+    MadeOf(Option<(Class, Training)>),
 }
 
 /// The right to carry a transfer out, for one source and one target. Only [`decide`] makes it.
@@ -345,15 +371,20 @@ pub fn decide(
         return Err(Refusal::Changed { said: "approved" });
     }
     let rows = match (measured, &transfer.cargo) {
-        (Measured::Rows(0), _) => return Err(Refusal::Nothing),
+        (Measured::Rows(0) | Measured::MadeOf(None), _) => return Err(Refusal::Nothing),
         (Measured::Rows(rows), Cargo::Rows { max_rows, .. }) if rows > max_rows => {
             return Err(Refusal::TooManyRows { rows: *rows, most: *max_rows });
         }
-        (Measured::Highest(Some(highest)), _) if *highest > transfer.ceiling => {
+        (Measured::MadeOf(Some((highest, _))), _) if *highest > transfer.ceiling => {
             return Err(Refusal::MadeOf { highest: *highest, ceiling: transfer.ceiling });
         }
+        (Measured::MadeOf(Some((_, lowest))), _)
+            if transfer.usage == TransferUse::Training && *lowest < Training::WithApproval =>
+        {
+            return Err(Refusal::MadeOfTraining { lowest: *lowest });
+        }
         (Measured::Rows(rows), _) => *rows,
-        (Measured::Nothing | Measured::Highest(_), _) => 0,
+        (Measured::Nothing | Measured::MadeOf(_), _) => 0,
     };
     let (from, to) = (route.from.clone(), route.to.clone());
     Ok(TransferPermit { id: id.to_owned(), transfer: transfer.clone(), from, to, rows })

@@ -21,6 +21,9 @@ const CLASS: &str = "situs.class";
 /// What tables hold, which is not all that a rule may ask: nothing of the registry but the site.
 const NOT_STORED: [&str; 2] = [SUBDIVISION, LINE];
 
+/// What no transfer may ask, since which rows went would tell of it.
+const UNASKED: [&str; 2] = [names::EXTRA, names::CLAIMED];
+
 /// Problems of a policy's transfers with these pipelines.
 pub(crate) fn check(policy: &Policy, pipelines: &[PipelineFacts]) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
@@ -88,6 +91,8 @@ fn check_condition(
         format!("{what}: `{name}` is not stored with the rows; name `{}` instead", names::SITE)
     } else if condition.names(names::CLASS) {
         format!("{what}: which classes go is said by `ceiling`")
+    } else if let Some(name) = UNASKED.into_iter().find(|name| condition.names(name)) {
+        format!("{what}: `{name}` holds what nobody has classified, so which rows go cannot depend on it")
     } else {
         let scope = stored(facts);
         match condition.compile(&scope) {

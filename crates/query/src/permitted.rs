@@ -20,6 +20,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties};
 use futures::StreamExt as _;
 use situs_model::ReadGrant;
+use situs_model::columns::seen_codes;
 
 /// What is done to each batch.
 #[derive(Debug, Clone)]
@@ -143,14 +144,11 @@ impl Limits {
     /// The codes of the columns that are seen. A code of one that is not seen would tell that it is there.
     fn codes(&self, quality: &ArrayRef) -> Result<ArrayRef> {
         let quality = quality.as_string_view_opt().ok_or_else(no_text)?;
-        let seen = |note: &&str| {
-            let column = note.rsplit_once(':').map_or(*note, |(column, _)| column);
-            self.seen.contains(column)
-        };
         let mut builder = StringViewBuilder::with_capacity(quality.len());
         for notes in quality.iter() {
-            let kept = notes.map(|notes| notes.split(';').filter(seen).collect::<Vec<_>>().join(";"));
-            builder.append_option(kept.filter(|notes| !notes.is_empty()));
+            builder.append_option(
+                notes.and_then(|notes| seen_codes(notes, |column| self.seen.contains(column))),
+            );
         }
         Ok(Arc::new(builder.finish()))
     }

@@ -35,6 +35,8 @@ pub struct Site {
     pub stores: BTreeMap<ZoneId, PathBuf>,
     /// How receipts are signed.
     pub receipts: Receipts,
+    /// Public keys beside that of this site whose requests and approvals of transfers count.
+    pub trusted_keys: Vec<KeyFile>,
     /// The keys with which classed fields are masked.
     pub pseudonym_keys: PseudonymKeys,
     /// When to flush.
@@ -221,6 +223,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         maintenance.vacuum.keep_ledgers = ledgers_keep;
         maintenance
     });
+    let (receipts, trusted_keys) = receipts?;
     Some(Site {
         policy_reload: map.optional_bool("policy-reload").unwrap_or(true),
         maintenance: maintenance?,
@@ -231,7 +234,8 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         library,
         enabled,
         stores,
-        receipts: receipts?,
+        receipts,
+        trusted_keys,
         pseudonym_keys,
         flush,
         memory,

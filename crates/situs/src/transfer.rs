@@ -9,17 +9,21 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use serde_json::{Map, Value, json};
-use situs_model::store::{HomeStore as _, Text};
-use situs_model::transfer::{Refusal, Standing, Transfer, Voice, approvable, requestable};
+use situs_model::store::{HomeStore as _, Text, ZoneStore as _};
+use situs_model::transfer::{Refusal, Standing, Transfer, Voice, approvable, requestable, same_person};
 use situs_model::{Date, LedgerEntry, LedgerFact, LedgerKind, StoreIdentity, ZoneId, ZoneLedger};
 use situs_observe::Metrics;
-use situs_store::{DeltaStore, LedgerStep, StoreReader};
+use situs_store::{DeltaStore, LedgerStep, PublicKey, StoreReader};
 
 use crate::catalog::Catalog;
-use crate::site::Site;
+use crate::site::{KeyFile, Site};
+use crate::upkeep::keep_leases;
 
 pub use carry::{Carried, LeftOut, Step};
 pub use derived::Sent;
+
+/// How often an entry is decided anew when others enter something between.
+const TRIES: u32 = 20;
 
 /// What a step came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +82,8 @@ struct Request {
     name: String,
     from: ZoneId,
     voice: Voice,
+    /// The id of the store that they shall go to.
+    target: String,
     /// The parts of the definition that was requested.
     parts: Map<String, Value>,
 }
@@ -94,8 +100,8 @@ pub struct Transfers<'a> {
     site: &'a Site,
     catalog: &'a Catalog,
     stores: BTreeMap<ZoneId, Arc<DeltaStore>>,
-    /// Whether what is decided by must be signed.
-    signed: bool,
+    /// The keys by one of which must be signed what is decided by; `None` if nothing is signed here.
+    trusted: Option<Vec<PublicKey>>,
     /// The time, where it is not now.
     now_us: Option<i64>,
 }
@@ -110,15 +116,22 @@ impl<'a> Transfers<'a> {
         let roots: Vec<_> = site.stores.iter().map(|(zone, root)| (zone.clone(), root.clone())).collect();
         situs_store::check_disjoint(&roots)?;
         let key = site.receipts.key()?.map(Arc::new);
+        let others: Vec<PublicKey> =
+            site.trusted_keys.iter().map(KeyFile::public).collect::<Result<_, _>>()?;
+        let trusted = key.as_ref().map(|key| {
+            let own = std::iter::once(key.public().clone());
+            own.chain(others.iter().cloned()).collect()
+        });
         let mut stores = BTreeMap::new();
         for (zone, root) in roots {
-            let mut store = DeltaStore::open(&root, &zone, metrics.clone()).await?;
+            let store = DeltaStore::open(&root, &zone, metrics.clone()).await?;
+            let mut store = store.with_trusted_keys(others.clone());
             if let Some(key) = &key {
                 store = store.with_receipt_key(key.clone());
             }
             stores.insert(zone, Arc::new(store));
         }
-        Ok(Self { site, catalog, stores, signed: key.is_some(), now_us: None })
+        Ok(Self { site, catalog, stores, trusted, now_us: None })
     }
 
     /// Decides as of this moment, in µs since the epoch, and not as of now.
@@ -164,9 +177,17 @@ impl<'a> Transfers<'a> {
     pub async fn request(&self, name: &str, by: &str) -> anyhow::Result<Answer<String>> {
         let transfer = self.catalog.policy.transfer(name);
         let transfer = transfer.with_context(|| format!("the policy defines no transfer `{name}`"))?;
+        self.leased(&[&transfer.from], self.enter_request(name, transfer, by)).await
+    }
+
+    async fn enter_request(
+        &self,
+        name: &str,
+        transfer: &Transfer,
+        by: &str,
+    ) -> anyhow::Result<Answer<String>> {
         // Both must be here before anything is entered.
-        let source = self.store(&transfer.from)?;
-        self.store(&transfer.to)?;
+        let (source, target) = (self.store(&transfer.from)?, self.store(&transfer.to)?);
         let random = uuid::Uuid::now_v7().simple().to_string();
         let id = format!("{name}.{}", &random[random.len() - 12..]);
         if let Err(why) = requestable(transfer, self.today()) {
@@ -175,7 +196,12 @@ impl<'a> Transfers<'a> {
         self.archive_policy().await?;
         let parts: Map<String, Value> =
             transfer.parts().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
-        let body = json!({ "definition": transfer.definition(), "transfer": parts });
+        let body = json!({
+            "definition": transfer.definition(),
+            "transfer": parts,
+            "from": store_json(source.identity()),
+            "to": store_json(target.identity()),
+        });
         source.enter_once(&[self.fact(LedgerKind::TransferRequested, &id, by, &body)]).await?;
         Ok(Answer::Done(id))
     }
@@ -186,8 +212,12 @@ impl<'a> Transfers<'a> {
     /// If nobody requested it, or a store cannot be read or written.
     pub async fn approve(&self, id: &str, by: &str) -> anyhow::Result<Answer<()>> {
         let (from, _) = self.requested(id).await?;
-        let source = self.store(&from)?;
-        loop {
+        self.leased(&[&from], self.enter_approval(&from, id, by)).await
+    }
+
+    async fn enter_approval(&self, from: &ZoneId, id: &str, by: &str) -> anyhow::Result<Answer<()>> {
+        let source = self.store(from)?;
+        for _ in 0..TRIES {
             let ledger = source.zone_ledger().await?;
             let request = self.request_of(&ledger, id)?;
             let decided = match self.catalog.policy.transfer(&request.name) {
@@ -195,7 +225,7 @@ impl<'a> Transfers<'a> {
                 None => Err(Refusal::Undefined(request.name.clone())),
             };
             if let Err(why) = decided {
-                return self.refuse(&from, id, by, why).await;
+                return self.refuse(from, id, by, why).await;
             }
             if let Some(entry) = ledger.find(LedgerKind::TransferApproved, id) {
                 bail!("transfer {id} was approved by `{}` before", entry.fact.said_by);
@@ -207,6 +237,7 @@ impl<'a> Transfers<'a> {
                 return Ok(Answer::Done(()));
             }
         }
+        bail!(crowded(from))
     }
 
     /// All transfers that the ledgers of this home's stores tell of, in the order in which they were requested.
@@ -252,14 +283,19 @@ impl<'a> Transfers<'a> {
     fn request_of(&self, ledger: &ZoneLedger, id: &str) -> anyhow::Result<Request> {
         let entry = ledger.find(LedgerKind::TransferRequested, id);
         let entry = entry.with_context(|| format!("nobody has requested a transfer `{id}`"))?;
-        self.expect_signed(entry)?;
+        self.expect_trusted(entry)?;
         let (fact, body) = (&entry.fact, body_of(entry));
+        // A zone's store may have been made anew, or site.yaml names another.
+        if body["from"] != store_json(ledger.store()) {
+            bail!("transfer {id} was requested of another store than {}: request it anew", ledger.store());
+        }
         let read = || {
             let parts = body["transfer"].as_object()?.clone();
+            let target = body["to"]["store"].as_str()?.to_owned();
             let name = parts.get("id")?.as_str()?.to_owned();
             let definition = body["definition"].as_str()?.to_owned();
             let from = ledger.store().zone.clone();
-            Some(Request { name, from, voice: Voice { by: fact.said_by.clone(), definition }, parts })
+            Some(Request { name, from, voice: Voice { by: fact.said_by.clone(), definition }, target, parts })
         };
         read().with_context(|| format!("the request of transfer {id} in the ledger cannot be understood"))
     }
@@ -270,7 +306,7 @@ impl<'a> Transfers<'a> {
         let Some(entry) = ledger.find(LedgerKind::TransferApproved, id) else {
             return Ok(Standing { requested, approved: None });
         };
-        self.expect_signed(entry)?;
+        self.expect_trusted(entry)?;
         let definition = body_of(entry)["definition"].as_str().map(str::to_owned);
         let definition = definition
             .with_context(|| format!("the approval of transfer {id} in the ledger cannot be understood"))?;
@@ -278,13 +314,94 @@ impl<'a> Transfers<'a> {
         Ok(Standing { requested, approved })
     }
 
-    /// Where entries are signed, nothing is decided by one that is not: whoever may write the store could have
-    /// written it.
-    fn expect_signed(&self, entry: &LedgerEntry) -> anyhow::Result<()> {
-        if self.signed && entry.signed_by.is_none() {
-            bail!("entry {} of the ledger ({}) is not signed", entry.number, entry.fact.kind);
+    /// Where entries are signed, nothing is decided by one that is not, or with a key that only the store's own
+    /// archive knows: whoever may write the store could have written both.
+    fn expect_trusted(&self, entry: &LedgerEntry) -> anyhow::Result<()> {
+        let Some(trusted) = &self.trusted else { return Ok(()) };
+        let (number, kind) = (entry.number, entry.fact.kind);
+        match &entry.signed_by {
+            None => bail!("entry {number} of the ledger ({kind}) is not signed"),
+            Some(id) if trusted.iter().any(|key| key.id() == id) => Ok(()),
+            Some(id) => bail!(
+                "entry {number} of the ledger ({kind}) is signed with key {id}, which is neither this site's \
+                 `signing-key` nor one of its `trusted-keys`"
+            ),
+        }
+    }
+
+    /// What has begun is finished whatever the policy says today, but only if another person approved it.
+    fn expect_approved(id: &str, request: &Request, standing: &Standing) -> anyhow::Result<()> {
+        let Some(approved) = &standing.approved else {
+            bail!("transfer {id} has begun, but nobody has approved it; `situs store verify` tells more");
+        };
+        if approved.definition != request.voice.definition || same_person(&approved.by, &request.voice.by) {
+            bail!(
+                "transfer {id} has begun, but was not approved by another person as it was requested; `situs store \
+                 verify` tells more"
+            );
         }
         Ok(())
+    }
+
+    /// The store that it was requested for.
+    fn target_of(&self, id: &str, request: &Request, to: &ZoneId) -> anyhow::Result<&Arc<DeltaStore>> {
+        let store = self.store(to)?;
+        if store.identity().store_id != request.target {
+            bail!(
+                "transfer {id} was requested for store {} of zone {to}, and here is {}: request it anew",
+                request.target,
+                store.identity()
+            );
+        }
+        Ok(store)
+    }
+
+    /// Works under leases on the stores of these zones, so that no vacuum takes what is staged.
+    async fn leased<T>(
+        &self,
+        zones: &[&ZoneId],
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        let stores = zones.iter().map(|zone| self.store(zone).cloned());
+        let stores: Vec<Arc<DeltaStore>> = stores.collect::<Result<_, _>>()?;
+        for store in &stores {
+            store.renew_lease().await?;
+        }
+        let done = tokio::select! {
+            done = work => done,
+            () = keep_leases(&stores) => Err(anyhow::anyhow!("the leases were given up")),
+        };
+        for store in &stores {
+            store.release_lease().await?;
+        }
+        done
+    }
+
+    /// Enters a body once, and returns that which stands there then: another process may have entered one before.
+    ///
+    /// # Errors
+    /// If one of the parts that must be the same differs in it, or it is not signed as it should be.
+    async fn enter_same(
+        &self,
+        store: &DeltaStore,
+        kind: LedgerKind,
+        id: &str,
+        by: &str,
+        body: &Value,
+        same: &[&str],
+    ) -> anyhow::Result<Value> {
+        let ledger = store.enter_once(&[self.fact(kind, id, by, body)]).await?;
+        let entry = ledger.find(kind, id);
+        let entry = entry.with_context(|| format!("the ledger of {} lost an entry", store.identity()))?;
+        self.expect_trusted(entry)?;
+        let stands = body_of(entry);
+        if let Some(part) = same.iter().find(|part| stands[**part] != body[**part]) {
+            let zone = &store.identity().zone;
+            bail!(
+                "the ledger of zone {zone} tells otherwise of transfer {id} (`{part}`); `situs store verify` tells more"
+            );
+        }
+        Ok(stands)
     }
 
     async fn archive_policy(&self) -> anyhow::Result<()> {
@@ -299,13 +416,18 @@ impl<'a> Transfers<'a> {
         self.archive_policy().await?;
         let body = json!({ "code": why.code(), "why": why.to_string() });
         let fact = self.fact(LedgerKind::TransferRefused, id, by, &body);
-        loop {
+        for _ in 0..TRIES {
             let ledger = source.zone_ledger().await?;
             if source.append_to_ledger(&ledger, std::slice::from_ref(&fact)).await? == LedgerStep::Written {
                 return Ok(Answer::Refused { id: id.to_owned(), why });
             }
         }
+        bail!(crowded(from))
     }
+}
+
+fn crowded(zone: &ZoneId) -> String {
+    format!("others enter in the ledger of zone {zone} all the time; try again")
 }
 
 fn body_of(entry: &LedgerEntry) -> Value {

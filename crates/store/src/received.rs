@@ -17,7 +17,8 @@ use situs_model::{Class, FileFact, NextOffset, OffsetRange, Source, StoreIdentit
 use crate::durable::FileError;
 use crate::encode::{self, Encoder};
 use crate::error::Fault;
-use crate::reader::StoreReader;
+use crate::history::History;
+use crate::reader::{StoreReader, is_inside};
 use crate::scan::{self, Rows};
 use crate::verify::sha256_of;
 use crate::work::{Claim, Layout, Rows as WorkRows, Settled, Work};
@@ -187,8 +188,7 @@ impl Receiving {
         told.push((DEFINITION.to_owned(), self.permit.transfer().definition()));
         let encoded = encode::finish(store, vec![Box::new(self.encoder)], &told)?;
         let claim = Claim {
-            // Two parts: a partition's id has three.
-            app_id: format!("situs/transfer/{id}"),
+            app_id: app_id(id),
             source: self.source,
             range: OffsetRange::new(NextOffset(0), NextOffset(self.next)),
             settled: Settled::Here,
@@ -204,6 +204,11 @@ fn word_of<T: Copy>(words: &[(&str, T)], word: &str) -> Option<T> {
     words.iter().find(|(known, _)| *known == word).map(|(_, value)| *value)
 }
 
+/// The application id of a transfer. Two parts: a partition's id has three.
+fn app_id(id: &str) -> String {
+    format!("situs/transfer/{id}")
+}
+
 /// Stands where a partition would.
 fn source(id: &str) -> Result<Source, Fault> {
     let cluster = "transfer".parse().map_err(|_| Fault::stop("a transfer has no name"))?;
@@ -214,19 +219,34 @@ impl StoreReader {
     /// What lies here of a transfer; `None` if its rows have not arrived.
     ///
     /// # Errors
-    /// If a file of received rows cannot be read.
+    /// If a file of received rows cannot be read, or there are more or fewer rows of it than the table's log
+    /// says were written.
     pub async fn arrived(&self, table: &TableName, id: &str) -> Result<Option<Arrived>, StoreError> {
         let look = async {
             let folder = names::table(self.root(), table);
             if !tables::exists(&folder)? {
                 return Ok(None);
             }
-            let snapshot = self.read(table).await?;
             let (table, id) = (table.clone(), id.to_owned());
             tokio::task::spawn_blocking(move || {
+                // Of one look at the log, so that its count is that of the files.
+                let history = History::read(&folder)?;
+                let mut files: Vec<&String> = history.files.keys().collect();
+                files.sort_unstable();
                 let mut arrived: Option<Arrived> = None;
-                for file in &snapshot.files {
-                    take_in(&mut arrived, &table, &folder, &file.path, &id)?;
+                for file in files {
+                    if !is_inside(file) {
+                        return Err(Fault::stop(format!("table `{table}` names a file outside of its root")));
+                    }
+                    take_in(&mut arrived, &table, &folder, file, &id)?;
+                }
+                let written = history.offsets.get(&app_id(&id)).copied().unwrap_or(0);
+                let there = arrived.as_ref().map_or(0, Arrived::rows);
+                if i64::try_from(there) != Ok(written) {
+                    return Err(Fault::stop(format!(
+                        "table `{table}` holds {there} rows of transfer {id}, and its log says that {written} were \
+                         written; `situs store verify` tells more"
+                    )));
                 }
                 Ok(arrived)
             })

@@ -20,7 +20,7 @@ use tokio::sync::{OnceCell, RwLock};
 
 use crate::encode::{self, Encoded, Encoder};
 use crate::error::Fault;
-use crate::key::ReceiptKey;
+use crate::key::{PublicKey, ReceiptKey};
 use crate::lease::{Leases, Renewal};
 use crate::maintain::Maintenance;
 use crate::root::{self, RootError};
@@ -51,6 +51,8 @@ pub struct DeltaStore {
     tables: Mutex<HashMap<TableName, Arc<Table>>>,
     /// Signs receipts.
     receipt_key: Option<Arc<ReceiptKey>>,
+    /// Keys beside it whose entries of a ledger are known, whatever the archive holds.
+    trusted: Vec<PublicKey>,
     /// Set once the key's public half lies in the archive.
     key_archived: OnceCell<()>,
 }
@@ -79,6 +81,7 @@ impl DeltaStore {
             maintained: Arc::default(),
             tables: Mutex::default(),
             receipt_key: None,
+            trusted: Vec::new(),
             key_archived: OnceCell::new(),
         })
     }
@@ -89,6 +92,13 @@ impl DeltaStore {
     pub fn with_receipt_key(mut self, key: Arc<ReceiptKey>) -> Self {
         self.receipt_key = Some(key);
         self.key_archived = OnceCell::new();
+        self
+    }
+
+    /// Knows these keys when it reads the ledger, whatever the store's archive holds.
+    #[must_use]
+    pub fn with_trusted_keys(mut self, keys: Vec<PublicKey>) -> Self {
+        self.trusted = keys;
         self
     }
 

@@ -14,8 +14,9 @@ use crate::chain::{self, Canonical, Chained};
 use crate::columns::{Columns, is_plain_time, no_facts};
 use crate::durable::FileError;
 use crate::error::Fault;
+use crate::history::History;
 use crate::key::{PublicKey, ReceiptKey, SignatureState};
-use crate::reader::StoreReader;
+use crate::reader::{StoreReader, is_inside};
 use crate::scan::{self, Rows};
 use crate::work::{Claim, Layout, Rows as WorkRows, Settled, Work};
 use crate::{disk, names, tables};
@@ -90,27 +91,42 @@ impl StoreReader {
     /// If it is there but cannot be read, an entry is missing in it or not what was hashed, or its signature is not
     /// that of a key in the archive: nothing may be decided on it then.
     pub async fn zone_ledger(&self) -> Result<ZoneLedger, StoreError> {
-        self.read_zone_ledger().await.map_err(|fault| fault.at(self.identity()))
+        self.zone_ledger_by(&[]).await
     }
 
-    async fn read_zone_ledger(&self) -> Result<ZoneLedger, Fault> {
+    /// The same, where these keys are known beside those in the archive, and before them: whoever may write
+    /// the archive cannot put another key in the place of one of these.
+    ///
+    /// # Errors
+    /// As [`zone_ledger`](Self::zone_ledger).
+    pub async fn zone_ledger_by(&self, trusted: &[PublicKey]) -> Result<ZoneLedger, StoreError> {
+        self.read_zone_ledger(trusted).await.map_err(|fault| fault.at(self.identity()))
+    }
+
+    async fn read_zone_ledger(&self, trusted: &[PublicKey]) -> Result<ZoneLedger, Fault> {
         let table = TableName::ledger();
         let folder = names::table(self.root(), &table);
-        let mut read = Vec::new();
+        let (mut read, mut counted) = (Vec::new(), 0);
         if tables::exists(&folder)? {
-            let snapshot = self.read(&table).await?;
-            let keys = self.archived_keys()?;
-            read = tokio::task::spawn_blocking(move || {
+            let mut keys = trusted.to_vec();
+            keys.extend(self.archived_keys()?);
+            (read, counted) = tokio::task::spawn_blocking(move || {
+                // Of one look at the log, so that its count is that of the files.
+                let history = History::read(&folder)?;
+                let counted = history.offsets.get(APP_ID).copied().unwrap_or(0);
                 let mut entries = Vec::new();
-                for file in &snapshot.files {
-                    let path = folder.join(&file.path);
+                for file in history.files.keys() {
+                    if !is_inside(file) {
+                        return Err(Fault::stop("the ledger names a file outside of its table"));
+                    }
+                    let path = folder.join(file);
                     let opened = disk::open(&path).map_err(FileError::new("open", &path))?;
                     for batch in scan::columns(opened, &[]).map_err(|_| scan::unreadable(&path))? {
                         let batch = batch.map_err(|_| scan::unreadable(&path))?;
                         take_in(&mut entries, &path, &batch, &keys)?;
                     }
                 }
-                Ok::<_, Fault>(entries)
+                Ok::<_, Fault>((entries, counted))
             })
             .await??;
         }
@@ -122,7 +138,12 @@ impl StoreReader {
             }
             before = Some(&entry.hash);
         }
-        let entries = read.into_iter().map(|(entry, _)| entry).collect();
+        let entries: Vec<LedgerEntry> = read.into_iter().map(|(entry, _)| entry).collect();
+        if i64::try_from(entries.len()) != Ok(counted) {
+            let what =
+                format!("the log counts {counted} entries of the ledger, and there are {}", entries.len());
+            return Err(Fault::stop(format!("{what}; `situs store verify` tells more")));
+        }
         ZoneLedger::new(self.identity().clone(), entries)
             .map_err(|gap| Fault::stop(format!("{gap}; `situs store verify` tells more")))
     }

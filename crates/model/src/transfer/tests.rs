@@ -138,13 +138,36 @@ fn each_row_is_judged_by_its_class_and_its_training() {
 fn something_made_of_stricter_rows_does_not_go() {
     let cargo = Cargo::Derived { pipelines: vec!["cnc-state".parse().unwrap()] };
     let derived = Transfer { cargo, ..transfer() };
-    let go = |highest: Option<Class>| {
-        decided(&derived, &standing(&derived), "2026-06-01", &Measured::Highest(highest)).map(|_| ())
+    let go = |transfer: &Transfer, rows: Option<(Class, Training)>| {
+        decided(transfer, &standing(transfer), "2026-06-01", &Measured::MadeOf(rows)).map(|_| ())
     };
-    assert_eq!(go(Some(Class::General)), Ok(()));
-    assert_eq!(go(None), Ok(()));
-    let refused = go(Some(Class::Core)).unwrap_err();
+    assert_eq!(go(&derived, Some((Class::General, Training::Prohibited))), Ok(()));
+    assert_eq!(go(&derived, None), Err(Refusal::Nothing));
+    let refused = go(&derived, Some((Class::Core, Training::Allowed))).unwrap_err();
     assert_eq!(refused, Refusal::MadeOf { highest: Class::Core, ceiling: Class::General });
+
+    // Made for training of rows that nobody elsewhere may learn from.
+    let training = Transfer { usage: TransferUse::Training, ..derived };
+    for (_, lowest) in Training::WORDS {
+        let expected = match lowest {
+            Training::WithApproval | Training::Allowed => Ok(()),
+            lowest => Err(Refusal::MadeOfTraining { lowest: *lowest }),
+        };
+        assert_eq!(go(&training, Some((Class::General, *lowest))), expected);
+    }
+}
+
+#[test]
+fn names_that_look_alike_are_of_one_person() {
+    for other in
+        ["li  WEI", "Li\u{200b} Wei", "L\u{ad}i Wei", "LiWei", "Li-Wei.", "Li\u{3164}Wei", "\u{feff}li wei"]
+    {
+        assert!(same_person("Li Wei", other), "{other:?}");
+    }
+    for other in ["Li Wen", "Anna Berg", ""] {
+        assert!(!same_person("Li Wei", other), "{other:?}");
+    }
+    assert!(is_unseen('\u{200d}') && is_unseen('\n') && !is_unseen(' ') && !is_unseen('\u{fc}'));
 }
 
 /// So that no two definitions have the same text, wherever a value ends.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use situs_evidence::time_text;
 use situs_model::doc::nearest;
+use situs_model::transfer::is_unseen;
 use situs_model::{LedgerEntry, LedgerKind, ZoneId};
 
 use super::Usage;
@@ -47,8 +48,10 @@ fn load(config: &Path) -> anyhow::Result<(Site, Catalog)> {
 /// A name that a ledger can keep.
 fn name_of(by: &str) -> anyhow::Result<&str> {
     let by = by.trim();
-    if by.is_empty() || by.chars().count() > 200 || by.chars().any(char::is_control) {
-        return Err(Usage("--by: expected the name of a person, of at most 200 characters".to_owned()).into());
+    if by.is_empty() || by.chars().count() > 200 || by.chars().any(is_unseen) {
+        let message =
+            "--by: expected the name of a person, of at most 200 characters, each of which can be seen";
+        return Err(Usage(message.to_owned()).into());
     }
     Ok(by)
 }

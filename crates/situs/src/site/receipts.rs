@@ -3,8 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use situs_model::doc::{Diagnostic, Diagnostics, Document, Map};
-use situs_store::ReceiptKey;
+use situs_model::doc::{Diagnostic, Diagnostics, Document, Map, Node};
+use situs_store::{PublicKey, ReceiptKey};
+
+/// Keys of `receipts`.
+const KEYS: [&str; 3] = ["signing-key", "allow-unsigned", "trusted-keys"];
 
 /// How receipts are signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +47,26 @@ impl Receipts {
     }
 }
 
-/// Reads `receipts` of the site.
-pub(super) fn read(doc: &Document, site: &Map<'_>, folder: &Path) -> Option<Receipts> {
+impl KeyFile {
+    /// Reads a key of `trusted-keys`.
+    ///
+    /// # Errors
+    /// What is wrong with the file, at the place that names it.
+    pub fn public(&self) -> Result<PublicKey, Diagnostics> {
+        PublicKey::read(&self.path).map_err(|error| {
+            Diagnostics(vec![Diagnostic {
+                file: self.file.clone(),
+                line: self.line,
+                column: self.column,
+                message: format!("`trusted-keys` in receipts: {error}"),
+                suggestion: None,
+            }])
+        })
+    }
+}
+
+/// Reads `receipts` of the site: how they are signed, and the keys that are trusted beside.
+pub(super) fn read(doc: &Document, site: &Map<'_>, folder: &Path) -> Option<(Receipts, Vec<KeyFile>)> {
     let Some(node) = site.optional("receipts") else {
         doc.report(
             site.node(),
@@ -54,18 +75,26 @@ pub(super) fn read(doc: &Document, site: &Map<'_>, folder: &Path) -> Option<Rece
         );
         return None;
     };
-    let receipts = doc.map(node, "receipts", &["signing-key", "allow-unsigned"])?;
+    let receipts = doc.map(node, "receipts", &KEYS)?;
     let path = receipts.optional_string("signing-key");
     let unsigned = receipts.optional_bool("allow-unsigned");
-    match (receipts.optional("signing-key"), receipts.optional("allow-unsigned")) {
+    let key_file = |at: &Node, path: String| KeyFile {
+        path: folder.join(path),
+        file: doc.file().clone(),
+        line: at.line,
+        column: at.column,
+    };
+    let trusted = receipts.optional_strings("trusted-keys");
+    let trusted = trusted.into_iter().map(|(at, path)| key_file(at, path)).collect();
+    if let (Some(at), None) = (receipts.optional("trusted-keys"), receipts.optional("signing-key")) {
+        doc.report(at, "`trusted-keys` in receipts: expected only beside `signing-key`");
+    }
+    let signed = match (receipts.optional("signing-key"), receipts.optional("allow-unsigned")) {
         (Some(_), Some(at)) if unsigned == Some(true) => {
             doc.report(at, "`allow-unsigned` in receipts: expected `false` or nothing beside `signing-key`");
             None
         }
-        (Some(at), _) => path.map(|path| {
-            let (file, path) = (doc.file().clone(), folder.join(path));
-            Receipts::Signed(KeyFile { path, file, line: at.line, column: at.column })
-        }),
+        (Some(at), _) => path.map(|path| Receipts::Signed(key_file(at, path))),
         (None, Some(_)) if unsigned == Some(true) => Some(Receipts::AllowUnsigned),
         // That it is no boolean is reported already.
         (None, Some(_)) if unsigned.is_none() => None,
@@ -73,5 +102,6 @@ pub(super) fn read(doc: &Document, site: &Map<'_>, folder: &Path) -> Option<Rece
             doc.report(node, "receipts needs a key `signing-key`, or else `allow-unsigned: true`");
             None
         }
-    }
+    };
+    signed.map(|signed| (signed, trusted))
 }

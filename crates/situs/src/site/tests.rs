@@ -111,6 +111,10 @@ fn receipts_are_signed_or_said_not_to_be() {
             "site.yaml:7:29: `allow-unsigned` in receipts",
         ),
         (
+            "receipts: { allow-unsigned: true, trusted-keys: [k] }",
+            "site.yaml:7:49: `trusted-keys` in receipts: expected only beside `signing-key`",
+        ),
+        (
             "receipts: { signing-kye: k }",
             "site.yaml:7:13: unknown key `signing-kye` in receipts; did you mean",
         ),

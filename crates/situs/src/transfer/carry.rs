@@ -14,7 +14,7 @@ use arrow_array::{Array as _, BooleanArray, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, FieldRef};
 use arrow_select::filter::filter_record_batch;
 use serde_json::{Map, Value, json};
-use situs_model::columns::names;
+use situs_model::columns::{names, seen_codes};
 use situs_model::store::{FlushFacts, ZoneStore as _};
 use situs_model::transfer::{
     Cargo, Measured, Refusal, Route, Standing, Stays, Transfer, TransferPermit, decide, field_stays,
@@ -78,6 +78,8 @@ struct Plan<'c> {
     filter: RowFilter,
     /// The columns that go, as the table holds them.
     columns: Vec<FieldRef>,
+    /// How many entries the source's ledger had when it was decided.
+    decided_at: i64,
 }
 
 impl Transfers<'_> {
@@ -104,16 +106,44 @@ impl Transfers<'_> {
         }
         let to: ZoneId = part("to")?.parse()?;
         let pipeline: PipelineName = part("pipeline")?.parse()?;
-        let table = TableName::received(&pipeline);
-        let target = self.reader(&to)?;
+        self.leased(&[&from, &to], self.carry_to(id, by, last, &request, &to, &pipeline)).await
+    }
+
+    async fn carry_to(
+        &self,
+        id: &str,
+        by: &str,
+        last: Step,
+        request: &Request,
+        to: &ZoneId,
+        pipeline: &PipelineName,
+    ) -> anyhow::Result<Answer<Carried>> {
+        let from = &request.from;
+        let (source_store, target_store) = (self.store(from)?, self.target_of(id, request, to)?);
+        let table = TableName::received(pipeline);
+        let target = self.reader(to)?;
         let mut left_out = None;
+        // Before it is looked for the rows: they come first, so that whoever runs it beside is not taken for
+        // somebody who took them away.
+        let (sent, received) = (source_store.zone_ledger().await?, target_store.zone_ledger().await?);
         let mut arrived = target.arrived(&table, id).await?;
         if arrived.is_none() {
+            for (ledger, kind) in
+                [(&sent, LedgerKind::TransferSent), (&received, LedgerKind::TransferReceived)]
+            {
+                if ledger.find(kind, id).is_some() {
+                    bail!(
+                        "the ledger of zone {} tells that transfer {id} was carried out, but its rows are not in the \
+                         store of zone {to}: nothing is moved twice; `situs store verify` tells more",
+                        ledger.store().zone
+                    );
+                }
+            }
             // What has begun is finished whatever the policy says today; what has not is decided now.
-            let decided = self.decide_rows(id, &request).await?;
+            let decided = self.decide_rows(id, request).await?;
             let (permit, plan, left) = match decided {
                 Ok(decided) => decided,
-                Err(why) => return self.refuse(&from, id, by, why).await,
+                Err(why) => return self.refuse(from, id, by, why).await,
             };
             self.archive_policy().await?;
             self.carry(&permit, &plan).await?;
@@ -134,15 +164,16 @@ impl Transfers<'_> {
             classes: arrived.classes.clone(),
             left_out,
         };
-        let standing = self.standing_of(&self.store(&from)?.zone_ledger().await?, id, &request)?;
-        let body = Value::Object(self.body(&request, &standing, &to, &arrived)?);
+        let standing = self.standing_of(&source_store.zone_ledger().await?, id, request)?;
+        Self::expect_approved(id, request, &standing)?;
+        let measured = Value::Object(self.body(request, &standing, to, &arrived)?);
         if last >= Step::Received {
-            let fact = self.fact(LedgerKind::TransferReceived, id, by, &body);
-            self.store(&to)?.enter_once(&[fact]).await?;
-        }
-        if last >= Step::Sent {
-            let fact = self.fact(LedgerKind::TransferSent, id, by, &body);
-            self.store(&from)?.enter_once(&[fact]).await?;
+            let same = ["definition", "from", "to", "table", "rows", "files"];
+            let body = self.enter_same(target_store, LedgerKind::TransferReceived, id, by, &measured, &same);
+            let body = body.await?;
+            if last >= Step::Sent {
+                self.enter_same(source_store, LedgerKind::TransferSent, id, by, &body, &same).await?;
+            }
         }
         Ok(Answer::Done(carried))
     }
@@ -159,7 +190,8 @@ impl Transfers<'_> {
         };
         let (source, target) = (self.store(&transfer.from)?, self.store(&transfer.to)?);
         let route = Route { from: source.identity(), to: target.identity() };
-        let standing = self.standing_of(&self.store(&request.from)?.zone_ledger().await?, id, request)?;
+        let ledger = source.zone_ledger().await?;
+        let standing = self.standing_of(&ledger, id, request)?;
         let today = self.today();
         // Before anything is read.
         if let Err(why) = decide(id, transfer, route, &standing, today, &Measured::Nothing) {
@@ -172,7 +204,7 @@ impl Transfers<'_> {
         if let Some(why) = column_that_stays(loaded, columns) {
             return Ok(Err(why));
         }
-        let Some(plan) = self.plan(transfer, loaded, columns).await? else {
+        let Some(plan) = self.plan(transfer, loaded, columns, ledger.next()).await? else {
             return Ok(Err(Refusal::Nothing));
         };
         let (rows, left_out, plan) = count(transfer, plan).await?;
@@ -186,6 +218,7 @@ impl Transfers<'_> {
         transfer: &Transfer,
         loaded: &'c Loaded,
         columns: &[String],
+        decided_at: i64,
     ) -> anyhow::Result<Option<Plan<'c>>> {
         let reader = self.reader(&transfer.from)?;
         let table = TableName::of(&loaded.pipeline.name);
@@ -210,7 +243,7 @@ impl Transfers<'_> {
                 going.push(plain(field));
             }
         }
-        Ok(Some(Plan { reader, loaded, table, snapshot, filter, columns: going }))
+        Ok(Some(Plan { reader, loaded, table, snapshot, filter, columns: going, decided_at }))
     }
 
     /// Moves the rows. Nothing is written before all of them were read and looked at once more.
@@ -224,7 +257,7 @@ impl Transfers<'_> {
             let kept = filter_record_batch(&batch, &plan.chosen(&transfer, &batch, &mut left_out)?)?;
             if kept.num_rows() > 0 {
                 let indices: Vec<usize> = (0..columns.len()).collect();
-                receiving.add(&kept.project(&indices)?)?;
+                receiving.add(&with_own_codes(&kept.project(&indices)?)?)?;
             }
         }
         let facts = FlushFacts {
@@ -234,7 +267,25 @@ impl Transfers<'_> {
             schema: plan.loaded.schema.version().clone(),
             definition: plan.loaded.pipeline.version.clone(),
         };
+        self.expect_undeleted(permit, plan).await?;
         target.receive(receiving, &facts, plan.snapshot.version).await?;
+        Ok(())
+    }
+
+    /// The rows were read as they were when it was decided, and some of them may have been deleted since.
+    async fn expect_undeleted(&self, permit: &TransferPermit, plan: &Plan<'_>) -> anyhow::Result<()> {
+        // In this order: a deletion's plan is there until the ledger tells of it.
+        let under_way = plan.reader.deletion_is_under_way().await?;
+        let ledger = self.store(&permit.from().zone)?.zone_ledger().await?;
+        let since = ledger.entries().iter().filter(|entry| entry.number >= plan.decided_at);
+        if under_way || since.into_iter().any(|entry| entry.fact.kind == LedgerKind::Deleted) {
+            bail!(
+                "transfer {}: rows of zone {} were or are being deleted since it was decided, and nothing was \
+                 moved: run it again when the deletion is over",
+                permit.id(),
+                permit.from().zone
+            );
+        }
         Ok(())
     }
 
@@ -339,7 +390,20 @@ async fn count<'c>(transfer: &Transfer, plan: Plan<'c>) -> anyhow::Result<(u64, 
     Ok((rows, left_out, plan))
 }
 
-fn word<T: Copy>(words: &[(&str, T)], column: &StringArray, row: usize) -> Option<T> {
+/// The rows without codes of quality of columns that do not go.
+fn with_own_codes(rows: &RecordBatch) -> anyhow::Result<RecordBatch> {
+    let schema = rows.schema();
+    let Ok(at) = schema.index_of(names::QUALITY) else { return Ok(rows.clone()) };
+    let notes = rows.column(at).as_string_opt::<i32>();
+    let notes = notes.with_context(|| format!("column `{}` is no text", names::QUALITY))?;
+    let goes = |column: &str| schema.index_of(column).is_ok();
+    let kept: StringArray = notes.iter().map(|notes| seen_codes(notes?, goes)).collect();
+    let mut columns = rows.columns().to_vec();
+    columns[at] = Arc::new(kept);
+    Ok(RecordBatch::try_new(schema, columns)?)
+}
+
+pub(super) fn word<T: Copy>(words: &[(&str, T)], column: &StringArray, row: usize) -> Option<T> {
     let text = column.is_valid(row).then(|| column.value(row))?;
     words.iter().find(|(known, _)| *known == text).map(|(_, value)| *value)
 }

@@ -5,17 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use arrow_array::Array as _;
 use arrow_array::cast::AsArray as _;
 use arrow_schema::{DataType, Field};
 use serde_json::{Value, json};
 use situs_model::columns::names;
 use situs_model::store::ZoneStore as _;
 use situs_model::transfer::{Cargo, Measured, Route, decide};
-use situs_model::{Class, LedgerKind, PipelineName, TableName, ZoneId};
+use situs_model::{Class, LedgerKind, PipelineName, TableName, Training, ZoneId};
 use situs_store::sha256_of;
 
-use super::{Answer, Transfers, declared, defined, store_json};
+use super::carry::word;
+use super::{Answer, Request, Transfers, body_of, declared, defined, store_json};
 
 /// Something that was made of rows, and left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,7 @@ struct Source {
     table: TableName,
     version: Option<u64>,
     classes: BTreeMap<Class, u64>,
+    trainings: BTreeMap<Training, u64>,
 }
 
 impl Transfers<'_> {
@@ -52,6 +53,18 @@ impl Transfers<'_> {
             bail!("transfer {id} is of rows, and takes no --artifact");
         }
         let to: ZoneId = request.part("to").unwrap_or_default().parse()?;
+        self.leased(&[&from, &to], self.enter_derived(id, by, artifact, &request, &to)).await
+    }
+
+    async fn enter_derived(
+        &self,
+        id: &str,
+        by: &str,
+        artifact: &Path,
+        request: &Request,
+        to: &ZoneId,
+    ) -> anyhow::Result<Answer<Sent>> {
+        let from = &request.from;
         let name = artifact.file_name().and_then(|name| name.to_str());
         let name = name.filter(|name| !name.chars().any(char::is_control));
         let name =
@@ -60,21 +73,23 @@ impl Transfers<'_> {
         let bytes = std::fs::metadata(artifact).with_context(cannot)?.len();
         let sha256 = sha256_of(artifact).with_context(cannot)?;
 
-        let (source, target) = (self.store(&from)?, self.store(&to)?);
+        let (source, target) = (self.store(from)?, self.target_of(id, request, to)?);
         let (source_ledger, target_ledger) = (source.zone_ledger().await?, target.zone_ledger().await?);
-        let standing = self.standing_of(&source_ledger, id, &request)?;
+        let standing = self.standing_of(&source_ledger, id, request)?;
         // What one ledger tells already is told by the other too, whatever the policy says today.
         let begun = target_ledger.find(LedgerKind::DerivedReceived, id);
         let body = if let Some(entry) = begun.or_else(|| source_ledger.find(LedgerKind::DerivedSent, id)) {
-            let body: Value = serde_json::from_str(&entry.fact.body).unwrap_or_default();
+            self.expect_trusted(entry)?;
+            Self::expect_approved(id, request, &standing)?;
+            let body = body_of(entry);
             if body["artifact"]["sha256"] != sha256.as_str() {
                 bail!("another file left by transfer {id}: request it anew for this one");
             }
             body
         } else {
-            let transfer = match defined(self.catalog, &request) {
+            let transfer = match defined(self.catalog, request) {
                 Ok(transfer) => transfer,
-                Err(why) => return self.refuse(&from, id, by, why).await,
+                Err(why) => return self.refuse(from, id, by, why).await,
             };
             let Cargo::Derived { pipelines } = &transfer.cargo else {
                 bail!("transfer {id} is of rows in today's policy");
@@ -82,18 +97,27 @@ impl Transfers<'_> {
             let route = Route { from: source.identity(), to: target.identity() };
             let today = self.today();
             if let Err(why) = decide(id, transfer, route, &standing, today, &Measured::Nothing) {
-                return self.refuse(&from, id, by, why).await;
+                return self.refuse(from, id, by, why).await;
             }
-            let sources = self.measure(&from, pipelines).await?;
+            let sources = self.measure(from, pipelines).await?;
             let highest = sources.iter().filter_map(|source| source.classes.keys().max()).max().copied();
-            if let Err(why) = decide(id, transfer, route, &standing, today, &Measured::Highest(highest)) {
-                return self.refuse(&from, id, by, why).await;
+            let lowest = sources.iter().filter_map(|source| source.trainings.keys().min()).min().copied();
+            let measured = Measured::MadeOf(highest.zip(lowest));
+            if let Err(why) = decide(id, transfer, route, &standing, today, &measured) {
+                return self.refuse(from, id, by, why).await;
             }
-            let mut body = declared(&request, &standing);
+            let mut body = declared(request, &standing);
             let of_table = |source: &Source| {
                 let classes: BTreeMap<&str, u64> =
                     source.classes.iter().map(|(class, rows)| (class.as_str(), *rows)).collect();
-                json!({ "table": source.table.as_str(), "version": source.version, "classes": classes })
+                let trainings: BTreeMap<&str, u64> =
+                    source.trainings.iter().map(|(training, rows)| (training.as_str(), *rows)).collect();
+                json!({
+                    "table": source.table.as_str(),
+                    "version": source.version,
+                    "classes": classes,
+                    "trainings": trainings,
+                })
             };
             body.insert("artifact".to_owned(), json!({ "name": name, "bytes": bytes, "sha256": sha256 }));
             body.insert("sources".to_owned(), sources.iter().map(of_table).collect());
@@ -103,15 +127,17 @@ impl Transfers<'_> {
             Value::Object(body)
         };
         self.archive_policy().await?;
-        target.enter_once(&[self.fact(LedgerKind::DerivedReceived, id, by, &body)]).await?;
-        source.enter_once(&[self.fact(LedgerKind::DerivedSent, id, by, &body)]).await?;
+        // Another process may enter another file, or another measure of the same tables: the first is told by both.
+        let same = ["definition", "from", "to", "artifact"];
+        let body = self.enter_same(target, LedgerKind::DerivedReceived, id, by, &body, &same).await?;
+        self.enter_same(source, LedgerKind::DerivedSent, id, by, &body, &same).await?;
         let highest = body["highest"].as_str();
         let highest = highest.and_then(|word| Class::WORDS.iter().find(|(known, _)| *known == word));
         let highest = highest.map(|(_, class)| *class);
         Ok(Answer::Done(Sent { id: id.to_owned(), name, bytes, sha256, highest }))
     }
 
-    /// Reads the classes of all rows of the tables that something was made of: nobody can tell from which of
+    /// Reads the class and training of all rows of the tables that something was made of: nobody can tell from which of
     /// them.
     async fn measure(&self, from: &ZoneId, pipelines: &[PipelineName]) -> anyhow::Result<Vec<Source>> {
         let reader = self.reader(from)?;
@@ -120,25 +146,34 @@ impl Transfers<'_> {
         for pipeline in pipelines {
             let table = TableName::of(pipeline);
             if !there.contains(&table) {
-                sources.push(Source { table, version: None, classes: BTreeMap::new() });
+                sources.push(Source {
+                    table,
+                    version: None,
+                    classes: BTreeMap::new(),
+                    trainings: BTreeMap::new(),
+                });
                 continue;
             }
             let snapshot = reader.snapshot(&table).await?;
-            let mut classes = BTreeMap::new();
-            let column = Arc::new(Field::new(names::CLASS, DataType::Utf8, true));
-            for batch in reader.rows(&table, &snapshot, vec![column]) {
+            let (mut classes, mut trainings) = (BTreeMap::new(), BTreeMap::new());
+            let column = |name: &str| Arc::new(Field::new(name, DataType::Utf8, true));
+            let columns = vec![column(names::CLASS), column(names::TRAINING)];
+            for batch in reader.rows(&table, &snapshot, columns) {
                 let batch = batch?;
-                let words = batch.column(0).as_string_opt::<i32>();
-                let words =
-                    words.with_context(|| format!("table {table} has no column `{}`", names::CLASS))?;
-                for row in 0..words.len() {
-                    let word = words.is_valid(row).then(|| words.value(row));
-                    let class = Class::WORDS.iter().find(|(known, _)| Some(*known) == word);
-                    let class = class.map_or(Class::Unclassified, |(_, class)| *class);
+                let texts = |at: usize, name: &str| {
+                    let words = batch.column(at).as_string_opt::<i32>();
+                    words.with_context(|| format!("table {table} has no column `{name}`"))
+                };
+                let (of_class, of_training) = (texts(0, names::CLASS)?, texts(1, names::TRAINING)?);
+                // A word that nobody knows is of the strictest class, and nobody may learn from it.
+                for row in 0..batch.num_rows() {
+                    let class = word(Class::WORDS, of_class, row).unwrap_or(Class::Unclassified);
                     *classes.entry(class).or_default() += 1;
+                    let training = word(Training::WORDS, of_training, row).unwrap_or(Training::Prohibited);
+                    *trainings.entry(training).or_default() += 1;
                 }
             }
-            sources.push(Source { table, version: Some(snapshot.version), classes });
+            sources.push(Source { table, version: Some(snapshot.version), classes, trainings });
         }
         Ok(sources)
     }

@@ -13,8 +13,8 @@ use crate::error::Fault;
 use crate::history::History;
 use crate::maintain::delete::{Abandoned, BytesGoneBody, Criterion, DeletionBody, Erased, Hold, Plan, plan};
 use crate::maintain::{Maintenance, Vacuum};
-use crate::names;
 use crate::reader::StoreReader;
+use crate::{disk, names};
 
 /// How often it is tried to enter that a hold is lifted.
 const LIFTS: u32 = 10;
@@ -126,6 +126,16 @@ struct LiftBody<'a> {
 }
 
 impl StoreReader {
+    /// Whether a deletion of this store was begun of which its ledger need not tell yet.
+    ///
+    /// # Errors
+    /// See [`Advice`](situs_model::store::Advice).
+    pub async fn deletion_is_under_way(&self) -> Result<bool, StoreError> {
+        let root = self.root().to_owned();
+        let look = disk::blocking(move || plan::unfinished(&root)).await.flatten();
+        look.map(|plans| !plans.is_empty()).map_err(|fault| fault.at(self.identity()))
+    }
+
     /// The deletions that the store's ledger tells of.
     ///
     /// # Errors

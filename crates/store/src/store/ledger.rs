@@ -16,7 +16,8 @@ impl DeltaStore {
     /// If it cannot be read, or an entry is missing in it.
     pub async fn zone_ledger(&self) -> Result<ZoneLedger, StoreError> {
         let reader = StoreReader::open(&self.root).map_err(|error| Fault::from(error).at(&self.identity))?;
-        reader.zone_ledger().await
+        let own: Vec<_> = self.receipt_key.iter().map(|key| key.public().clone()).collect();
+        reader.zone_ledger_by(&[own.as_slice(), &self.trusted].concat()).await
     }
 
     /// Enters facts, as decided on `ledger`, in one commit: all of them or none. Whoever reads the ledger and

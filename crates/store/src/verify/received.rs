@@ -5,8 +5,9 @@ use std::fs::File;
 
 use arrow_array::types::Int64Type;
 use serde::Deserialize;
-use situs_model::LedgerKind;
 use situs_model::columns::names as columns;
+use situs_model::transfer::{TransferUse, same_person};
+use situs_model::{Class, LedgerKind, Training};
 
 use super::files::{TableFiles, sha256_of};
 use super::report::{Finding, Kind, Report};
@@ -22,6 +23,9 @@ struct Told {
     to: StoreText,
     table: String,
     definition: String,
+    ceiling: String,
+    #[serde(rename = "use")]
+    usage: String,
     rows: u64,
     bytes: u64,
     columns: Vec<String>,
@@ -50,6 +54,10 @@ struct Found {
     rows: u64,
     /// Rows by the zone that they name.
     zones: BTreeMap<String, u64>,
+    /// Rows by their class.
+    classes: BTreeMap<String, u64>,
+    /// Rows by what they allow models to learn.
+    trainings: BTreeMap<String, u64>,
     /// The files that hold them, and the rows of it in each.
     files: BTreeMap<String, u64>,
     /// A bit for each number of a row that was seen.
@@ -92,29 +100,22 @@ impl Received {
         opened: File,
         report: &mut Report,
     ) -> Result<(), String> {
-        let names = [columns::TRANSFER, columns::TRANSFER_ROW, columns::ZONE];
+        let names =
+            [columns::TRANSFER, columns::TRANSFER_ROW, columns::ZONE, columns::CLASS, columns::TRAINING];
         for batch in scan::columns(opened, &names).map_err(|_| UNREADABLE)? {
             let batch = batch.map_err(|_| UNREADABLE)?;
             let (ids, zones) = (text(&batch, columns::TRANSFER)?, text(&batch, columns::ZONE)?);
+            let (classes, trainings) = (text(&batch, columns::CLASS)?, text(&batch, columns::TRAINING)?);
             let rows = numbers::<Int64Type>(&batch, columns::TRANSFER_ROW)?;
             for at in 0..batch.num_rows() {
                 let id = scan::text(ids, at).unwrap_or_default();
                 let key = (table.zone.clone(), table.name.as_str().to_owned(), id.to_owned());
                 let found = self.found.entry(key).or_default();
                 found.rows += 1;
-                let zone = scan::text(zones, at).unwrap_or_default();
-                match found.zones.get_mut(zone) {
-                    Some(count) => *count += 1,
-                    None => {
-                        found.zones.insert(zone.to_owned(), 1);
-                    }
-                }
-                match found.files.get_mut(file) {
-                    Some(count) => *count += 1,
-                    None => {
-                        found.files.insert(file.to_owned(), 1);
-                    }
-                }
+                tally(&mut found.zones, scan::text(zones, at).unwrap_or_default());
+                tally(&mut found.classes, scan::text(classes, at).unwrap_or_default());
+                tally(&mut found.trainings, scan::text(trainings, at).unwrap_or_default());
+                tally(&mut found.files, file);
                 found.see(rows.value(at));
             }
             report.count(Kind::Transfers, "received rows", batch.num_rows() as u64);
@@ -158,6 +159,7 @@ impl Received {
             }
         }
         check_derived(stores, ledgers, report);
+        check_approvals(stores, ledgers, report);
         for ((zone, table, id), found) in &self.found {
             if received.get(&(zone.clone(), id.clone())).is_none_or(|told| told.table != *table) {
                 let what = format!(
@@ -206,6 +208,24 @@ impl Received {
         if foreign > 0 {
             violation(format!("{foreign} rows are tagged for another zone than {}", told.from.zone));
         }
+        if found.classes != told.classes {
+            violation("its rows are of other classes than the ledger tells".to_owned());
+        }
+        let ceiling = word_of(Class::WORDS, &told.ceiling);
+        let over = |class: &str| word_of(Class::WORDS, class).is_none_or(|class| Some(class) > ceiling);
+        let stricter = sum_of(&found.classes, over);
+        if stricter > 0 {
+            violation(format!(
+                "{stricter} rows are of a stricter class than `{}`, its ceiling",
+                told.ceiling
+            ));
+        }
+        let usage = word_of(TransferUse::WORDS, &told.usage);
+        let under = |may: &str| word_of(Training::WORDS, may).is_none_or(|may| may < Training::WithApproval);
+        let unlearned = sum_of(&found.trainings, under);
+        if unlearned > 0 && usage != Some(TransferUse::Operation) {
+            violation(format!("it is for `{}`, and {unlearned} rows must not be learned from", told.usage));
+        }
         let files = told.files.iter().map(|file| (file.path.clone(), file.rows));
         if found.rows == told.rows && found.files != files.collect() {
             violation("its rows lie in other files than the ledger names".to_owned());
@@ -233,6 +253,64 @@ impl Found {
             self.double += 1;
         }
         self.seen[word] |= bit;
+    }
+}
+
+fn tally(counts: &mut BTreeMap<String, u64>, word: &str) {
+    match counts.get_mut(word) {
+        Some(count) => *count += 1,
+        None => {
+            counts.insert(word.to_owned(), 1);
+        }
+    }
+}
+
+fn sum_of(counts: &BTreeMap<String, u64>, which: impl Fn(&str) -> bool) -> u64 {
+    counts.iter().filter(|(word, _)| which(word)).map(|(_, rows)| rows).sum()
+}
+
+fn word_of<T: Copy>(words: &[(&str, T)], word: &str) -> Option<T> {
+    words.iter().find(|(known, _)| *known == word).map(|(_, value)| *value)
+}
+
+/// Whatever left was requested before, and approved by another person, as it was defined when it left.
+fn check_approvals(stores: &[Store], ledgers: &ZoneLedgers, report: &mut Report) {
+    #[derive(Deserialize)]
+    struct Defined {
+        definition: String,
+    }
+    let definition = |body: &str| serde_json::from_str(body).ok().map(|Defined { definition }| definition);
+    for (store, read) in stores.iter().zip(&ledgers.of_store) {
+        for sent in &read.entries {
+            if !matches!(sent.kind, Some(LedgerKind::TransferSent | LedgerKind::DerivedSent)) {
+                continue;
+            }
+            // That it cannot be understood is told elsewhere.
+            let Some(defined) = definition(&sent.body) else { continue };
+            let before = |kind: LedgerKind, end: i64| {
+                read.entries.iter().find(|entry| {
+                    entry.kind == Some(kind)
+                        && entry.subject == sent.subject
+                        && entry.number < end
+                        && definition(&entry.body).as_ref() == Some(&defined)
+                })
+            };
+            let approval = before(LedgerKind::TransferApproved, sent.number);
+            let end = approval.map_or(sent.number, |approval| approval.number);
+            let what = match (before(LedgerKind::TransferRequested, end), approval) {
+                (None, _) => "nobody requested it as it was carried out",
+                (_, None) => "nobody approved it as it was carried out",
+                (Some(request), Some(approval)) if same_person(&request.said_by, &approval.said_by) => {
+                    "whoever requested it approved it"
+                }
+                (Some(_), Some(_)) => {
+                    report.count(Kind::Transfers, "approved by another person", 1);
+                    continue;
+                }
+            };
+            let finding = at(store.zone.as_str(), "ledger", &sent.subject, what.to_owned());
+            report.violation(Kind::Transfers, finding);
+        }
     }
 }
 

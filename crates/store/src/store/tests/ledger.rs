@@ -281,6 +281,11 @@ async fn a_removed_entry_is_found() {
         });
         plant.assert_found(&[(Kind::Ledgers, expected)]);
         // Nothing is decided on it, and nothing built upon it.
+        if number == 3 {
+            let refused = plant.cn.zone_ledger().await.unwrap_err();
+            let expected = "the log counts 4 entries of the ledger, and there are 3";
+            assert!(refused.message.starts_with(expected), "{refused}");
+        }
         let refused = plant.cn.enter_once(&[fact(LedgerKind::HoldLifted, "d9")]).await.unwrap_err();
         assert_eq!(refused.advice, Advice::Stop, "{refused}");
     }

@@ -206,3 +206,55 @@ async fn received_rows_that_no_ledger_tells_of_are_found() {
         format!("transfer wear.1: {count} rows are of it, and the ledger here does not tell of it");
     plant.assert_found(&[(crate::verify::Kind::Transfers, &expected)]);
 }
+
+/// What an entry tells of classes and use is held against the rows.
+#[tokio::test]
+async fn rows_that_the_entry_would_not_let_go_are_found() {
+    let (mut plant, rows, count) = filled().await;
+    let eu = DeltaStore::open(&plant.root("EU"), &zone("EU"), metrics()).await.unwrap();
+    plant.eu = eu.with_receipt_key(plant.key.clone());
+    let definition = definition(Class::Important, TransferUse::Operation);
+    let permit = permit(&plant, &definition, count);
+    let mut receiving = plant.eu.receiving(&permit).unwrap();
+    for batch in &rows {
+        let important = with_text(&with_text(batch, "_class", "important"), "_training", "prohibited");
+        receiving.add(&important).unwrap();
+    }
+    plant.eu.receive(receiving, &facts("f"), 7).await.unwrap();
+    let table = TableName::received(&"cnc-state".parse().unwrap());
+    let arrived =
+        StoreReader::open(&plant.root("EU")).unwrap().arrived(&table, "wear.1").await.unwrap().unwrap();
+    let files: Vec<_> = arrived
+        .files
+        .iter()
+        .map(|file| serde_json::json!({ "path": file.path, "rows": file.rows, "bytes": file.bytes, "sha256": file.sha256 }))
+        .collect();
+    // Of a store that is not here, so that nothing is asked of its ledger.
+    let body = serde_json::json!({
+        "from": { "zone": "CN", "store": "elsewhere" }, "to": { "zone": "EU", "store": plant.eu.identity().store_id },
+        "table": table.as_str(), "definition": arrived.definition, "ceiling": "general", "use": "training",
+        "rows": count, "bytes": arrived.bytes(), "columns": arrived.columns, "classes": { "general": count },
+        "source_version": 7, "files": files,
+    });
+    let received = situs_model::LedgerFact {
+        kind: situs_model::LedgerKind::TransferReceived,
+        subject: "wear.1".to_owned(),
+        policy: ContentVersion::of(b"policy"),
+        said_by: "a".to_owned(),
+        at_us: MARCH,
+        body: body.to_string(),
+    };
+    plant.eu.enter_once(&[received]).await.unwrap();
+    let stricter =
+        format!("transfer wear.1: {count} rows are of a stricter class than `general`, its ceiling");
+    let unlearned =
+        format!("transfer wear.1: it is for `training`, and {count} rows must not be learned from");
+    plant.assert_found(&[
+        (
+            crate::verify::Kind::Transfers,
+            "transfer wear.1: its rows are of other classes than the ledger tells",
+        ),
+        (crate::verify::Kind::Transfers, &stricter),
+        (crate::verify::Kind::Transfers, &unlearned),
+    ]);
+}
