@@ -5,8 +5,8 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use situs_model::Decision;
 use situs_model::store::{Advice, HomeStore as _, ZoneStore as _};
+use situs_model::{Decision, Source};
 
 use super::*;
 use crate::simulation::{Answer, Op, Watch, watched};
@@ -496,7 +496,10 @@ async fn coordinates_that_were_changed_are_not_followed() {
 async fn rows_that_share_their_coordinates_with_others_are_refused_before_there_is_a_plan() {
     let (dir, store) = filled().await;
     let mut alias = append(store.identity(), "again", 1, 90, 100);
-    alias.shares[0].source.cluster = "alias".parse().unwrap();
+    let source = Source { cluster: "alias".parse().unwrap(), ..source(1) };
+    let rows = permitted_of(source.clone(), rows(1, 90..100, "CN"), store.identity());
+    alias.rows = encoded(store.identity(), "again", vec![rows]);
+    alias.shares[0].source = source;
     alias.shares[0].settled = None;
     store.append(&alias).await.unwrap();
     let maintenance = maintenance(&store).await;

@@ -189,7 +189,7 @@ async fn vacuum_keeps_what_somebody_removed_from_a_ledger_as_long_as_it_is_to_be
     assert!(!receipts.is_empty());
     for (zone, table) in [("CN", "ledger"), ("EU", "receipts")] {
         for file in plant.files(zone, table) {
-            let day = format!("{}", file.trim_start_matches("created_date=").split('/').next().unwrap());
+            let day = file.trim_start_matches("created_date=").split('/').next().unwrap().to_owned();
             let remove = serde_json::json!({ "remove": {
                 "path": file, "dataChange": true, "deletionTimestamp": 1, "partitionValues": { "created_date": day },
             } });

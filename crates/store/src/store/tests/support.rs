@@ -149,9 +149,14 @@ pub(crate) fn rows_of<'a>(
 
 /// Lets `split` and `permit` make a permitted batch of these rows.
 pub(crate) fn permitted(partition: i32, rows: RecordBatch, store: &StoreIdentity) -> PermittedBatch {
+    permitted_of(source(partition), rows, store)
+}
+
+/// The same of a partition of any cluster.
+pub(crate) fn permitted_of(source: Source, rows: RecordBatch, store: &StoreIdentity) -> PermittedBatch {
     let offsets: Vec<i64> =
         rows.column_by_name("_offset").unwrap().as_primitive::<Int64Type>().values().to_vec();
-    let mut raw = RawBatch::new(source(partition), NextOffset(offsets[0]), 0);
+    let mut raw = RawBatch::new(source, NextOffset(offsets[0]), 0);
     let mut message_of_row = Vec::new();
     for offset in &offsets {
         if raw.range().end.0 <= *offset {
