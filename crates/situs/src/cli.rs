@@ -268,7 +268,7 @@ pub enum SqlFormat {
     Table,
     /// Comma-separated values with a header.
     Csv,
-    /// One JSON object a line.
+    /// One JSON array, an object a line.
     Json,
     /// A Parquet file on standard output.
     Parquet,
