@@ -47,7 +47,7 @@ pub struct LedgerFact {
     pub said_by: String,
     /// When, µs since the epoch.
     pub at_us: i64,
-    /// The facts, as a JSON object with sorted keys.
+    /// The facts, as a JSON object.
     pub body: String,
 }
 

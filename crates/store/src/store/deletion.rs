@@ -55,9 +55,9 @@ pub struct FoundDeleted {
     pub bytes_gone_us: Option<i64>,
 }
 
-/// A JSON object with sorted keys.
-fn sorted(body: &impl Serialize) -> Result<String, Fault> {
-    // A `Value` keeps its keys in order.
+/// The JSON text of an entry's facts.
+fn json_text(body: &impl Serialize) -> Result<String, Fault> {
+    // By way of a `Value`, so that what has no JSON form is an error here.
     let value = serde_json::to_value(body).map_err(|_| Fault::stop("an entry has no JSON form"))?;
     Ok(value.to_string())
 }
@@ -262,7 +262,7 @@ impl DeltaStore {
             policy: policy.clone(),
             said_by: hold.by.clone(),
             at_us: hold.at_us,
-            body: sorted(&body).map_err(at)?,
+            body: json_text(&body).map_err(at)?,
         };
         let ledger = self.enter_once(std::slice::from_ref(&fact)).await?;
         if ledger.find(fact.kind, &fact.subject).is_none_or(|entry| entry.fact.body != fact.body) {
@@ -320,7 +320,7 @@ impl DeltaStore {
             policy: policy.clone(),
             said_by: by.to_owned(),
             at_us: now_us(),
-            body: sorted(&LiftBody { reason }).map_err(at)?,
+            body: json_text(&LiftBody { reason }).map_err(at)?,
         };
         // An entry that is not signed may be there already and lift nothing.
         for _ in 0..LIFTS {
@@ -357,7 +357,7 @@ impl DeltaStore {
             policy: policy.map_err(|_| at(Fault::stop("the plan names no policy")))?,
             said_by: plan.by.clone(),
             at_us: now_us(),
-            body: sorted(&body).map_err(at)?,
+            body: json_text(&body).map_err(at)?,
         };
         self.enter_once(&[fact]).await?;
         maintenance.end_deletion(&plan.id).await?;
@@ -394,7 +394,7 @@ impl DeltaStore {
                     // Nobody said so: it was looked for.
                     said_by: "situs".to_owned(),
                     at_us: now_us(),
-                    body: sorted(&body).map_err(at)?,
+                    body: json_text(&body).map_err(at)?,
                 };
                 self.enter_once(&[fact]).await?;
             }
