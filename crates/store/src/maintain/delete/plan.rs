@@ -4,22 +4,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use situs_model::columns::names::{CLASS, ZONE};
-use situs_model::{Age, Class, Date, StoreIdentity, TableName};
+use situs_model::{Age, StoreIdentity, TableName};
 
+use super::super::Place;
 use super::super::live::Live;
-use super::super::{Place, Shape};
-use super::coordinates::{CoordinatesFile, Doomed, Writer};
+use super::coordinates::{CoordinatesFile, Writer};
 use super::criterion::Criterion;
-use super::holds::{Floor, Hold, Refusal, held_by};
+use super::found::{Found, InTheWay};
+use super::holds::{Floor, Hold, Refusal};
 use super::keys::{self, Key, KeySet, Keys};
+use super::meant;
 use crate::durable;
 use crate::error::Fault;
 use crate::key::ReceiptKey;
 use crate::scan::{self, Rows};
-use crate::{chain, names, reader};
+use crate::{chain, names};
 
 /// The column of devices where no schema says another.
 const DEVICE: &str = "device";
@@ -271,13 +272,6 @@ impl Tallies<'_> {
     }
 }
 
-/// What stands in the way, by what: how many rows.
-#[derive(Debug, Default)]
-struct InTheWay {
-    holds: BTreeMap<String, u64>,
-    floors: BTreeMap<usize, u64>,
-}
-
 /// Decides what a deletion takes. With `writes` the coordinates are written down, and [`write`] is for the plan;
 /// else they are only counted, and the plan names a file that is not there.
 ///
@@ -452,64 +446,50 @@ fn table(
     let mut tallies = Tallies { settled: &request.settled, all: Vec::new(), last: 0 };
     let (mut days, mut unsettled, mut held) = (BTreeSet::new(), 0, 0);
     let mut set = KeySet::default();
-    for (path, file) in &live.files {
-        if !reader::is_inside(path) {
-            return Err(Fault::stop(format!("table `{}` names a file outside of its root", place.table)));
-        }
-        alive()?;
-        let day: Option<Date> = file.day.as_deref().and_then(|day| day.parse().ok());
-        let may = criterion.may_mean_day(day);
-        let on_disk = place.folder.join(path);
-        for batch in keys::open(&on_disk, &place.shape, if may { &further } else { &[] })? {
-            let batch = batch.map_err(|_| scan::unreadable(&on_disk))?;
-            let keys = Keys::of(&on_disk, &batch, &place.shape)?;
-            let rows = Rows::new(&on_disk, &batch);
-            let meant = match may {
-                true => criterion.means(&batch, &rows, &keys, device_column, &place.shape)?,
-                false => vec![false; keys.len()],
-            };
-            let mut goes = vec![false; keys.len()];
-            for (row, meant) in meant.iter().enumerate() {
-                let key = keys.at(row);
-                let tally = tallies.of(&key);
-                if tally.settled.is_none_or(|settled| key.offset >= settled) {
-                    unsettled += u64::from(*meant);
-                    continue;
-                }
-                tally.before += 1;
-                goes[row] = *meant;
-            }
-            if !goes.contains(&true) {
+    meant::each_batch(place, live, criterion, device_column, &further, alive, &mut |batch| {
+        let meant::Batch { batch, rows, keys, meant, day, of_day } = batch;
+        let mut goes = vec![false; keys.len()];
+        for (row, meant) in meant.iter().enumerate() {
+            let key = keys.at(row);
+            let tally = tallies.of(&key);
+            if tally.settled.is_none_or(|settled| key.offset >= settled) {
+                unsettled += u64::from(*meant);
                 continue;
             }
-            let mut found = Found { batch: &batch, rows: &rows, keys: &keys, goes, day };
-            if request.leave_held {
-                held += found.leave_held(&holds, device_column, &place.shape)?;
-            } else {
-                found.note_holds(&holds, device_column, &place.shape, in_the_way)?;
-            }
-            for row in found.going() {
-                let key = keys.at(row);
-                tallies.of(&key).deleted += 1;
-                if set.insert(&key) {
-                    return Err(Fault::stop(format!(
-                        "table `{}`: two rows are of {}, row {}, so it cannot be told which would go",
-                        place.table,
-                        key.record(),
-                        key.row
-                    )));
-                }
-            }
-            if found.going().next().is_none() {
-                continue;
-            }
-            days.insert(file.day.clone());
-            found.note_floors(&floors, in_the_way)?;
-            if let Some(writer) = writer.as_deref_mut() {
-                found.write(&place.table, quarantine, writer)?;
+            tally.before += 1;
+            goes[row] = *meant;
+        }
+        if !goes.contains(&true) {
+            return Ok(());
+        }
+        let mut found = Found { batch, rows, keys, goes, day };
+        if request.leave_held {
+            held += found.leave_held(&holds, device_column, &place.shape)?;
+        } else {
+            found.note_holds(&holds, device_column, &place.shape, in_the_way)?;
+        }
+        for row in found.going() {
+            let key = keys.at(row);
+            tallies.of(&key).deleted += 1;
+            if set.insert(&key) {
+                return Err(Fault::stop(format!(
+                    "table `{}`: two rows are of {}, row {}, so it cannot be told which would go",
+                    place.table,
+                    key.record(),
+                    key.row
+                )));
             }
         }
-    }
+        if found.going().next().is_none() {
+            return Ok(());
+        }
+        days.insert(of_day.map(str::to_owned));
+        found.note_floors(&floors, in_the_way)?;
+        match writer.as_deref_mut() {
+            Some(writer) => found.write(&place.table, quarantine, writer),
+            None => Ok(()),
+        }
+    })?;
     let deleted = set.len();
     if deleted > 0 {
         check(place, live, &mut set, deleted, alive)?;
@@ -532,109 +512,6 @@ fn table(
         unsettled,
         held,
     })
-}
-
-/// Rows of a batch that would go.
-struct Found<'a> {
-    batch: &'a RecordBatch,
-    rows: &'a Rows<'a>,
-    keys: &'a Keys,
-    goes: Vec<bool>,
-    day: Option<Date>,
-}
-
-impl Found<'_> {
-    fn going(&self) -> impl Iterator<Item = usize> {
-        self.goes.iter().enumerate().filter(|(_, goes)| **goes).map(|(row, _)| row)
-    }
-
-    /// Which rows of the batch each hold is on.
-    fn held<'h>(
-        &self,
-        holds: &[&'h Hold],
-        device_column: &str,
-        shape: &Shape,
-    ) -> Result<Vec<(&'h str, Vec<bool>)>, Fault> {
-        let means =
-            |criterion: &Criterion| criterion.means(self.batch, self.rows, self.keys, device_column, shape);
-        held_by(holds, |criterion| {
-            if !criterion.may_mean_day(self.day) {
-                return Ok(None);
-            }
-            let mut held = means(criterion)?;
-            if criterion.class.is_some() {
-                // A row whose class nobody has said may be of this one.
-                let class = Some(Class::Unclassified.to_string());
-                let unclassified = means(&Criterion { class, ..criterion.clone() })?;
-                held.iter_mut().zip(unclassified).for_each(|(held, of)| *held |= of);
-            }
-            Ok(Some(held))
-        })
-    }
-
-    /// Leaves rows under a hold where they are: how many.
-    fn leave_held(&mut self, holds: &[&Hold], device_column: &str, shape: &Shape) -> Result<u64, Fault> {
-        let mut left = 0;
-        for (_, held) in self.held(holds, device_column, shape)? {
-            for (goes, held) in self.goes.iter_mut().zip(held) {
-                left += u64::from(*goes && held);
-                *goes &= !held;
-            }
-        }
-        Ok(left)
-    }
-
-    fn note_holds(
-        &self,
-        holds: &[&Hold],
-        device_column: &str,
-        shape: &Shape,
-        in_the_way: &mut InTheWay,
-    ) -> Result<(), Fault> {
-        for (id, held) in self.held(holds, device_column, shape)? {
-            let rows = self.going().filter(|row| held[*row]).count() as u64;
-            if rows > 0 {
-                *in_the_way.holds.entry(id.to_owned()).or_default() += rows;
-            }
-        }
-        Ok(())
-    }
-
-    fn note_floors(&self, floors: &[(usize, &Floor)], in_the_way: &mut InTheWay) -> Result<(), Fault> {
-        for (at, floor) in floors {
-            // Rows of no day are of an age that is not known.
-            if self.day.is_some_and(|day| day < floor.keep_from) {
-                continue;
-            }
-            let rows = match &floor.class {
-                None => self.going().count(),
-                Some(class) => {
-                    let classes = self.rows.texts(CLASS)?;
-                    // A row whose class nobody has said may be of this one.
-                    let may_be = |word: Option<&str>| {
-                        word.is_none_or(|word| word == class || word == Class::Unclassified.as_str())
-                    };
-                    self.going().filter(|row| may_be(scan::text(&classes, *row))).count()
-                }
-            };
-            if rows > 0 {
-                *in_the_way.floors.entry(*at).or_default() += rows as u64;
-            }
-        }
-        Ok(())
-    }
-
-    fn write(&self, table: &TableName, quarantine: bool, writer: &mut Writer) -> Result<(), Fault> {
-        let quarantined = match quarantine {
-            true => Some((self.rows.texts("reason")?, self.rows.ints("rows")?)),
-            false => None,
-        };
-        for row in self.going() {
-            let quarantined = quarantined.as_ref().map(|(reasons, rows)| (reasons.value(row), rows[row]));
-            writer.add(&Doomed { table: table.as_str(), key: self.keys.at(row), quarantined })?;
-        }
-        Ok(())
-    }
 }
 
 /// The ids of the plans in a store, whatever these say.

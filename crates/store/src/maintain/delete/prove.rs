@@ -1,16 +1,16 @@
 //! What came of a deletion, read again from the table: that the rows are gone and no other is.
 
-use situs_model::{Date, TableName};
+use situs_model::TableName;
 
 use super::super::Place;
 use super::super::live::Live;
 use super::body::{GoneFile, PartitionDeleted, TableDeleted, WrittenFile};
 use super::criterion::Criterion;
-use super::keys::{self, KeySet, Keys};
+use super::keys::KeySet;
+use super::meant;
 use super::plan::{PartitionPlan, TablePlan};
 use crate::entry::{self, DeletionCommits};
 use crate::error::Fault;
-use crate::scan::{self, Rows};
 use crate::{durable, names};
 
 /// What a table holds after a deletion.
@@ -42,43 +42,29 @@ pub(super) fn look(
     let mut after = vec![0_u64; plan.partitions.len()];
     // Neighbours are mostly of the same partition.
     let mut last = 0;
-    for (path, file) in &live.files {
-        alive()?;
-        let day: Option<Date> = file.day.as_deref().and_then(|day| day.parse().ok());
-        let may = criterion.may_mean_day(day);
-        let on_disk = place.folder.join(path);
-        for batch in keys::open(&on_disk, &place.shape, if may { &further } else { &[] })? {
-            let batch = batch.map_err(|_| scan::unreadable(&on_disk))?;
-            let keys = Keys::of(&on_disk, &batch, &place.shape)?;
-            let meant = match may {
-                true => {
-                    let rows = Rows::new(&on_disk, &batch);
-                    criterion.means(&batch, &rows, &keys, &plan.device_column, &place.shape)?
-                }
-                false => vec![false; keys.len()],
-            };
-            proof.rows += keys.len() as u64;
-            for (row, meant) in meant.into_iter().enumerate() {
-                let key = keys.at(row);
-                if set.contains(&key) {
-                    proof.left += 1;
-                    continue;
-                }
-                let is = |one: &PartitionPlan| one.partition == key.partition && one.topic == key.topic;
-                if !plan.partitions.get(last).is_some_and(is) {
-                    match plan.partitions.iter().position(is) {
-                        Some(at) => last = at,
-                        None => continue,
-                    }
-                }
-                if key.offset < plan.partitions[last].settled {
-                    proof.later += u64::from(meant);
-                    after[last] += 1;
+    meant::each_batch(place, &live, criterion, &plan.device_column, &further, alive, &mut |batch| {
+        proof.rows += batch.keys.len() as u64;
+        for (row, meant) in batch.meant.into_iter().enumerate() {
+            let key = batch.keys.at(row);
+            if set.contains(&key) {
+                proof.left += 1;
+                continue;
+            }
+            let is = |one: &PartitionPlan| one.partition == key.partition && one.topic == key.topic;
+            if !plan.partitions.get(last).is_some_and(is) {
+                match plan.partitions.iter().position(is) {
+                    Some(at) => last = at,
+                    None => continue,
                 }
             }
+            if key.offset < plan.partitions[last].settled {
+                proof.later += u64::from(meant);
+                after[last] += 1;
+            }
         }
-        proof.files += 1;
-    }
+        Ok(())
+    })?;
+    proof.files = live.files.len() as u64;
     proof.after = after;
     Ok(proof)
 }

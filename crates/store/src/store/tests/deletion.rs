@@ -62,6 +62,17 @@ fn figure(plant: &Plant, kind: Kind, name: &str) -> u64 {
     check.figures.get(name).copied().unwrap_or(0)
 }
 
+/// A hold on a few rows.
+fn claim() -> Hold {
+    Hold {
+        id: "case-7".to_owned(),
+        criterion: offsets(5, 8),
+        by: "counsel".to_owned(),
+        reason: "a claim".to_owned(),
+        at_us: MARCH,
+    }
+}
+
 #[tokio::test]
 async fn rows_that_a_deletion_names_are_accounted_for() {
     let plant = Plant::filled().await;
@@ -193,13 +204,7 @@ async fn receipts_and_ledgers_are_not_deleted() {
 async fn holds_stand_in_the_ledger_until_they_are_lifted() {
     let plant = Plant::filled().await;
     let policy = ContentVersion::of(b"policy");
-    let hold = Hold {
-        id: "case-7".to_owned(),
-        criterion: offsets(5, 8),
-        by: "counsel".to_owned(),
-        reason: "a claim".to_owned(),
-        at_us: MARCH,
-    };
+    let hold = claim();
     plant.cn.set_hold(&hold, &policy).await.unwrap();
     assert_eq!(plant.cn.holds().await.unwrap(), std::slice::from_ref(&hold));
     let again = plant.cn.set_hold(&hold, &policy).await.unwrap_err();
@@ -232,13 +237,7 @@ async fn holds_stand_in_the_ledger_until_they_are_lifted() {
 async fn a_hold_that_is_set_while_a_deletion_is_decided_stands_in_its_way() {
     let plant = Plant::filled().await;
     let policy = ContentVersion::of(b"policy");
-    let hold = Hold {
-        id: "case-7".to_owned(),
-        criterion: offsets(5, 8),
-        by: "counsel".to_owned(),
-        reason: "a claim".to_owned(),
-        at_us: MARCH,
-    };
+    let hold = claim();
     plant.cn.set_hold(&hold, &policy).await.unwrap();
     let (maintenance, plan) = begin(&plant, &plant.cn, offsets(3, 20)).await;
     let refused = plant.cn.finish_deletion(&maintenance, &plan).await.unwrap_err();
@@ -252,13 +251,7 @@ async fn a_hold_that_is_set_while_a_deletion_is_decided_stands_in_its_way() {
 async fn an_entry_that_is_not_signed_lifts_no_hold_where_entries_are_signed() {
     let plant = Plant::filled().await;
     let policy = ContentVersion::of(b"policy");
-    let hold = Hold {
-        id: "case-7".to_owned(),
-        criterion: offsets(5, 8),
-        by: "counsel".to_owned(),
-        reason: "a claim".to_owned(),
-        at_us: MARCH,
-    };
+    let hold = claim();
     plant.cn.set_hold(&hold, &policy).await.unwrap();
     let forger = DeltaStore::open(&plant.root("CN"), &zone("CN"), metrics()).await.unwrap();
     forger.lift_hold("case-7", "counsel", "settled", &policy).await.unwrap();
