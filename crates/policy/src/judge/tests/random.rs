@@ -7,32 +7,7 @@ use std::fmt::Write as _;
 use situs_model::{Class, Date};
 
 use crate::PipelineFacts;
-use crate::testing::{Row, Tags, batch, batch_of, facts, policy, tags};
-
-/// SplitMix64: the same numbers for the same seed, everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())].clone()
-    }
-}
+use crate::testing::{Random, Row, Tags, batch, batch_of, facts, policy, tags};
 
 const TOPICS: [&str; 3] = ["cnc.state", "edge.halden", "other"];
 const CLUSTERS: [&str; 2] = ["kafka", "other"];

@@ -3,31 +3,7 @@
 use std::fmt::Write as _;
 
 use super::*;
-
-/// SplitMix64: the same numbers for the same seed, everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-
-    fn maybe<T: Copy>(&mut self, from: &[T]) -> Option<T> {
-        (self.below(2) == 0).then(|| self.pick(from))
-    }
-}
+use crate::testing::Random;
 
 /// The readers of the tests above: name, zone, organisation, roles.
 const PEOPLE: [(&str, &str, Option<&str>, &[&str]); 3] = [
