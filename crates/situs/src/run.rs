@@ -208,18 +208,24 @@ fn shadow_report(catalog: &Catalog, shadow: &Policy, metrics: &Arc<Metrics>) -> 
 /// # Errors
 /// One problem for each that it does not know, with the nearest.
 pub(crate) fn check_zones(site: &Site, policy: &Policy) -> Result<(), Diagnostics> {
-    let known: Vec<&str> = policy.zones().map(|zone| zone.id.as_str()).collect();
-    let unknown = site.stores.keys().filter(|zone| !known.contains(&zone.as_str()));
-    let problems: Vec<Diagnostic> = unknown
-        .map(|zone| Diagnostic {
-            suggestion: nearest(zone.as_str(), known.iter().copied()),
-            ..whole_file(
-                "policy",
-                format!("`stores` in the site names zone `{zone}`, which the policy does not know"),
-            )
-        })
-        .collect();
+    let problems = unknown_zones("policy", "`stores` in the site", site.stores.keys(), policy);
     if problems.is_empty() { Ok(()) } else { Err(Diagnostics(problems)) }
+}
+
+/// A problem in `file` for each zone that `what` names and the policy does not know, with the nearest.
+pub(crate) fn unknown_zones<'a>(
+    file: &str,
+    what: &str,
+    named: impl Iterator<Item = &'a ZoneId>,
+    policy: &Policy,
+) -> Vec<Diagnostic> {
+    let known: Vec<&str> = policy.zones().map(|zone| zone.id.as_str()).collect();
+    let unknown = named.filter(|zone| !known.contains(&zone.as_str()));
+    let problem = |zone: &ZoneId| Diagnostic {
+        suggestion: nearest(zone.as_str(), known.iter().copied()),
+        ..whole_file(file, format!("{what} names zone `{zone}`, which the policy does not know"))
+    };
+    unknown.map(problem).collect()
 }
 
 /// Checks the roots and opens every store; the home zone's also as the home store.

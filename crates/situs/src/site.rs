@@ -1,6 +1,7 @@
 //! The configuration of a home: `site.yaml`. What the user writes becomes plain settings here.
 
 mod fields;
+mod place;
 mod receipts;
 
 use std::collections::BTreeMap;

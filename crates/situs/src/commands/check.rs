@@ -9,6 +9,7 @@ use situs_model::doc::{Diagnostic, Diagnostics, nearest, whole_file};
 use crate::cases;
 use crate::catalog::Catalog;
 use crate::cli::CheckArgs;
+use crate::run;
 use crate::site::Site;
 
 pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
@@ -100,29 +101,12 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 
 /// What the site says against what the policy and the pipelines know.
 fn agreement(site: &Site, catalog: &Catalog, file: &str) -> Vec<Diagnostic> {
-    let mut problems = Vec::new();
+    let policy = &catalog.policy;
+    let mut problems = run::unknown_zones(file, "`stores`", site.stores.keys(), policy);
+    problems.extend(run::unknown_zones(file, "`pseudonym-keys`", site.pseudonym_keys.zones(), policy));
     let mut unknown = |what: String, word: &str, valid: Vec<&str>| {
         problems.push(Diagnostic { suggestion: nearest(word, valid), ..whole_file(file, what) });
     };
-    let zones: Vec<&str> = catalog.policy.zones().map(|zone| zone.id.as_str()).collect();
-    for zone in site.stores.keys() {
-        if !zones.contains(&zone.as_str()) {
-            unknown(
-                format!("`stores` names zone `{zone}`, which the policy does not know"),
-                zone.as_str(),
-                zones.clone(),
-            );
-        }
-    }
-    for zone in site.pseudonym_keys.zones() {
-        if !zones.contains(&zone.as_str()) {
-            unknown(
-                format!("`pseudonym-keys` names zone `{zone}`, which the policy does not know"),
-                zone.as_str(),
-                zones.clone(),
-            );
-        }
-    }
     let sites: Vec<&str> = catalog.policy.sites().map(|site| site.id.as_str()).collect();
     if !sites.contains(&site.home_site.as_str()) {
         unknown(

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use situs_model::doc::{Diagnostic, Diagnostics, Document, Map};
+use situs_model::doc::{Diagnostics, Document, Map};
 use situs_model::{KeyRing, ZoneId};
 
+use super::place::Place;
 use super::{KeyFile, Site};
 use crate::catalog::{Catalog, Loaded};
 
@@ -15,9 +16,7 @@ use crate::catalog::{Catalog, Loaded};
 pub struct PseudonymKeys {
     files: BTreeMap<ZoneId, KeyFile>,
     /// Where a key that is missing is told: at `pseudonym-keys`, or else at `stores`.
-    file: Arc<str>,
-    line: u32,
-    column: u32,
+    place: Place,
 }
 
 impl PseudonymKeys {
@@ -27,43 +26,18 @@ impl PseudonymKeys {
         let mut files = BTreeMap::new();
         for (key, value) in node.iter().flat_map(|node| doc.entries(node, "pseudonym-keys")) {
             let zone = doc.parsed::<ZoneId>(key, "a key of `pseudonym-keys`");
-            let path = doc.text(value, "the file of a key").map(|path| KeyFile {
-                path: folder.join(path),
-                file: doc.file().clone(),
-                line: value.line,
-                column: value.column,
-            });
+            let path = doc
+                .text(value, "the file of a key")
+                .map(|path| KeyFile { path: folder.join(path), place: Place::of(doc, value) });
             files.extend(zone.zip(path));
         }
         let place = node.or_else(|| site.optional("stores")).unwrap_or(site.node());
-        Self { files, file: doc.file().clone(), line: place.line, column: place.column }
+        Self { files, place: Place::of(doc, place) }
     }
 
     /// The zones that have a key.
     pub fn zones(&self) -> impl Iterator<Item = &ZoneId> {
         self.files.keys()
-    }
-
-    fn problem(&self, message: String) -> Diagnostic {
-        Diagnostic {
-            file: self.file.clone(),
-            line: self.line,
-            column: self.column,
-            message,
-            suggestion: None,
-        }
-    }
-}
-
-impl KeyFile {
-    fn problem(&self, message: String) -> Diagnostic {
-        Diagnostic {
-            file: self.file.clone(),
-            line: self.line,
-            column: self.column,
-            message,
-            suggestion: None,
-        }
     }
 }
 
@@ -86,14 +60,16 @@ impl Site {
             match situs_store::read_field_key(&file.path) {
                 Ok(key) => {
                     if let Some((other, _)) = keys.iter().find(|(_, known)| **known == key) {
-                        problems.push(file.problem(format!(
+                        problems.push(file.place.problem(format!(
                             "`{zone}` in pseudonym-keys has the key of `{other}`: each zone needs one of its own, \
                              which `situs store pseudonym-key FILE` makes"
                         )));
                     }
                     keys.insert(zone.clone(), key);
                 }
-                Err(error) => problems.push(file.problem(format!("`{zone}` in pseudonym-keys: {error}"))),
+                Err(error) => {
+                    problems.push(file.place.problem(format!("`{zone}` in pseudonym-keys: {error}")))
+                }
             }
         }
         let stores: BTreeSet<ZoneId> = self.stores.keys().cloned().collect();
@@ -107,7 +83,7 @@ impl Site {
             }
         }
         for (zone, pipelines) in missing {
-            problems.push(self.pseudonym_keys.problem(format!(
+            problems.push(self.pseudonym_keys.place.problem(format!(
                 "`pseudonym-keys` needs a key `{zone}`, a file that `situs store pseudonym-key FILE` makes: \
                  fields of {} are masked with it",
                 pipelines.join(", ")

@@ -1,10 +1,11 @@
 //! `receipts` in `site.yaml`: the key that signs them, or that nothing does.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use situs_model::doc::{Diagnostic, Diagnostics, Document, Map, Node};
+use situs_model::doc::{Diagnostics, Document, Map, Node};
 use situs_store::{PublicKey, ReceiptKey};
+
+use super::place::Place;
 
 /// Keys of `receipts`.
 const KEYS: [&str; 3] = ["signing-key", "allow-unsigned", "trusted-keys"];
@@ -23,9 +24,7 @@ pub enum Receipts {
 pub struct KeyFile {
     /// The file.
     pub path: PathBuf,
-    pub(super) file: Arc<str>,
-    pub(super) line: u32,
-    pub(super) column: u32,
+    pub(super) place: Place,
 }
 
 impl Receipts {
@@ -36,13 +35,7 @@ impl Receipts {
     pub fn key(&self) -> Result<Option<ReceiptKey>, Diagnostics> {
         let Self::Signed(key) = self else { return Ok(None) };
         ReceiptKey::read(&key.path).map(Some).map_err(|error| {
-            Diagnostics(vec![Diagnostic {
-                file: key.file.clone(),
-                line: key.line,
-                column: key.column,
-                message: format!("`signing-key` in receipts: {error}"),
-                suggestion: None,
-            }])
+            Diagnostics(vec![key.place.problem(format!("`signing-key` in receipts: {error}"))])
         })
     }
 }
@@ -54,13 +47,7 @@ impl KeyFile {
     /// What is wrong with the file, at the place that names it.
     pub fn public(&self) -> Result<PublicKey, Diagnostics> {
         PublicKey::read(&self.path).map_err(|error| {
-            Diagnostics(vec![Diagnostic {
-                file: self.file.clone(),
-                line: self.line,
-                column: self.column,
-                message: format!("`trusted-keys` in receipts: {error}"),
-                suggestion: None,
-            }])
+            Diagnostics(vec![self.place.problem(format!("`trusted-keys` in receipts: {error}"))])
         })
     }
 }
@@ -78,12 +65,7 @@ pub(super) fn read(doc: &Document, site: &Map<'_>, folder: &Path) -> Option<(Rec
     let receipts = doc.map(node, "receipts", &KEYS)?;
     let path = receipts.optional_string("signing-key");
     let unsigned = receipts.optional_bool("allow-unsigned");
-    let key_file = |at: &Node, path: String| KeyFile {
-        path: folder.join(path),
-        file: doc.file().clone(),
-        line: at.line,
-        column: at.column,
-    };
+    let key_file = |at: &Node, path: String| KeyFile { path: folder.join(path), place: Place::of(doc, at) };
     let trusted = receipts.optional_strings("trusted-keys");
     let trusted = trusted.into_iter().map(|(at, path)| key_file(at, path)).collect();
     if let (Some(at), None) = (receipts.optional("trusted-keys"), receipts.optional("signing-key")) {
