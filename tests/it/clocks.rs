@@ -17,14 +17,14 @@ const SCHEMA: &str = r#"{
 }
 "#;
 
-const PIPELINE: &str = "scenario: process-optimization\nschema: work/v1\nclass: general\n";
+const PIPELINE: &str = "scenario: process-optimization\nschema: milling/v1\nclass: general\n";
 
 const POLICY: &str = "zones:
   CN: { jurisdictions: [CN] }
   EU: { jurisdictions: [DE] }
 sites:
-  nanning-1: { jurisdiction: CN, topics: [work, late], devices: [nn-1] }
-  stuttgart-1: { jurisdiction: DE, topics: [work, late], devices: [st-1] }
+  nanning-1: { jurisdiction: CN, topics: [milling, late], devices: [nn-1] }
+  stuttgart-1: { jurisdiction: DE, topics: [milling, late], devices: [st-1] }
 rules:
   - { id: cn, jurisdictions: [CN], zone: CN, basis: law, training: in-zone }
   - { id: eu, jurisdictions: [DE], zone: EU, basis: contract, training: allowed }
@@ -33,18 +33,18 @@ rules:
 /// 2026-03-01T12:00:00Z.
 const BROKER_MS: i64 = 1_772_366_400_000;
 
-/// Two pipelines: `work` has the bounds that hold without a word, `late` has others.
+/// Two pipelines: `milling` has the bounds that hold without a word, `late` has others.
 fn home() -> Home {
-    let home = Home::new(&["work", "late"], &[("work", 1), ("late", 1)]);
+    let home = Home::new(&["milling", "late"], &[("milling", 1), ("late", 1)]);
     let write = |name: &str, text: &str| {
         let path = home.site().with_file_name(name);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         std::fs::write(path, text).expect("written");
     };
-    write("lib/work/pipeline.yaml", &format!("name: work\ntopics: [work]\n{PIPELINE}"));
+    write("lib/milling/pipeline.yaml", &format!("name: milling\ntopics: [milling]\n{PIPELINE}"));
     let clock = "clock: { ahead: off, behind: 1d }";
     write("lib/late/pipeline.yaml", &format!("name: late\ntopics: [late]\n{PIPELINE}{clock}\n"));
-    write("schemas/work/v1.json", SCHEMA);
+    write("schemas/milling/v1.json", SCHEMA);
     write("lib/policy.yaml", POLICY);
     let site = std::fs::read_to_string(home.site()).expect("a site");
     let site = site.lines().map(|line| match line.split(':').next() {
@@ -81,7 +81,7 @@ fn sql(home: &Home, statement: &str) -> Vec<Value> {
 fn clocks_that_are_off_are_flagged_and_their_times_stay() {
     let home = home();
     let producer = home.producer();
-    for topic in ["work", "late"] {
+    for topic in ["milling", "late"] {
         for message in MESSAGES {
             let record = BaseRecord::to(topic).partition(0).timestamp(BROKER_MS).key("k").payload(message);
             producer.send(record).map_err(|(error, _)| error).expect("queued");
@@ -103,7 +103,7 @@ fn clocks_that_are_off_are_flagged_and_their_times_stay() {
         rows.iter().map(|(quality, count)| ((*quality).to_owned(), *count)).collect()
     };
     assert_eq!(
-        counts("work"),
+        counts("milling"),
         expected(&[
             ("", 5),
             ("event_time:broker", 1),
@@ -122,7 +122,7 @@ fn clocks_that_are_off_are_flagged_and_their_times_stay() {
     );
 
     // Both times are what they were, for all that they are flagged for.
-    for table in ["work", "late"] {
+    for table in ["milling", "late"] {
         let times = sql(
             &home,
             &format!(
@@ -150,7 +150,7 @@ fn clocks_that_are_off_are_flagged_and_their_times_stay() {
     home.verify();
 
     // What is read again says the same of itself.
-    for place in ["work/0/2", "late/0/6"] {
+    for place in ["milling/0/2", "late/0/6"] {
         let output = situs().args(["explain", "--json", place, "--config"]).arg(home.site()).output();
         let told: Value = serde_json::from_slice(&output.expect("situs runs").stdout).expect("JSON");
         assert_eq!(told["verdict"], "equal", "{told:#}");

@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::home::{Home, situs};
 
-const PIPELINE: &str = "name: work
+const PIPELINE: &str = "name: milling
 scenario: process-optimization
-topics: [work]
-schema: work/v1
+topics: [milling]
+schema: milling/v1
 class: important
 ";
 
@@ -34,16 +34,16 @@ const POLICY: &str = "zones:
   EU: { jurisdictions: [DE, FR] }
   GERMANY: { jurisdictions: [DE], within: EU }
 sites:
-  nanning-1: { jurisdiction: CN, topics: [work], devices: [nn-1] }
-  stuttgart-1: { jurisdiction: DE, topics: [work], devices: [st-1] }
-  lyon-1: { jurisdiction: FR, topics: [work], devices: [ly-1] }
+  nanning-1: { jurisdiction: CN, topics: [milling], devices: [nn-1] }
+  stuttgart-1: { jurisdiction: DE, topics: [milling], devices: [st-1] }
+  lyon-1: { jurisdiction: FR, topics: [milling], devices: [ly-1] }
 rules:
   - { id: cn, jurisdictions: [CN], zone: CN, basis: law, training: in-zone }
   - { id: hot, jurisdictions: [DE, FR], when: load > 90, zone: EU, class: core, basis: contract, training: prohibited }
   - { id: eu, jurisdictions: [DE, FR], zone: EU, basis: contract, training: allowed }
   - { id: german, jurisdictions: [DE], zone: GERMANY, basis: contract }
 models:
-  - { id: wear, version: '1', pipelines: [work], where: load > 10, markets: [DE] }
+  - { id: wear, version: '1', pipelines: [milling], where: load > 10, markets: [DE] }
 ";
 
 /// Values that no table may hold.
@@ -74,8 +74,8 @@ fn write(home: &Home, name: &str, text: &str) {
 
 /// Lets the site read these definitions, with the line `keys` for keys.
 fn configure(home: &Home, policy: &str, keys: &str) {
-    write(home, "lib/work/pipeline.yaml", PIPELINE);
-    write(home, "schemas/work/v1.json", SCHEMA);
+    write(home, "lib/milling/pipeline.yaml", PIPELINE);
+    write(home, "schemas/milling/v1.json", SCHEMA);
     write(home, "lib/policy.yaml", policy);
     let site = std::fs::read_to_string(home.site()).expect("a site");
     let site: Vec<String> = site
@@ -94,7 +94,7 @@ fn configure(home: &Home, policy: &str, keys: &str) {
 const KEYS: &str = "pseudonym-keys: { CN: cn.key, EU: eu.key, GERMANY: germany.key }";
 
 fn home() -> Home {
-    let home = Home::new(&["work"], &[("work", 1)]);
+    let home = Home::new(&["milling"], &[("milling", 1)]);
     for name in ["cn.key", "eu.key", "germany.key"] {
         let path = home.site().with_file_name(name);
         let output = situs().args(["store", "pseudonym-key"]).arg(&path).output().expect("situs runs");
@@ -132,14 +132,18 @@ fn contains(bytes: &[u8], word: &[u8]) -> bool {
 #[test]
 fn personal_fields_and_trade_secrets_are_masked_before_a_table_holds_them() {
     let home = home();
-    home.send("work", 0, &[message("st-1", 95), message("ly-1", 20), message("nn-1", 5), message("who", 1)]);
+    home.send(
+        "milling",
+        0,
+        &[message("st-1", 95), message("ly-1", 20), message("nn-1", 5), message("who", 1)],
+    );
     home.catch_up();
     // A second start, another file.
-    home.send("work", 0, &[message("st-1", 20), message("nn-1", 50)]);
+    home.send("milling", 0, &[message("st-1", 20), message("nn-1", 50)]);
     home.catch_up();
 
     let (german, french, chinese) =
-        (row(&home, "eu.work", 0), row(&home, "eu.work", 1), row(&home, "cn.work", 2));
+        (row(&home, "eu.milling", 0), row(&home, "eu.milling", 1), row(&home, "cn.milling", 2));
     for row in [&german, &french, &chinese] {
         assert!(!row.contains_key("badge"), "a personal field that is dropped has no column: {row:?}");
         let worker = row["worker"].as_str().expect("a pseudonym");
@@ -147,8 +151,8 @@ fn personal_fields_and_trade_secrets_are_masked_before_a_table_holds_them() {
     }
     assert_eq!(german["worker"], french["worker"], "one zone, one pseudonym");
     assert_ne!(german["worker"], chinese["worker"], "another zone, another pseudonym");
-    assert_eq!(row(&home, "eu.work", 4)["worker"], german["worker"], "the same after a start");
-    assert_eq!(row(&home, "cn.work", 5)["worker"], chinese["worker"]);
+    assert_eq!(row(&home, "eu.milling", 4)["worker"], german["worker"], "the same after a start");
+    assert_eq!(row(&home, "cn.milling", 5)["worker"], chinese["worker"]);
 
     // France and China have no zone within that of their records; the plant in Stuttgart has one.
     assert_eq!((&french["program"], &french["offset_mm"]), (&PROGRAM.into(), &31337.5.into()));
@@ -156,20 +160,20 @@ fn personal_fields_and_trade_secrets_are_masked_before_a_table_holds_them() {
     let hash = german["program"].as_str().expect("a hash");
     assert!(hash.len() == 44 && hash.starts_with("hmac-sha256:"), "{hash}");
     assert_eq!(german["offset_mm"], Value::Null, "a number holds no hash");
-    assert_eq!(row(&home, "eu.work", 4)["program"], german["program"]);
+    assert_eq!(row(&home, "eu.milling", 4)["program"], german["program"]);
 
     // What decides is stored as it came, so the decision comes out again.
     for offset in [0, 1, 2, 3, 4, 5] {
-        let output = run(&home, &["explain", "--json", &format!("work/0/{offset}")]);
+        let output = run(&home, &["explain", "--json", &format!("milling/0/{offset}")]);
         let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         assert_eq!((output.status.code(), &told["verdict"]), (Some(0), &"equal".into()), "{told:#}");
     }
     home.verify();
 
     // Of a message in quarantine everything is kept, in the home zone; nowhere else is a person named.
-    let output = run(&home, &["quarantine", "show", "--payload", "work/0/3"]);
+    let output = run(&home, &["quarantine", "show", "--payload", "milling/0/3"]);
     assert_eq!(Some(output.stdout), message("who", 1));
-    for table in ["eu.work", "cn.work", "receipts"] {
+    for table in ["eu.milling", "cn.milling", "receipts"] {
         let rows = format!("{:?}", home.sql(&format!("select * from {table}")));
         assert!(rows.len() > 100 && !rows.contains(WORKER) && !rows.contains(BADGE), "{table}");
     }
@@ -189,7 +193,7 @@ fn personal_fields_and_trade_secrets_are_masked_before_a_table_holds_them() {
     let secret = 31337.5_f64.to_le_bytes();
     let footers = |zone: &str| {
         let mut found = 0;
-        bytes_below(&home.data().join(zone).join("work"), &mut |path, bytes| {
+        bytes_below(&home.data().join(zone).join("milling"), &mut |path, bytes| {
             if path.extension().is_some_and(|end| end == "parquet") {
                 let length = u32::from_le_bytes(bytes[bytes.len() - 8..][..4].try_into().expect("4 bytes"));
                 let footer = &bytes[bytes.len() - 8 - length as usize..];
@@ -209,7 +213,7 @@ fn personal_fields_and_trade_secrets_are_masked_before_a_table_holds_them() {
     configure(&home, &POLICY.replace("devices: [st-1]", "devices: [st-1, who]"), KEYS);
     let output = run(&home, &["quarantine", "release", "--by", "J. Doe", "--all"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let released = row(&home, "eu.work", 3);
+    let released = row(&home, "eu.milling", 3);
     assert_eq!((&released["worker"], &released["program"]), (&german["worker"], &german["program"]));
     home.verify();
 }
@@ -217,9 +221,9 @@ fn personal_fields_and_trade_secrets_are_masked_before_a_table_holds_them() {
 #[test]
 fn a_file_and_a_table_take_the_highest_class_of_their_rows() {
     let home = home();
-    home.send("work", 0, &[message("ly-1", 20), message("nn-1", 5)]);
+    home.send("milling", 0, &[message("ly-1", 20), message("nn-1", 5)]);
     home.catch_up();
-    home.send("work", 0, &[message("st-1", 95), message("ly-1", 20)]);
+    home.send("milling", 0, &[message("st-1", 95), message("ly-1", 20)]);
     home.catch_up();
     let output = situs().args(["store", "list", "--json", "--data"]).arg(home.data()).output().expect("runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -228,7 +232,7 @@ fn a_file_and_a_table_take_the_highest_class_of_their_rows() {
         let table = text.lines().map(of).find(|table| table["table"] == name);
         table.unwrap_or_else(|| panic!("no {name} in {text}"))["class"].clone()
     };
-    assert_eq!((class("cn.work"), class("eu.work")), ("important".into(), "core".into()));
+    assert_eq!((class("cn.milling"), class("eu.milling")), ("important".into(), "core".into()));
     assert_eq!(class("receipts"), Value::Null, "{text}");
     home.verify();
 }
@@ -253,7 +257,7 @@ fn without_a_key_nothing_runs_and_the_place_is_told() {
     check(&[
         "site.yaml:12:17: `pseudonym-keys` needs a key `EU`",
         "`pseudonym-keys` needs a key `GERMANY`",
-        "fields of work are masked with it",
+        "fields of milling are masked with it",
     ]);
     configure(&home, POLICY, "");
     check(&["site.yaml:7:9: `pseudonym-keys` needs a key `CN`"]);
@@ -278,7 +282,7 @@ fn conditions_may_not_name_what_is_not_stored_as_it_comes() {
         let output = run(&home, &["check"]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(output.status.code(), Some(2), "{text}");
-        let expected = format!("`when` in rule `hot`, on pipeline `work`: column `{column}` is `{class}`");
+        let expected = format!("`when` in rule `hot`, on pipeline `milling`: column `{column}` is `{class}`");
         assert!(text.contains("policy.yaml:11:") && text.contains(&expected), "{text}");
         assert_eq!(text.lines().count(), 1, "{text}");
     }
@@ -287,7 +291,7 @@ fn conditions_may_not_name_what_is_not_stored_as_it_comes() {
     let output = run(&home, &["check"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
-        text.contains("`where` in model `wear`, on pipeline `work`: column `worker` is `personal`"),
+        text.contains("`where` in model `wear`, on pipeline `milling`: column `worker` is `personal`"),
         "{text}"
     );
 }
