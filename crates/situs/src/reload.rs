@@ -144,8 +144,8 @@ impl Reload {
             return Outcome::Moving;
         }
         match read {
-            Ok(ready) if ready.policy.version() == self.catalog.policy.version() => Outcome::Same,
-            Ok(ready) => Outcome::Ready(ready),
+            Ok(None) => Outcome::Same,
+            Ok(Some(ready)) => Outcome::Ready(ready),
             Err(problems) => Outcome::Rejected(problems),
         }
     }
@@ -206,12 +206,16 @@ impl Reload {
     }
 }
 
-/// Reads the policy and makes it ready for every worker.
-fn read(site: &Site, catalog: &Catalog) -> Result<Ready, Diagnostics> {
-    let catalog = catalog.with_policy(site.library.policy()?)?;
+/// Reads the policy and makes it ready for every worker; `None` if it is that of the catalog.
+fn read(site: &Site, catalog: &Catalog) -> Result<Option<Ready>, Diagnostics> {
+    let policy = site.library.policy()?;
+    if policy.version() == catalog.policy.version() {
+        return Ok(None);
+    }
+    let catalog = catalog.with_policy(policy)?;
     run::check_zones(site, &catalog.policy)?;
     // Its zones may need keys that nobody has named.
     site.key_ring(&catalog)?;
     let judges = (0..site.workers).map(|_| run::judges(site, &catalog)).collect::<Result<_, _>>()?;
-    Ok(Ready { policy: catalog.policy, judges })
+    Ok(Some(Ready { policy: catalog.policy, judges }))
 }
