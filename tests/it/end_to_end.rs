@@ -1,6 +1,7 @@
 //! From an embedded broker to the stores, through the built binary.
 
 use std::collections::BTreeSet;
+use std::io::BufRead as _;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -222,4 +223,43 @@ fn sigterm_drains_and_the_next_start_goes_on() {
         home.number("select count(*) from (select distinct _partition, _offset, _row from eu.cnc_state)"),
         8_000
     );
+}
+
+#[test]
+fn a_start_waits_for_a_home_store_that_cannot_be_written() {
+    let home = Home::new(&["cnc-state"], &[(TOPIC, 1)]);
+    let waiting = || {
+        let mut child = situs()
+            .args(["run", "--until-caught-up", "--config"])
+            .arg(home.site())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("situs runs");
+        let mut log = std::io::BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut line = String::new();
+        while !line.contains("start-waits") {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).expect("text"), 0, "it ended without that line");
+        }
+        assert!(line.contains("_situs_policies"), "{line}");
+        (child, log)
+    };
+    home.send(TOPIC, 0, &[Some(state("st-cnc-001", 1))]);
+    let in_the_way = home.data().join("eu/_situs_policies");
+    std::fs::write(&in_the_way, "").expect("a file where a folder must be");
+
+    // It can be told to end.
+    let (mut child, _log) = waiting();
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+    let status = child.wait().expect("it ends");
+    assert!(status.success(), "{status}");
+
+    // And goes on by itself.
+    let (mut child, _log) = waiting();
+    std::fs::remove_file(&in_the_way).expect("removed");
+    let status = child.wait().expect("it ends");
+    assert!(status.success(), "{status}");
+    assert_eq!(home.number("select count(*) from eu.cnc_state"), 1);
+    home.verify();
 }

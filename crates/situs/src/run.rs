@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use situs_ingest::{Config, Control, IngestError, Shadow, ShadowReport, Stage, Stores, Summary};
 use situs_model::doc::{Diagnostic, Diagnostics, nearest, whole_file};
-use situs_model::store::{HomeStore as _, ZoneStore};
+use situs_model::store::{Advice, HomeStore as _, StoreError, ZoneStore};
 use situs_model::{KeyRing, ZoneId};
 use situs_observe::Metrics;
 use situs_policy::{Judge, Policy};
@@ -26,6 +26,10 @@ use crate::upkeep;
 
 /// How long a step of maintenance may take to end, at the end.
 const MAINTENANCE_ENDS: Duration = Duration::from_secs(5);
+/// How long until a text is written again that could not be written at the start.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Each how manieth of these tries is logged.
+const TRIES_A_WARNING: u32 = 10;
 
 /// A home that runs.
 #[derive(Debug)]
@@ -89,6 +93,8 @@ pub async fn start(
             tracing::warn!(event = "lease-not-renewed", "{error}");
         }
     }
+    // With /metrics and /readyz served, so that somebody can see what it waits for.
+    keep_texts(catalog, &home).await?;
     let leased = tables.clone();
     helpers.push({
         let stores = tables.clone();
@@ -163,6 +169,28 @@ impl Drop for Service {
         self.control.stop();
         self.helpers.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// Keeps the texts by which records will be judged in the home store, before the first record is. Waits
+/// while they cannot be written, as intake does when a store can't: a disk may be full, or read-only, for now.
+///
+/// # Errors
+/// What waiting does not mend.
+async fn keep_texts(catalog: &Catalog, home: &DeltaStore) -> Result<(), StoreError> {
+    for (kind, version, text) in catalog.texts() {
+        let mut tries = 0_u32;
+        while let Err(error) = home.archive(kind, version, text).await {
+            if error.advice != Advice::Retry {
+                return Err(error);
+            }
+            if tries.is_multiple_of(TRIES_A_WARNING) {
+                tracing::warn!(event = "start-waits", "{error}; trying again");
+            }
+            tries += 1;
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+    Ok(())
 }
 
 /// The judges of a worker, in the order of its stages.
@@ -258,9 +286,6 @@ async fn open_stores(
         .get(&site.home_zone)
         .cloned()
         .with_context(|| format!("the home zone `{}` has no store", site.home_zone))?;
-    for (kind, version, text) in catalog.texts() {
-        home.archive(kind, version, text).await?;
-    }
     let all = opened.values().cloned().collect();
     let zones = opened.into_iter().map(|(zone, store)| (zone, store as Arc<dyn ZoneStore>)).collect();
     let past = Arc::new(HomePast::new(home.clone(), catalog, keys, tokio::runtime::Handle::current()));

@@ -31,7 +31,12 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         // Before this, SIGHUP ends the process, as it does any other.
         let mut reload = signal(SignalKind::hangup())?;
-        let service = run::start(&site, &catalog, shadow, args.until_caught_up).await?;
+        let service = tokio::select! {
+            service = run::start(&site, &catalog, shadow, args.until_caught_up) => service?,
+            // Nothing has been read yet, so there is nothing to drain.
+            _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+            _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+        };
         let asked = service.reload.clone();
         tokio::spawn(async move {
             while reload.recv().await.is_some() {
