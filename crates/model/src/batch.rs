@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use arrow_array::{BooleanArray, RecordBatch};
-use arrow_schema::ArrowError;
-use arrow_select::filter::filter_record_batch;
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Int32Type, Int64Type};
+use arrow_array::{Array as _, ArrayRef, BooleanArray, RecordBatch};
+use arrow_buffer::BooleanBuffer;
+use arrow_schema::{ArrowError, DataType};
+use arrow_select::filter::FilterBuilder;
 
 use crate::mask::Masks;
 use crate::offset::Source;
@@ -400,6 +403,9 @@ impl Split {
     }
 }
 
+/// Of a row that goes to quarantine, in place of an index of a verdict.
+const NOWHERE: u16 = u16::MAX;
+
 /// Divides a tagged batch by zone.
 ///
 /// A message is placed whole or not at all: if one of its rows is undetermined, the message goes to
@@ -443,24 +449,31 @@ pub fn split(tagged: TaggedBatch, stores: &BTreeSet<ZoneId>, masks: &Masks) -> R
         .collect();
 
     // The zone that each row goes to, as an index into `verdicts`; `NOWHERE` is quarantine.
-    const NOWHERE: u16 = u16::MAX;
     let mut destination = verdict_of_row;
+    // Messages by the verdict on their first row.
+    let mut messages_of = vec![0u64; placed.len()];
+    let all_placed = placed.iter().all(Result::is_ok);
     let mut start = 0;
     while start < message_of_row.len() {
         let message = message_of_row[start];
         let end = start + message_of_row[start..].iter().take_while(|m| **m == message).count();
         counts.decoded += 1;
-        let undetermined =
-            destination[start..end].iter().find_map(|verdict| placed[usize::from(*verdict)].err());
+        let reason = |verdict: &u16| placed[usize::from(*verdict)].err();
+        let undetermined = if all_placed { None } else { destination[start..end].iter().find_map(reason) };
         if let Some(reason) = undetermined {
             destination[start..end].fill(NOWHERE);
             let rows = u32::try_from(end - start).unwrap_or(u32::MAX);
             counts.quarantined_rows += u64::from(rows);
             quarantined.push(Quarantined::new(&raw, message, QuarantineReason::Undetermined(reason), rows));
-        } else if let Ok(zone) = placed[usize::from(destination[start])] {
-            counts.stored.entry(zone.clone()).or_default().messages += 1;
+        } else {
+            messages_of[usize::from(destination[start])] += 1;
         }
         start = end;
+    }
+    for (place, messages) in placed.iter().zip(messages_of).filter(|(_, messages)| *messages > 0) {
+        if let Ok(zone) = place {
+            counts.stored.entry((*zone).clone()).or_default().messages += messages;
+        }
     }
     if planted::is(Bug::DropReject) {
         quarantined.pop();
@@ -475,18 +488,14 @@ pub fn split(tagged: TaggedBatch, stores: &BTreeSet<ZoneId>, masks: &Masks) -> R
     let zones: BTreeSet<&ZoneId> = placed.iter().filter_map(|place| place.ok()).collect();
     for zone in zones {
         let here: Vec<bool> = placed.iter().map(|place| *place == Ok(zone)).collect();
-        let is_here = |verdict: &u16| *verdict != NOWHERE && here[usize::from(*verdict)];
-        let count = destination.iter().filter(|verdict| is_here(verdict)).count();
+        let is_here = |row: usize| here.get(usize::from(destination[row])).copied().unwrap_or(false);
+        let mask = BooleanBuffer::collect_bool(destination.len(), is_here);
+        let count = mask.count_set_bits();
         if count == 0 {
             continue;
         }
         counts.stored.entry(zone.clone()).or_default().rows += count as u64;
-        let rows = if count == rows.num_rows() {
-            rows.clone()
-        } else {
-            let mask: BooleanArray = destination.iter().map(|verdict| Some(is_here(verdict))).collect();
-            filter_record_batch(&rows, &mask)?
-        };
+        let rows = if count == rows.num_rows() { rows.clone() } else { select(&rows, mask, count)? };
         let rows = if masks.is_empty() { rows } else { masks.apply(&rows, zone)? };
         let swapped = stores.iter().find(|other| planted::is(Bug::SwapZones) && *other != zone);
         let zone = swapped.unwrap_or(zone).clone();
@@ -494,6 +503,43 @@ pub fn split(tagged: TaggedBatch, stores: &BTreeSet<ZoneId>, masks: &Masks) -> R
         resident.push(ResidentBatch { source, zone, rows, on_trial });
     }
     Ok(Split { resident, quarantined, counts, notes })
+}
+
+/// The rows of a mask, of which there are `count`.
+///
+/// Many columns are alike in all rows of a batch, such as the topic or the policy's version. Of these a slice is
+/// as good, and costs nothing.
+fn select(rows: &RecordBatch, mask: BooleanBuffer, count: usize) -> Result<RecordBatch, ArrowError> {
+    let filter = FilterBuilder::new(&BooleanArray::new(mask, None)).optimize().build();
+    let select = |column: &ArrayRef| {
+        if is_alike(column) { Ok(column.slice(0, count)) } else { filter.filter(column) }
+    };
+    let columns = rows.columns().iter().map(select).collect::<Result<_, _>>()?;
+    RecordBatch::try_new(rows.schema(), columns)
+}
+
+/// Whether all rows of a column are seen to be alike.
+fn is_alike(column: &ArrayRef) -> bool {
+    fn all<T: PartialEq + Copy>(values: &[T]) -> bool {
+        // By blocks, so that many values are compared at once and a difference is found soon.
+        values
+            .first()
+            .is_none_or(|first| values.chunks(64).all(|block| block.iter().all(|value| value == first)))
+    }
+    if column.null_count() == column.len() {
+        return true;
+    }
+    if column.null_count() > 0 {
+        return false;
+    }
+    if let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() {
+        return all(dictionary.keys().values());
+    }
+    match column.data_type() {
+        DataType::Int32 => column.as_primitive_opt::<Int32Type>().is_some_and(|column| all(column.values())),
+        DataType::Int64 => column.as_primitive_opt::<Int64Type>().is_some_and(|column| all(column.values())),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

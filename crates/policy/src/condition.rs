@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, SchemaRef};
+use datafusion_expr::Expr;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_sql::sqlparser::ast::{self, Visit as _, Visitor};
 use datafusion_sql::sqlparser::dialect::GenericDialect;
@@ -174,13 +176,6 @@ pub(crate) enum Compiled {
     Ask(Question),
 }
 
-impl Compiled {
-    /// Whether its answer may differ between records of the same facts.
-    pub(crate) fn reads_columns(&self) -> bool {
-        matches!(self, Self::Ask(question) if !question.only_facts)
-    }
-}
-
 /// A condition that must be asked.
 #[derive(Debug)]
 pub(crate) struct Question {
@@ -191,6 +186,16 @@ pub(crate) struct Question {
     columns: Vec<usize>,
     /// Whether it reads nothing but what is equal in all records of a set of facts.
     only_facts: bool,
+    /// What must hold together for it to hold; nothing where facts alone are asked for.
+    terms: Vec<Term>,
+}
+
+/// One side of the `AND`s of a condition. Conditions of a policy share many of them.
+#[derive(Debug)]
+pub(crate) struct Term {
+    /// As DataFusion plans it, by which equal ones are found.
+    pub(crate) planned: Arc<Expr>,
+    pub(crate) question: Arc<Question>,
 }
 
 impl Question {
@@ -207,6 +212,12 @@ impl Question {
     /// Whether it reads nothing but `_topic` and what the registry and the claims say.
     pub(crate) fn only_facts(&self) -> bool {
         self.only_facts
+    }
+
+    /// What must hold together for it to hold, if all of these have an answer on a record: one without an
+    /// answer may yet not be asked for, since another does not hold.
+    pub(crate) fn terms(&self) -> &[Term] {
+        &self.terms
     }
 
     /// Answers for each of `rows` rows of these columns.
@@ -236,19 +247,26 @@ impl Question {
         }
     }
 
-    /// `None` if the expression fails on these rows. Why is not told: the text of the error may
-    /// hold a value of the payload.
     fn evaluate(&self, columns: &[ArrayRef], rows: usize) -> Option<Vec<Answer>> {
+        let answer = |holds: bool| if holds { Answer::Yes } else { Answer::No };
+        Some(self.holds(columns, rows)?.iter().map(answer).collect())
+    }
+
+    /// For each of `rows` rows of these columns whether the condition holds. `None` if the expression fails on
+    /// one of them. Why is not told: the text of the error may hold a value of the payload.
+    pub(crate) fn holds(&self, columns: &[ArrayRef], rows: usize) -> Option<BooleanBuffer> {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch =
             RecordBatch::try_new_with_options(self.schema.clone(), columns.to_vec(), &options).ok()?;
         let array = self.expression.evaluate(&batch).ok()?.into_array(rows).ok()?;
         if *array.data_type() == DataType::Null && array.len() == rows {
-            return Some(vec![Answer::No; rows]);
+            return Some(BooleanBuffer::new_unset(rows));
         }
         let array = array.as_boolean_opt().filter(|array| array.len() == rows)?;
-        let answer = |holds: Option<bool>| if holds == Some(true) { Answer::Yes } else { Answer::No };
-        Some(array.iter().map(answer).collect())
+        Some(match array.nulls() {
+            None => array.values().clone(),
+            Some(valid) => array.values() & valid.inner(),
+        })
     }
 }
 

@@ -64,6 +64,11 @@ impl DevicesFile {
         Self { name: name.to_owned(), rows: (1..).zip(rows).map(row).collect() }
     }
 
+    /// About the bytes of its rows.
+    pub(crate) fn bytes(&self) -> usize {
+        self.rows.iter().map(|row| row.device.len() + row.line.as_ref().map_or(0, String::len) + 2).sum()
+    }
+
     fn read(name: &str, text: &str, first_line: u32) -> Result<Self, Diagnostics> {
         let mut problems = Vec::new();
         let records = Csv { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: first_line };

@@ -112,7 +112,7 @@ impl FactSets {
         device: Option<&ArrayRef>,
         claims: &[ArrayRef],
         periods: Option<&[u32]>,
-        registry: OnTopic<'_>,
+        registry: &OnTopic<'_>,
     ) -> Option<Self> {
         let origin_of_row = origins(rows, device, registry)?;
         let (claims_of_row, combinations) = combine(rows, claims)?;
@@ -143,6 +143,11 @@ impl FactSets {
         let origins = pairs.into_pairs();
         let (sets, set_of_row) = match periods {
             None => (origins.into_iter().map(|pair| set(pair, Some(0))).collect::<Option<_>>()?, set_of_row),
+            // Nearly all batches.
+            Some(periods) if periods.iter().all(|period| *period == periods[0]) => {
+                let period = periods.first().and_then(|period| (*period as usize).checked_sub(1));
+                (origins.into_iter().map(|pair| set(pair, period)).collect::<Option<_>>()?, set_of_row)
+            }
             Some(periods) => {
                 let mut dated = Pairs::new();
                 let of_row: Vec<u32> =
@@ -186,18 +191,31 @@ fn decode(number: u32) -> Origin {
 }
 
 /// The origin of each row, looked up once per distinct device id.
-fn origins(rows: usize, device: Option<&ArrayRef>, registry: OnTopic<'_>) -> Option<Vec<u32>> {
+fn origins(rows: usize, device: Option<&ArrayRef>, registry: &OnTopic<'_>) -> Option<Vec<u32>> {
     let Some(device) = device else {
-        return Some(vec![encode(registry.origin(None)); rows]);
+        return Some(vec![encode(registry.unregistered); rows]);
     };
     let column = TextColumn::read(device)?;
-    // Looked up at first use: a dictionary may hold values of other batches.
-    let mut known: Vec<Option<u32>> = vec![None; column.values.len() + 1];
-    let origin = |number: &u32| {
-        let known = known.get_mut(*number as usize)?;
-        Some(*known.get_or_insert_with(|| encode(registry.origin(column.value(*number)))))
-    };
-    column.number_of_row.iter().map(origin).collect()
+    // The first one is for rows without a device.
+    let values = std::iter::once(None).chain(column.values.iter().copied());
+    if column.values.len() <= rows {
+        // All in one go, so that the look-ups need not wait for each other.
+        let mut origins = Vec::with_capacity(column.values.len() + 1);
+        registry.origins(values, |origin| origins.push(encode(origin)));
+        return column.number_of_row.iter().map(|number| origins.get(*number as usize).copied()).collect();
+    }
+    // A dictionary holds values of other batches too, and these are many: only those of rows are looked up.
+    let mut used: Vec<u32> = column.number_of_row.clone();
+    used.sort_unstable();
+    used.dedup();
+    let mut origins = vec![encode(registry.unregistered); column.values.len() + 1];
+    let mut numbers = used.iter();
+    registry.origins(used.iter().map(|number| column.value(*number)), |origin| {
+        if let Some(place) = numbers.next().and_then(|number| origins.get_mut(*number as usize)) {
+            *place = encode(origin);
+        }
+    });
+    column.number_of_row.iter().map(|number| origins.get(*number as usize).copied()).collect()
 }
 
 /// For each row the number of its combination of claims, and the claims of each combination.

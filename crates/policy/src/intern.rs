@@ -1,6 +1,6 @@
 //! Small numbers for pairs of small numbers.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// Pairs of numbers below this are found by index; others by hash.
 const DENSE: u32 = 64;
@@ -17,13 +17,20 @@ pub(crate) struct Pairs {
     table: Vec<u32>,
     map: HashMap<(u32, u32), u32>,
     pairs: Vec<(u32, u32)>,
+    /// The pair asked for last; neighbours are often alike.
+    last: Option<((u32, u32), u32)>,
 }
 
 const ABSENT: u32 = u32::MAX;
 
 impl Pairs {
     pub(crate) fn new() -> Self {
-        Self { table: vec![ABSENT; (DENSE * DENSE) as usize], map: HashMap::new(), pairs: Vec::new() }
+        Self {
+            table: vec![ABSENT; (DENSE * DENSE) as usize],
+            map: HashMap::new(),
+            pairs: Vec::new(),
+            last: None,
+        }
     }
 
     /// The pair's number.
@@ -37,7 +44,14 @@ impl Pairs {
             }
             *slot
         } else {
-            *self.map.entry((a, b)).or_insert(next)
+            match self.last {
+                Some((pair, number)) if pair == (a, b) => return number,
+                _ => {
+                    let number = *self.map.entry((a, b)).or_insert(next);
+                    self.last = Some(((a, b), number));
+                    number
+                }
+            }
         };
         if number == next {
             self.pairs.push((a, b));
@@ -48,11 +62,6 @@ impl Pairs {
     /// The pairs, each at its number.
     pub(crate) fn into_pairs(self) -> Vec<(u32, u32)> {
         self.pairs
-    }
-
-    /// The pair that was given this number, which is below the count so far.
-    pub(crate) fn pair(&self, number: u32) -> Option<(u32, u32)> {
-        self.pairs.get(number as usize).copied()
     }
 }
 
@@ -66,7 +75,6 @@ mod tests {
         let seen = [(0, 0), (63, 63), (64, 0), (0, 64), (u32::MAX, u32::MAX), (0, 0), (64, 0), (63, 63)];
         let numbers: Vec<u32> = seen.iter().map(|(a, b)| pairs.number(*a, *b)).collect();
         assert_eq!(numbers, [0, 1, 2, 3, 4, 0, 2, 1]);
-        assert_eq!(pairs.pair(2), Some((64, 0)));
         assert_eq!(pairs.into_pairs(), seen[..5]);
     }
 }

@@ -2,18 +2,21 @@
 
 mod calendar;
 mod evaluate;
+mod feed;
+mod terms;
 
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, Schema, SchemaRef};
+use datafusion_expr::Expr;
 use situs_model::columns;
 use situs_model::doc::{Diagnostics, list, nearest, whole_file};
 use situs_model::{Class, ContentVersion, DecodedBatch, KeyRing, Masks, PipelineName, TaggedBatch, Training};
 
 use self::calendar::{Calendar, Days};
 use crate::check::misfit;
-use crate::condition::{CompileError, Compiled, Condition, Scope};
+use crate::condition::{CompileError, Compiled, Condition, Question, Scope, Term};
 use crate::facts::PipelineFacts;
 use crate::factsets::is_text;
 use crate::policy::Policy;
@@ -56,16 +59,18 @@ pub struct Judge {
     time: Option<usize>,
     /// One per rule of the policy, in order.
     rules: Vec<JudgedRule>,
-    /// Whether a rule gives a class.
-    gives_class: bool,
     /// The models that learn from this pipeline.
     models: Vec<JudgedModel>,
+    /// The terms of the conditions that read columns, each once.
+    terms: Vec<Arc<Question>>,
 }
 
 #[derive(Debug)]
 struct JudgedRule {
     /// [`Compiled::Never`] too where the pipeline lacks a column that the condition names.
     when: Compiled,
+    /// Indices of its terms among the judge's.
+    terms: Vec<usize>,
     /// Whether it does.
     lacks: bool,
     days: Days,
@@ -76,6 +81,8 @@ struct JudgedModel {
     /// Index in the policy.
     index: usize,
     filter: Compiled,
+    /// Indices of its terms among the judge's.
+    terms: Vec<usize>,
     days: Days,
     /// For each zone of the policy, whether the model is deployed outside it.
     leaves_zone: Vec<bool>,
@@ -116,6 +123,7 @@ impl Judge {
         let claims = facts.claim_columns.iter().filter_map(|name| text_column(name, "claim")).collect();
 
         let calendar = Calendar::new(&policy);
+        let mut terms = Terms::default();
         let mut rules = Vec::with_capacity(policy.rules.len());
         for entry in &policy.rules {
             let compiled = compile(entry.when.as_ref(), &scope);
@@ -128,7 +136,9 @@ impl Judge {
                 }
                 Compiled::Never
             });
-            rules.push(JudgedRule { when, lacks, days: calendar.days(entry.rule.from, entry.rule.until) });
+            let terms = terms.of(&when);
+            let days = calendar.days(entry.rule.from, entry.rule.until);
+            rules.push(JudgedRule { when, terms, lacks, days });
         }
         let mut models = Vec::new();
         for (index, entry) in policy.models.iter().enumerate() {
@@ -145,7 +155,8 @@ impl Judge {
                 .map(|zone| entry.model.markets.iter().any(|market| !zone.jurisdictions.contains(market)))
                 .collect();
             let days = calendar.days(None, entry.model.until);
-            models.push(JudgedModel { index, filter, days, leaves_zone });
+            let terms = terms.of(&filter);
+            models.push(JudgedModel { index, filter, terms, days, leaves_zone });
         }
         if !problems.is_empty() {
             problems.sort();
@@ -160,7 +171,6 @@ impl Judge {
         );
         let time = facts.schema.column_with_name(columns::names::BROKER_TIME).map(|(index, _)| index);
         let time = time.filter(|_| !calendar.is_empty());
-        let gives_class = policy.rules().any(|rule| rule.class.is_some());
         Ok(Self {
             policy,
             pipeline: facts.name.clone(),
@@ -172,8 +182,8 @@ impl Judge {
             calendar,
             time,
             rules,
-            gives_class,
             models,
+            terms: terms.0.into_iter().map(|(_, question)| question).collect(),
         })
     }
 
@@ -226,6 +236,25 @@ impl Judge {
             self.models.get(*model).is_some_and(|model| model.leaves_zone.get(zone) == Some(&true))
         };
         if models.iter().any(leaves) { training.min(Training::InZone) } else { training }
+    }
+}
+
+/// The terms of a policy's conditions, each with its number.
+#[derive(Debug, Default)]
+struct Terms(Vec<(Arc<Expr>, Arc<Question>)>);
+
+impl Terms {
+    /// The numbers of a condition's terms.
+    fn of(&mut self, condition: &Compiled) -> Vec<usize> {
+        let Compiled::Ask(question) = condition else { return Vec::new() };
+        let mut number = |term: &Term| {
+            let known = self.0.iter().position(|(planned, _)| *planned == term.planned);
+            known.unwrap_or_else(|| {
+                self.0.push((term.planned.clone(), term.question.clone()));
+                self.0.len() - 1
+            })
+        };
+        question.terms().iter().map(&mut number).collect()
     }
 }
 

@@ -21,8 +21,17 @@ use crate::registry::Registry;
 /// Keys of a policy.
 const KEYS: &[&str] = &["description", "zones", "sites", "rules", "models", "transfers", "retention"];
 
+/// Most bytes of a policy with the rows of its files, so that the registry can number what it holds by four
+/// bytes: a fleet of a million devices takes 20 MB.
+const MAX_BYTES: usize = 512 << 20;
+
 /// Reads a policy with its files of devices; those that stand behind the text need not be given.
 pub(crate) fn parse(file: &str, text: &str, given: Vec<DevicesFile>) -> Result<Policy, Diagnostics> {
+    let bytes = text.len() + given.iter().map(DevicesFile::bytes).sum::<usize>();
+    if bytes > MAX_BYTES {
+        let message = format!("a policy with its files of devices may have {MAX_BYTES} bytes, found {bytes}");
+        return Err(Diagnostics(vec![whole_file(file, message)]));
+    }
     let (end, kept) = devices::split(file, text)?;
     let doc = Document::parse(file, &text[..end]);
     let is_whole = end < text.len();

@@ -1,10 +1,14 @@
 //! The site registry: from authenticated facts to the site.
 
+mod devices;
+
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use situs_model::ClusterName;
 
+use self::devices::Devices;
 use crate::policy::SiteEntry;
 
 /// What the registry says of a device id on a topic of a cluster.
@@ -32,10 +36,10 @@ pub(crate) struct Spot {
 /// Device ids, clusters and topics of all sites.
 ///
 /// # Memory
-/// About 60 bytes per device beside its id, which is shared with [`Site`](crate::Site).
+/// About 20 bytes per device and those of its id.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    spot_of_device: HashMap<Arc<str>, u32>,
+    devices: Devices,
     /// Topics that authenticate a site by themselves, or with the cluster that they are of. Of the sites of a
     /// topic either one has no cluster, and is the only one, or all have different ones.
     spots_of_topic: HashMap<Arc<str>, Vec<(Option<ClusterName>, u32)>>,
@@ -46,11 +50,10 @@ impl Registry {
     /// The registry of these sites, in which no device and no such topic is given twice.
     pub(crate) fn new(sites: &[SiteEntry]) -> Self {
         let mut registry = Self::default();
-        registry.spot_of_device.reserve(sites.iter().map(|entry| entry.site.all_devices().count()).sum());
         for (index, entry) in sites.iter().enumerate() {
             let site = &entry.site;
             let spot = registry.add(Spot { site: index, line: None });
-            registry.spot_of_device.extend(site.devices.iter().map(|device| (device.clone(), spot)));
+            registry.devices.extend(&site.devices, spot);
             if site.any_device {
                 for topic in site.topics.iter().flatten() {
                     let spots = registry.spots_of_topic.entry(topic.clone()).or_default();
@@ -59,7 +62,7 @@ impl Registry {
             }
             for (line, (_, devices)) in site.lines.iter().enumerate() {
                 let spot = registry.add(Spot { site: index, line: Some(line) });
-                registry.spot_of_device.extend(devices.iter().map(|device| (device.clone(), spot)));
+                registry.devices.extend(devices, spot);
             }
         }
         registry
@@ -87,27 +90,44 @@ impl Registry {
         let here = |(of, _): &&(Option<ClusterName>, u32)| of.as_ref().is_none_or(|of| of == cluster);
         let unregistered =
             spots.iter().find(here).map_or(Origin::UnknownDevice, |(_, spot)| Origin::Spot(*spot));
-        OnTopic { registry: self, sites, cluster, topic, unregistered }
+        let of_spot = vec![OnceCell::new(); self.spots.len()];
+        OnTopic { registry: self, sites, cluster, topic, unregistered, of_spot }
     }
 }
 
 /// The registry as it answers for the records of one topic of a cluster.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct OnTopic<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) sites: &'a [SiteEntry],
     cluster: &'a ClusterName,
     topic: &'a str,
     /// The answer for devices that no site has.
-    unregistered: Origin,
+    pub(crate) unregistered: Origin,
+    /// What each spot gives here, once it has been asked for.
+    of_spot: Vec<OnceCell<Origin>>,
 }
 
 impl OnTopic<'_> {
-    /// Where a record with this device id comes from. Ids are compared byte for byte.
-    pub(crate) fn origin(&self, device: Option<&str>) -> Origin {
-        let Some(&index) = device.and_then(|device| self.registry.spot_of_device.get(device)) else {
-            return self.unregistered;
-        };
+    /// Gives the origin of records with each of these device ids to `each`, in order. Ids are compared byte for
+    /// byte.
+    pub(crate) fn origins<'t>(
+        &self,
+        devices: impl Iterator<Item = Option<&'t str>>,
+        mut each: impl FnMut(Origin),
+    ) {
+        self.registry.devices.spots(devices, |spot| {
+            each(spot.map_or(self.unregistered, |spot| self.of_spot(spot)));
+        });
+    }
+
+    /// Where a record of a device comes from that is registered at this spot.
+    fn of_spot(&self, index: u32) -> Origin {
+        let known = self.of_spot.get(index as usize);
+        known.map_or(Origin::UnknownDevice, |known| *known.get_or_init(|| self.work_out(index)))
+    }
+
+    fn work_out(&self, index: u32) -> Origin {
         let spot = self.registry.spot(index).and_then(|spot| self.sites.get(spot.site));
         let Some(SiteEntry { site, .. }) = spot else { return Origin::UnknownDevice };
         if site.cluster.as_ref().is_some_and(|cluster| cluster != self.cluster) {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use arrow_array::builder::{
     ArrayBuilder as _, Int32Builder, ListBuilder, StringBuilder, StringDictionaryBuilder,
 };
+use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int32Type;
-use arrow_array::{Array as _, ArrayRef, DictionaryArray, Int32Array, UInt32Array};
+use arrow_array::{Array as _, ArrayRef, DictionaryArray, Int32Array};
 use arrow_schema::{ArrowError, DataType, Field};
 use arrow_select::take::take;
 
@@ -41,40 +42,62 @@ where
 }
 
 /// Spreads the values of distinct tags over the rows.
+///
+/// Columns whose values change between the same tags share their keys: the site, its jurisdiction and its zone
+/// are often told apart by the same records.
 #[derive(Debug)]
-pub(crate) enum Spread {
-    /// All rows have the one tag; the keys of every dictionary column are these zeros.
-    One { zeros: Int32Array, indices: UInt32Array },
+pub(crate) struct Spread {
     /// For each row the index of its tag.
-    Many(UInt32Array),
+    of_row: Int32Array,
+    tags: usize,
+    /// The keys of tags, and those of the rows that they became.
+    known: Vec<(Int32Array, Int32Array)>,
 }
 
 impl Spread {
-    /// `tag_of_row` are indices below `tags`.
-    pub(crate) fn new(tag_of_row: Vec<u32>, tags: usize) -> Self {
-        if tags == 1 {
-            Self::One { zeros: vec![0; tag_of_row.len()].into(), indices: tag_of_row.into() }
-        } else {
-            Self::Many(tag_of_row.into())
-        }
+    /// `tag_of_row` are indices below `tags`, which are no more than rows.
+    pub(crate) fn new(tag_of_row: &[u32], tags: usize) -> Self {
+        // Rows of a batch are counted by 32 bits, and half of them are never reached.
+        let of_row = tag_of_row.iter().map(|tag| *tag as i32).collect::<Vec<_>>().into();
+        Self { of_row, tags, known: Vec::new() }
     }
 
-    /// A column with the value of each row's tag; `values` has one per tag.
-    pub(crate) fn column(&self, values: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-        match self {
-            Self::Many(indices) => take(values, indices, None),
-            Self::One { zeros, indices } => {
-                match values.as_any().downcast_ref::<DictionaryArray<Int32Type>>() {
-                    Some(one) if one.null_count() == 0 => {
-                        let column = DictionaryArray::try_new(zeros.clone(), one.values().clone())?;
-                        Ok(Arc::new(column))
-                    }
-                    _ if values.is_null(0) => {
-                        Ok(arrow_array::new_null_array(values.data_type(), indices.len()))
-                    }
-                    _ => take(values, indices, None),
-                }
+    /// A dictionary column with the value of each row's tag; `values` has one per tag.
+    pub(crate) fn column(&mut self, values: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+        let dictionary = values.as_any().downcast_ref::<DictionaryArray<Int32Type>>();
+        let Some(dictionary) = dictionary.filter(|values| values.len() == self.tags) else {
+            return Err(ArrowError::InvalidArgumentError("a value is missing".to_owned()));
+        };
+        let keys = dictionary.keys();
+        let known = self.known.iter().find(|(of_tags, _)| of_tags == keys);
+        let of_rows = match known {
+            Some((_, of_rows)) => of_rows.clone(),
+            None => {
+                let of_rows = self.of_rows(keys)?;
+                self.known.push((keys.clone(), of_rows.clone()));
+                of_rows
             }
+        };
+        Ok(Arc::new(DictionaryArray::try_new(of_rows, dictionary.values().clone())?))
+    }
+
+    /// For each row the key of its tag.
+    fn of_rows(&self, keys: &Int32Array) -> Result<Int32Array, ArrowError> {
+        let rows = self.of_row.len();
+        let alike = keys.values().windows(2).all(|pair| pair[0] == pair[1]);
+        match (keys.nulls(), keys.values().first()) {
+            (None, Some(key)) if alike => Ok(vec![*key; rows].into()),
+            // Each tag has a value of its own.
+            (None, _) if keys.values().iter().enumerate().all(|(tag, key)| *key as usize == tag) => {
+                Ok(self.of_row.clone())
+            }
+            (None, _) => {
+                let key = |tag: &i32| keys.values().get(*tag as usize).copied();
+                let keys = self.of_row.values().iter().map(key).collect::<Option<Vec<_>>>();
+                keys.map(Into::into).ok_or(ArrowError::DictionaryKeyOverflowError)
+            }
+            (Some(_), _) if keys.null_count() == keys.len() => Ok(Int32Array::new_null(rows)),
+            (Some(_), _) => Ok(take(keys, &self.of_row, None)?.as_primitive::<Int32Type>().clone()),
         }
     }
 }

@@ -104,3 +104,56 @@ fn an_empty_batch_splits_into_nothing() {
     assert!(split.resident.is_empty() && split.quarantined.is_empty());
     assert_eq!(split.counts, Counts::default());
 }
+
+#[test]
+fn rows_are_selected_as_arrow_filters_them_whatever_is_alike() {
+    use arrow_array::types::Float64Type;
+    use arrow_array::{DictionaryArray, Float64Array, Int32Array, ListArray, StringArray};
+    use arrow_select::filter::filter_record_batch;
+
+    const ROWS: usize = 200;
+    let values: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("a"), Some("b")]));
+    let dictionary = |key: &dyn Fn(usize) -> Option<i32>| -> ArrayRef {
+        let keys: Int32Array = (0..ROWS).map(key).collect();
+        Arc::new(DictionaryArray::try_new(keys, values.clone()).unwrap())
+    };
+    let list = |length: &dyn Fn(usize) -> Option<usize>| -> ArrayRef {
+        let lists = (0..ROWS).map(|row| length(row).map(|length| vec![Some(row as f64); length]));
+        Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(lists))
+    };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(0..ROWS as i64)),
+        Arc::new(Int64Array::from(vec![7; ROWS])),
+        // Only the last one differs.
+        Arc::new(Int64Array::from_iter_values((0..ROWS).map(|row| i64::from(row == ROWS - 1)))),
+        Arc::new(Int32Array::from(vec![7; ROWS])),
+        Arc::new((0..ROWS).map(|row| (row % 3 > 0).then_some(7)).collect::<Int32Array>()),
+        Arc::new(Int32Array::new_null(ROWS)),
+        Arc::new(Float64Array::from(vec![f64::NAN; ROWS])),
+        Arc::new(StringArray::from_iter_values((0..ROWS).map(|row| "x".repeat(row % 5)))),
+        dictionary(&|_| Some(2)),
+        dictionary(&|_| Some(1)),
+        dictionary(&|row| Some(row as i32 % 4)),
+        dictionary(&|row| (row % 2 == 0).then_some(0)),
+        dictionary(&|_| None),
+        list(&|row| Some(row % 4)),
+        list(&|_| None),
+        list(&|_| Some(2)),
+    ];
+    let named = columns.into_iter().enumerate().map(|(n, column)| (format!("c{n}"), column));
+    let rows = RecordBatch::try_from_iter(named).unwrap();
+    let masks: [&dyn Fn(usize) -> bool; 6] = [
+        &|row| row % 2 == 0,
+        &|row| row == 3,
+        &|row| row != 3,
+        &|row| row > 150,
+        &|row| row == ROWS - 1,
+        &|_| true,
+    ];
+    for mask in masks {
+        let mask = BooleanBuffer::collect_bool(ROWS, mask);
+        let count = mask.count_set_bits();
+        let expected = filter_record_batch(&rows, &BooleanArray::new(mask.clone(), None)).unwrap();
+        assert_eq!(select(&rows, mask, count).unwrap(), expected);
+    }
+}

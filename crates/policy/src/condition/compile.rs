@@ -9,6 +9,7 @@ use datafusion_common::{DFSchema, DataFusionError, ScalarValue};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::simplify::SimplifyContext;
+use datafusion_expr::utils::split_conjunction;
 use datafusion_expr::{Expr, ExprSchemable as _, Volatility};
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 use datafusion_physical_expr::create_physical_expr;
@@ -17,7 +18,7 @@ use situs_model::FieldClass;
 use situs_model::columns::{dictionary_type, names};
 
 use super::sql::Language;
-use super::{Answer, Compiled, Condition, Question};
+use super::{Answer, Compiled, Condition, Question, Term};
 use crate::facts::{ADDED, PipelineFacts};
 
 /// The names that a condition may use on one pipeline.
@@ -153,7 +154,7 @@ impl Condition {
         match simplifier.simplify(coerced)? {
             Expr::Literal(ScalarValue::Boolean(Some(true)), _) => Ok(Compiled::Always),
             Expr::Literal(ScalarValue::Boolean(_) | ScalarValue::Null, _) => Ok(Compiled::Never),
-            expression => Question::new(&expression, scope)?.settle(),
+            expression => Question::new(&expression, scope)?.divided(&expression, scope)?.settle(),
         }
     }
 }
@@ -181,7 +182,21 @@ impl Question {
             &ExecutionProps::new(),
             &PhysicalPlanningContext::default(),
         )?;
-        Ok(Self { expression, schema, columns, only_facts })
+        Ok(Self { expression, schema, columns, only_facts, terms: Vec::new() })
+    }
+
+    /// With its terms.
+    fn divided(self, expression: &Expr, scope: &Scope) -> Result<Self, CompileError> {
+        if self.only_facts {
+            return Ok(self);
+        }
+        let term = |part: &Expr| {
+            let question = Self::new(part, scope)?;
+            Ok(Term { planned: Arc::new(part.clone()), question: Arc::new(question) })
+        };
+        let terms =
+            split_conjunction(expression).into_iter().map(term).collect::<Result<_, CompileError>>()?;
+        Ok(Self { terms, ..self })
     }
 
     /// Asks once without rows, which finds types that no kernel takes, and answers at once what

@@ -5,6 +5,7 @@
 //! alone are asked once per set; a step goes through the rows only where a condition reads a
 //! column.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
@@ -13,10 +14,12 @@ use arrow_select::take::take;
 use situs_model::{Jurisdiction, Source, Training, UndeterminedReason, Verdict};
 
 use super::calendar::among;
+use super::terms::Asked;
 use super::{Judge, JudgedRule};
 use crate::condition::{Answer, Compiled, Question};
 use crate::factsets::{FactSet, FactSets};
 use crate::intern::Pairs;
+use crate::policy::Site;
 use crate::tags::{Spread, dictionary, lists};
 
 /// What judging adds to a batch.
@@ -41,10 +44,10 @@ pub(super) fn tag(judge: &Judge, rows: &RecordBatch, source: &Source) -> Result<
         None => None,
         Some(index) => Some(judge.calendar.periods(rows.column(index)).ok_or_else(bug)?),
     };
-    let facts = FactSets::read(rows.num_rows(), device, &claims, periods.as_deref(), registry);
-    let batch = Batch::new(judge, rows, &source.topic, facts.ok_or_else(bug)?)?;
+    let facts = FactSets::read(rows.num_rows(), device, &claims, periods.as_deref(), &registry);
+    let batch = Batch::new(judge, rows, &source.topic, facts.ok_or_else(bug)?);
     let decisions = batch.decide()?;
-    let tags = batch.feed(&decisions)?;
+    let tags = batch.feed(decisions)?;
     batch.finish(tags)
 }
 
@@ -61,61 +64,71 @@ const FAILED: u32 = 2;
 /// Rule `n` matched: `FIRST_RULE + n`.
 const FIRST_RULE: u32 = 3;
 
-/// A model's condition failed.
-const FEED_FAILED: u32 = 1;
-/// Set of models `n`: `FIRST_FEED + n`; 0 is the empty set.
-const FIRST_FEED: u32 = 2;
-
 /// A batch with its facts.
-struct Batch<'a> {
-    judge: &'a Judge,
-    rows: &'a RecordBatch,
+pub(super) struct Batch<'a> {
+    pub(super) judge: &'a Judge,
+    pub(super) rows: &'a RecordBatch,
     topic: &'a str,
-    facts: FactSets,
+    pub(super) facts: FactSets,
     /// The values of [`ADDED`](crate::facts::ADDED) of each set of facts.
     of_set: [ArrayRef; 5],
-    /// From sets of facts to rows.
-    spread: Spread,
-    /// `_jurisdiction`, `_site` and `_claimed` of each row, which become columns.
-    of_row: [ArrayRef; 3],
+    /// The same of each row, once a condition asks for them together with columns.
+    of_row: [OnceCell<ArrayRef>; 5],
+    /// Answers of terms.
+    pub(super) asked: Asked,
 }
 
 /// The distinct decisions of a batch.
-struct Decisions {
-    decisions: Vec<Decision>,
+pub(super) struct Decisions {
+    pub(super) decisions: Vec<Decision>,
     /// For each row the index of its decision.
-    of_row: Vec<u32>,
+    pub(super) of_row: Vec<u32>,
 }
 
-struct Decision {
-    set: u32,
+pub(super) struct Decision {
+    pub(super) set: u32,
     /// Rule and zone, as indices into the policy.
     outcome: Result<(usize, usize), UndeterminedReason>,
     /// Whether models may learn from such records at all.
-    may_feed: bool,
+    pub(super) may_feed: bool,
 }
 
 /// The distinct tags of a batch.
-struct Tags {
-    tags: Vec<Tag>,
-    of_row: Vec<u32>,
+pub(super) struct Tags {
+    pub(super) decisions: Vec<Decision>,
+    pub(super) tags: Vec<Tag>,
+    pub(super) of_row: Vec<u32>,
 }
 
-struct Tag {
-    outcome: Result<(usize, usize), UndeterminedReason>,
-    /// Indices into the judge's models.
+/// A decision with the models fed.
+#[derive(Debug, Clone)]
+pub(super) struct Tag {
+    pub(super) decision: usize,
+    /// Indices into the judge's models, in order.
     models: Vec<usize>,
+    /// Whether a model's condition failed.
+    failed: bool,
+}
+
+impl Tag {
+    /// Of a decision, without models.
+    pub(super) fn of(decision: usize) -> Self {
+        Self { decision, models: Vec::new(), failed: false }
+    }
+
+    /// Adds models, which are bits; `first` is the number of the lowest.
+    pub(super) fn add(&mut self, first: usize, mut models: u64, failed: bool) {
+        while models != 0 {
+            self.models.push(first + models.trailing_zeros() as usize);
+            models &= models - 1;
+        }
+        self.failed |= failed;
+    }
 }
 
 impl<'a> Batch<'a> {
-    fn new(
-        judge: &'a Judge,
-        rows: &'a RecordBatch,
-        topic: &'a str,
-        facts: FactSets,
-    ) -> Result<Self, ArrowError> {
-        let sites = &judge.policy.sites;
-        let site = |set: &FactSet| Some(&sites.get(set.site()?)?.site);
+    fn new(judge: &'a Judge, rows: &'a RecordBatch, topic: &'a str, facts: FactSets) -> Self {
+        let site = |set: &FactSet| site_of(judge, set);
         let line = |set: &FactSet| Some(site(set)?.lines.get(set.spot?.line?)?.0.as_str());
         let of_set = [
             dictionary(facts.sets.iter().map(|set| Some(site(set)?.jurisdiction.as_str()))),
@@ -124,14 +137,25 @@ impl<'a> Batch<'a> {
             dictionary(facts.sets.iter().map(|set| Some(site(set)?.subdivision.as_ref()?.as_str()))),
             dictionary(facts.sets.iter().map(line)),
         ];
-        let spread = Spread::new(facts.set_of_row.clone(), facts.sets.len());
-        let [jurisdiction, site, claimed, ..] = &of_set;
-        let of_row = [spread.column(jurisdiction)?, spread.column(site)?, spread.column(claimed)?];
-        Ok(Self { judge, rows, topic, facts, of_set, spread, of_row })
+        let asked = Asked::new(judge.terms.len());
+        Self { judge, rows, topic, facts, of_set, of_row: Default::default(), asked }
+    }
+
+    /// A column of all rows that conditions read, by its index among the pipeline's fields.
+    pub(super) fn column(&self, index: usize) -> Result<ArrayRef, ArrowError> {
+        let Some(fact) = index.checked_sub(self.rows.num_columns()) else {
+            return Ok(self.rows.column(index).clone());
+        };
+        if let Some(known) = self.of_row[fact].get() {
+            return Ok(known.clone());
+        }
+        let set_of_row = UInt32Array::from(self.facts.set_of_row.clone());
+        let column = take(&self.of_set[fact], &set_of_row, None)?;
+        Ok(self.of_row[fact].get_or_init(|| column).clone())
     }
 
     /// Answers of a question that asks for facts alone, one per set of facts.
-    fn ask_sets(&self, question: &Question) -> Vec<Answer> {
+    pub(super) fn ask_sets(&self, question: &Question) -> Vec<Answer> {
         let sets = self.facts.sets.len();
         let column = |index: &usize| match index.checked_sub(self.rows.num_columns()) {
             Some(fact) => self.of_set[fact].clone(),
@@ -141,46 +165,17 @@ impl<'a> Batch<'a> {
         question.ask(&columns, sets)
     }
 
-    /// Answers for the rows at `selected`, in that order.
-    fn ask_rows(&self, question: &Question, selected: &[u32]) -> Result<Vec<Answer>, ArrowError> {
-        let whole = selected.len() == self.rows.num_rows();
+    /// Answers for the rows at `selected`, in that order, where a term fails on some row.
+    pub(super) fn ask_rows(&self, question: &Question, selected: &[u32]) -> Result<Vec<Answer>, ArrowError> {
         let selected = UInt32Array::from_iter_values(selected.iter().copied());
-        let column = |index: &usize| {
-            let column = match index.checked_sub(self.rows.num_columns()) {
-                Some(fact) => match self.of_row.get(fact) {
-                    Some(column) => column.clone(),
-                    None => self.spread.column(&self.of_set[fact])?,
-                },
-                None => self.rows.column(*index).clone(),
-            };
-            if whole { Ok(column) } else { take(&column, &selected, None) }
-        };
+        let column = |index: &usize| take(&self.column(*index)?, &selected, None);
         let columns = question.columns().iter().map(column).collect::<Result<Vec<_>, _>>()?;
         Ok(question.ask(&columns, selected.len()))
     }
 
-    /// Answers for units of which `set_of` tells the set of facts. A condition that reads columns
-    /// takes rows as units.
-    fn answers(
-        &self,
-        condition: &Compiled,
-        units: &[u32],
-        set_of: impl Fn(u32) -> u32,
-    ) -> Result<Vec<Answer>, ArrowError> {
-        match condition {
-            Compiled::Never => Ok(vec![Answer::No; units.len()]),
-            Compiled::Always => Ok(vec![Answer::Yes; units.len()]),
-            Compiled::Ask(question) if question.only_facts() => {
-                let answers = self.ask_sets(question);
-                Ok(units.iter().map(|unit| answers[set_of(*unit) as usize]).collect())
-            }
-            Compiled::Ask(question) => self.ask_rows(question, units),
-        }
-    }
-
     /// The jurisdiction of a set of facts.
     fn jurisdiction(&self, set: &FactSet) -> Option<Jurisdiction> {
-        Some(self.judge.policy.sites.get(set.site()?)?.site.jurisdiction)
+        Some(site_of(self.judge, set)?.jurisdiction)
     }
 
     /// For each set of facts whether the rule of this index is for such records, before columns are read: by
@@ -233,6 +228,12 @@ impl<'a> Batch<'a> {
                 Compiled::Ask(question) if !question.only_facts() => Some(question),
                 _ => None,
             };
+            let holds = column_question.and_then(|_| self.hold(&rule.terms));
+            let failed = of_sets.contains(&Answer::Failed);
+            // Most conditions on columns hold for no record of a batch.
+            if !failed && holds.as_ref().is_some_and(|holds| holds.count_set_bits() == 0) {
+                continue;
+            }
             if column_question.is_some() && !by_row {
                 codes = set_of_row.iter().map(|set| codes[*set as usize]).collect();
                 by_row = true;
@@ -242,14 +243,15 @@ impl<'a> Batch<'a> {
             let mut open = Vec::new();
             for (unit, code) in (0u32..).zip(&mut codes).filter(|(_, code)| **code == PENDING) {
                 let set = if by_row { set_of_row[unit as usize] } else { unit };
-                match of_sets[set as usize] {
-                    Answer::No => {}
-                    Answer::Failed => *code = FAILED,
-                    Answer::Yes if column_question.is_some() => open.push(unit),
-                    Answer::Yes => *code = matched,
+                match (of_sets[set as usize], &holds) {
+                    (Answer::No, _) => {}
+                    (Answer::Failed, _) => *code = FAILED,
+                    (Answer::Yes, Some(holds)) if !holds.value(unit as usize) => {}
+                    (Answer::Yes, None) if column_question.is_some() => open.push(unit),
+                    (Answer::Yes, _) => *code = matched,
                 }
             }
-            if let Some(question) = column_question {
+            if let Some(question) = column_question.filter(|_| !open.is_empty()) {
                 let answers = self.ask_rows(question, &open)?;
                 for (unit, answer) in open.into_iter().zip(answers) {
                     match answer {
@@ -291,73 +293,20 @@ impl<'a> Batch<'a> {
         Decision { set, outcome, may_feed }
     }
 
-    /// The models that every row feeds.
-    fn feed(&self, decisions: &Decisions) -> Result<Tags, ArrowError> {
-        let Decisions { decisions, of_row } = decisions;
-        let models = &self.judge.models;
-        let any_may_feed = decisions.iter().any(|decision| decision.may_feed);
-        let by_row = any_may_feed && models.iter().any(|model| model.filter.reads_columns());
-        let decision_of = |unit: u32| &decisions[if by_row { of_row[unit as usize] } else { unit } as usize];
-        let mut feeds: Vec<u32> = vec![0; if by_row { of_row.len() } else { decisions.len() }];
-        // A set of models is the set before it and one model more.
-        let mut grown = Pairs::new();
-        for (number, model) in (0u32..).zip(models).filter(|_| any_may_feed) {
-            let mut eligible = Vec::new();
-            for (unit, feed) in (0u32..).zip(&mut feeds) {
-                let decision = decision_of(unit);
-                if *feed == FEED_FAILED || !decision.may_feed {
-                    continue;
-                }
-                match among(&model.days, self.facts.sets[decision.set as usize].period) {
-                    Answer::Yes => eligible.push(unit),
-                    Answer::No => {}
-                    Answer::Failed => *feed = FEED_FAILED,
-                }
-            }
-            let answers = self.answers(&model.filter, &eligible, |unit| decision_of(unit).set)?;
-            for (unit, answer) in eligible.into_iter().zip(answers) {
-                let feed = &mut feeds[unit as usize];
-                match answer {
-                    Answer::No => {}
-                    Answer::Yes => *feed = FIRST_FEED + grown.number(*feed, number),
-                    Answer::Failed => *feed = FEED_FAILED,
-                }
-            }
-        }
-        let mut pairs = Pairs::new();
-        let feed_of = |row: usize, decision: u32| feeds[if by_row { row } else { decision as usize }];
-        let of_row = of_row
-            .iter()
-            .enumerate()
-            .map(|(row, decision)| pairs.number(*decision, feed_of(row, *decision)))
-            .collect();
-        let tag = |(decision, feed): (u32, u32)| {
-            let outcome = match decisions[decision as usize].outcome {
-                Ok(_) if feed == FEED_FAILED => Err(UndeterminedReason::ConditionFailed),
-                outcome => outcome,
-            };
-            let mut models = Vec::new();
-            let mut feed = feed;
-            while let Some((before, model)) = feed.checked_sub(FIRST_FEED).and_then(|set| grown.pair(set)) {
-                models.push(model as usize);
-                feed = before;
-            }
-            models.reverse();
-            Tag { outcome, models }
-        };
-        Ok(Tags { tags: pairs.into_pairs().into_iter().map(tag).collect(), of_row })
-    }
-
     /// The tag columns and the verdicts.
     fn finish(self, tags: Tags) -> Result<Tagged, ArrowError> {
         let judge = self.judge;
         let policy = &judge.policy;
-        let Tags { tags, of_row } = tags;
+        let Tags { decisions, tags, of_row } = tags;
+        let outcome = |tag: &Tag| match decisions[tag.decision].outcome {
+            Ok(_) if tag.failed => Err(UndeterminedReason::ConditionFailed),
+            outcome => outcome,
+        };
 
         let mut verdicts: Vec<Verdict> = Vec::new();
         let mut verdict_of_tag: Vec<u16> = Vec::with_capacity(tags.len());
         for tag in &tags {
-            let verdict = match tag.outcome {
+            let verdict = match outcome(tag) {
                 Ok((_, zone)) => Verdict::Resident(policy.zones[zone].zone.id.clone()),
                 Err(reason) => Verdict::Undetermined(reason),
             };
@@ -371,49 +320,50 @@ impl<'a> Batch<'a> {
         }
         let verdict_of_row = of_row.iter().map(|tag| verdict_of_tag[*tag as usize]).collect();
 
+        let set = |tag: &Tag| &self.facts.sets[decisions[tag.decision].set as usize];
+        let site = |tag: &Tag| site_of(judge, set(tag));
         let model = |index: &usize| &policy.models[judge.models[*index].index].model;
         let markets = |tag: &Tag| -> BTreeSet<Jurisdiction> {
             tag.models.iter().flat_map(|index| &model(index).markets).copied().collect()
         };
         let markets: Vec<BTreeSet<Jurisdiction>> = tags.iter().map(markets).collect();
-        let training = |tag: &Tag| match tag.outcome {
+        let training = |tag: &Tag| match outcome(tag) {
             Ok((rule, zone)) => judge.training(rule, zone, &tag.models),
             Err(_) => Training::Prohibited,
         };
         let class = |tag: &Tag| {
-            let of_rule = tag.outcome.ok().and_then(|(rule, _)| policy.rules[rule].rule.class);
+            let of_rule = outcome(tag).ok().and_then(|(rule, _)| policy.rules[rule].rule.class);
             of_rule.map_or(judge.class, |class| class.max(judge.class))
         };
-        let resident = |tag: &Tag| tag.outcome.ok();
-        let zones = tags.iter().map(|tag| Some(policy.zones[resident(tag)?.1].zone.id.as_str()));
-        let rules = tags.iter().map(|tag| Some(policy.rules[resident(tag)?.0].rule.id.as_str()));
+        let resident = |tag: &Tag| outcome(tag).ok();
         let fed = |tag: &Tag| resident(tag).is_some() && !tag.models.is_empty();
-        let spread = Spread::new(of_row, tags.len());
-        let same = |text: &str| spread.column(&dictionary(tags.iter().map(|_| Some(text))));
-        let [jurisdiction, site, claimed] = self.of_row;
-        let columns = vec![
-            jurisdiction,
-            site,
-            claimed,
-            spread.column(&dictionary(zones))?,
-            spread.column(&dictionary(rules))?,
-            same(policy.version.as_str())?,
-            if judge.gives_class {
-                spread.column(&dictionary(tags.iter().map(|tag| Some(class(tag).as_str()))))?
-            } else {
-                same(judge.class.as_str())?
-            },
-            spread.column(&dictionary(tags.iter().map(|tag| Some(training(tag).as_str()))))?,
-            spread
-                .column(&lists(tags.iter().map(|tag| {
-                    fed(tag).then(|| tag.models.iter().map(|index| model(index).id.as_str()))
-                }))?)?,
-            spread.column(&lists(
+        // In the order of `columns::tag_fields`.
+        let of_tags = [
+            dictionary(tags.iter().map(|tag| Some(site(tag)?.jurisdiction.as_str()))),
+            dictionary(tags.iter().map(|tag| Some(site(tag)?.id.as_str()))),
+            dictionary(tags.iter().map(|tag| self.facts.claimed.get(set(tag).claims)?.as_deref())),
+            dictionary(tags.iter().map(|tag| Some(policy.zones[resident(tag)?.1].zone.id.as_str()))),
+            dictionary(tags.iter().map(|tag| Some(policy.rules[resident(tag)?.0].rule.id.as_str()))),
+            dictionary(tags.iter().map(|_| Some(policy.version.as_str()))),
+            dictionary(tags.iter().map(|tag| Some(class(tag).as_str()))),
+            dictionary(tags.iter().map(|tag| Some(training(tag).as_str()))),
+            lists(
+                tags.iter()
+                    .map(|tag| fed(tag).then(|| tag.models.iter().map(|index| model(index).id.as_str()))),
+            )?,
+            lists(
                 tags.iter()
                     .zip(&markets)
                     .map(|(tag, markets)| fed(tag).then(|| markets.iter().map(Jurisdiction::as_str))),
-            )?)?,
+            )?,
         ];
+        let mut spread = Spread::new(&of_row, tags.len());
+        let columns = of_tags.iter().map(|of_tag| spread.column(of_tag)).collect::<Result<_, _>>()?;
         Ok(Tagged { columns, verdicts, verdict_of_row })
     }
+}
+
+/// The site of a set of facts.
+fn site_of<'a>(judge: &'a Judge, set: &FactSet) -> Option<&'a Site> {
+    Some(&judge.policy.sites.get(set.site()?)?.site)
 }
