@@ -52,6 +52,7 @@ pub use maintain::{Checkpointed, Cleaned, Maintenance, Optimize, Optimized, Tall
 pub use quarantine::read::{Content, Header, QuarantineEntry, QuarantineFilter, QuarantineScan};
 pub use reader::{DataFile, StoreReader, TableSnapshot};
 pub use received::{Arrival, Arrived, Receiving, transferred_columns};
+pub use root::devices::check_separate;
 pub use root::{RootError, check_disjoint, identify, init};
 pub use rows::TableRows;
 pub use store::DeltaStore;
