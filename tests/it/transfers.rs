@@ -2,6 +2,7 @@
 //! whoever tampers with what they tell is found.
 
 mod check;
+mod shares;
 mod trust;
 
 use std::path::Path;

@@ -155,35 +155,6 @@ pub struct HoldListArgs {
     pub json: bool,
 }
 
-/// Verbs of `evidence`.
-#[derive(Debug, Subcommand)]
-pub enum EvidenceCommand {
-    /// Say where the rows of a source lie, what they feed, and what deletions and transfers did with them.
-    ///
-    /// Each line is marked: measured, declared, or not assessed. Exit code 0 if all was looked at, 1 if a store
-    /// cannot be read.
-    ///
-    /// Example: situs evidence trace --config site.yaml --site nanning-1
-    Trace(TraceArgs),
-}
-
-/// Arguments of `evidence trace`.
-#[derive(Debug, Args)]
-pub struct TraceArgs {
-    /// The site's configuration.
-    #[arg(long)]
-    pub config: PathBuf,
-    /// Only the store of this zone; all of the site if absent.
-    #[arg(long)]
-    pub zone: Option<ZoneId>,
-    /// Which rows.
-    #[command(flatten)]
-    pub criterion: CriterionArgs,
-    /// Print one JSON object.
-    #[arg(long)]
-    pub json: bool,
-}
-
 /// Arguments of `store retain`.
 #[derive(Debug, Args)]
 pub struct RetainArgs {
