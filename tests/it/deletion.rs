@@ -168,6 +168,65 @@ fn a_hold_refuses_a_deletion_until_it_is_lifted() {
     assert_eq!(gone["deletions"][0]["table"], "quarantine");
 }
 
+/// The id of a device is told in no ledger of a zone that has nothing to do with it.
+#[test]
+fn a_hold_on_a_device_is_entered_only_where_its_rows_may_lie() {
+    let home = filled();
+    let set = |id: &str, rest: &[&str]| {
+        let output =
+            hold(&home, "set", &[&["--id", id, "--by", "counsel", "--reason", "claim 7"], rest].concat());
+        (output.status.code(), text(&output))
+    };
+    let holds = |zone: &str| -> Vec<String> {
+        let folder = home.data().join(zone).join("ledger");
+        let rows = match folder.exists() {
+            true => {
+                home.sql(&format!("select subject from {zone}.ledger where kind = 'hold-set' order by 1"))
+            }
+            false => Vec::new(),
+        };
+        rows.iter().map(|row| row["subject"].as_str().expect("a name").to_owned()).collect()
+    };
+    let (code, told) = set("case-1", &["--device", EU]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(
+        told.contains("EU: hold `case-1` is on device st-cnc-001") && told.contains("CN: not asked"),
+        "{told}"
+    );
+    assert_eq!((holds("eu"), holds("cn")), (vec!["case-1".to_owned()], Vec::new()));
+    assert_eq!(set("case-2", &["--device", CN]).0, Some(0));
+    assert_eq!((holds("eu").len(), holds("cn")), (1, vec!["case-2".to_owned()]));
+
+    // Nobody knows where such a device may be; whoever asks can say.
+    let (code, told) = set("case-3", &["--device", "who-knows"]);
+    assert!(
+        code == Some(2) && told.contains("no store has a row of it") && told.contains("`--zone`"),
+        "{told}"
+    );
+    assert_eq!((holds("eu").len(), holds("cn").len()), (1, 1));
+    assert_eq!(set("case-3", &["--device", "who-knows", "--zone", "EU"]).0, Some(0));
+    assert_eq!((holds("eu").len(), holds("cn").len()), (2, 1));
+
+    // It is moved to another zone: it may lie there now, and its rows lie here still.
+    add_to_policy(&home, "");
+    let path = home.site().with_file_name("policy.yaml");
+    let policy = std::fs::read_to_string(&path).expect("a policy");
+    let moved = policy.replacen("nn-cnc-001, ", "", 1).replacen("[st-", "[nn-cnc-001, st-", 1);
+    assert_ne!(moved, policy);
+    std::fs::write(&path, &moved).expect("written");
+    assert_eq!(set("case-4", &["--device", CN]).0, Some(0));
+    let at = |zone: &str| holds(zone).contains(&"case-4".to_owned());
+    assert!(at("eu") && at("cn"), "{:?} {:?}", holds("eu"), holds("cn"));
+    // It is registered no more, and only its rows tell of it.
+    std::fs::write(&path, policy.replacen("nn-cnc-001, ", "", 1)).expect("written");
+    let (code, told) = set("case-5", &["--device", CN]);
+    assert!(code == Some(2) && told.contains("(rows of it lie in CN)"), "{told}");
+    // What has no device is on every store, as before.
+    assert_eq!(set("case-6", &["--topic", TOPIC]).0, Some(0));
+    assert!(holds("eu").contains(&"case-6".to_owned()) && holds("cn").contains(&"case-6".to_owned()));
+    home.verify();
+}
+
 #[test]
 fn retention_keeps_what_is_young_and_deletes_what_is_old() {
     let home = filled();

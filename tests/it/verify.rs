@@ -118,3 +118,29 @@ fn the_documented_form_is_the_one_that_is_hashed() {
     }
     assert!(docs.contains("situs-receipt/1"), "the form is documented");
 }
+
+/// Both stores lie in one temporary folder.
+#[test]
+fn two_zones_on_one_device_are_refused_where_the_site_asks_for_two() {
+    let home = Home::new(&["cnc-state"], &[("cnc.state", 1)]);
+    assert_eq!(figure(&home.verify(), "roots", "devices"), 1);
+    let site = std::fs::read_to_string(home.site()).expect("a site");
+    std::fs::write(home.site(), format!("{site}separate-devices: true\n")).expect("written");
+    let line = site.lines().count() + 1;
+    let checked = format!("site.yaml:{line}:19: `separate-devices`: zones CN and EU");
+    let zones = "zones CN and EU have their roots on the same device";
+    for (verb, code, part) in [
+        (&["check"][..], 2, checked.as_str()),
+        (&["run", "--init-stores", "--until-caught-up"], 1, zones),
+        (&["store", "verify"], 1, zones),
+        (&["store", "vacuum"], 1, zones),
+        (&["store", "hold", "set", "--id", "h", "--by", "x", "--reason", "y"], 1, zones),
+        (&["quarantine", "release", "--all", "--by", "x"], 1, zones),
+        (&["transfer", "list"], 1, zones),
+    ] {
+        let output = situs().args(verb).arg("--config").arg(home.site()).output().expect("situs runs");
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{verb:?}: {text}");
+        assert!(text.contains(part), "{verb:?}: {text}");
+    }
+}

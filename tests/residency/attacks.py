@@ -39,6 +39,10 @@ ATTACKS = {
     "bind-mounted roots": ([], ["bind_mounts"]),
     "swapped volumes": (["another_volume_in_its_place_stops", "a_root_of_another_zone_is_refused",
                          "a_foreign_marker_is_found", "an_empty_mount_point_is_no_store_without_tables"], ["roots"]),
+    "roots of two zones on one device": (
+        ["roots_on_one_device_are_refused_with_both_zones_and_roots",
+         "roots_on_two_devices_are_accepted_and_symlinks_do_not_make_two_of_one",
+         "roots_that_share_a_device_are_found_where_the_site_forbids_it"], ["roots"]),
     "a root inside another": (["init_refuses_what_is_not_its_own"], ["roots"]),
     "a root that others may use": (
         ["a_root_is_closed_to_others_when_it_is_made_and_refused_when_it_is_opened"], ["roots"]),
@@ -86,8 +90,8 @@ class Home:
         except subprocess.TimeoutExpired:
             return subprocess.CompletedProcess(arguments, -1, "", "it did not end")
 
-    def site(self, roots, group="attacks", name="site.yaml"):
-        """Writes a configuration; its path."""
+    def site(self, roots, group="attacks", name="site.yaml", more=""):
+        """Writes a configuration, with more lines at its end; its path."""
         stores = ", ".join(f"{zone}: {root}" for zone, root in roots.items())
         path = self.folder / name
         path.write_text(
@@ -95,7 +99,7 @@ class Home:
             f"kafka: {{ brokers: \"{self.brokers}\", group: {group}, properties: {{ session.timeout.ms: \"6000\" }} }}\n"
             f"pipelines: {ROOT}/pipelines\nschemas: {ROOT}/schemas\npolicy: {self.folder}/policy.yaml\n"
             f"enabled: [cnc-state]\nstores: {{ {stores} }}\nreceipts: {{ signing-key: {self.folder}/key.pem }}\n"
-            f"flush: {{ age: 300ms }}\nhttp: {{ listen: 127.0.0.1:0 }}\n"
+            f"flush: {{ age: 300ms }}\nhttp: {{ listen: 127.0.0.1:0 }}\n{more}"
         )
         return path
 
@@ -265,9 +269,9 @@ def forged(home):
     home.expect(said.returncode == 0, f"store verify: {said.stdout[-200:]}")
 
 
-def refused(home, roots, word, attack):
+def refused(home, roots, word, attack, more=""):
     """`run` must refuse these roots, and say why; nothing may be written."""
-    site = home.site(roots, "refused", "refused.yaml")
+    site = home.site(roots, "refused", "refused.yaml", more)
     before = sorted(str(path) for root in roots.values() for path in pathlib.Path(root).rglob("*"))
     done = home.run("run", "--config", site, "--until-caught-up")
     home.expect(done.returncode == 1 and word in done.stderr, f"{attack}: {done.returncode}, {done.stderr[-200:]}")
@@ -299,6 +303,11 @@ def roots_attack(home):
         roots["CN"].chmod(mode)
         refused(home, roots, "group or others may use it", f"mode {mode:o}")
     roots["CN"].chmod(0o700)
+    site = refused(home, roots, "on the same device", "two zones on one device", "separate-devices: true\n")
+    for verb in (["check"], ["store", "verify"], ["store", "optimize"]):
+        said = home.run(*verb, "--config", site)
+        home.expect(said.returncode != 0 and "on the same device" in said.stdout + said.stderr,
+                    f"{' '.join(verb)} accepts two zones on one device")
 
 
 def bind_mounts(home):

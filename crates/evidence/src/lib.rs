@@ -8,9 +8,17 @@
 //! again, is asked of whoever has one ([`Past`]).
 
 mod explain;
+mod shares;
+mod statement;
+mod tables;
 mod trace;
 
-pub use trace::{Statement, TableTrace, Trace, TraceError, TraceSubject, trace};
+pub use shares::{
+    Collected, Jurisdictional, ModelShares, Part, Shares, SharesError, SharesSubject, TableTotal, shares,
+};
+pub use statement::Statement;
+pub use tables::ReadError;
+pub use trace::{TableTrace, Trace, TraceSubject, trace};
 
 pub use explain::{
     DeletionPart, ExplainError, Explanation, Judgement, Mark, Past, QuarantinedMessage, ReceiptPart,

@@ -5,11 +5,12 @@ use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use situs_model::store::StoreError;
 use situs_model::{LedgerKind, TableName, ZoneId};
-use situs_store::{Criterion, RootError, StoreReader, Traced};
+use situs_store::{Criterion, StoreReader, Traced};
 
 use crate::explain::{Mark, time_text};
+use crate::statement::Statement;
+use crate::tables::{self, ReadError};
 
 /// What is traced.
 #[derive(Debug, Clone)]
@@ -22,32 +23,6 @@ pub struct TraceSubject {
     pub criterion: Criterion,
     /// Whether entries of the ledgers are signed, so that one that is not lifts no hold.
     pub signed: bool,
-}
-
-/// Why nothing could be traced.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TraceError {
-    /// A root cannot be used.
-    #[error(transparent)]
-    Root(#[from] RootError),
-    /// A store cannot be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// A statement about the source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Statement {
-    /// Where it comes from.
-    pub mark: Mark,
-    /// The zone whose store it is about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub zone: Option<String>,
-    /// What it is about.
-    pub about: &'static str,
-    /// What is said, for a person.
-    pub text: String,
 }
 
 /// Rows of the source in a table.
@@ -122,14 +97,14 @@ impl Trace {
 ///
 /// # Errors
 /// If a store cannot be read.
-pub async fn trace(subject: &TraceSubject) -> Result<Trace, TraceError> {
+pub async fn trace(subject: &TraceSubject) -> Result<Trace, ReadError> {
     let criterion = &subject.criterion;
     let mut trace = Trace { criterion: criterion.clone(), tables: Vec::new(), statements: Vec::new() };
     for (zone, root) in &subject.stores {
         let reader = StoreReader::open(root)?;
         for table in reader.tables()? {
             let quarantine = table == TableName::quarantine();
-            if table.is_reserved() && !quarantine && !table.is_received() {
+            if !quarantine && !tables::holds_rows(&table) {
                 continue;
             }
             if quarantine
@@ -140,9 +115,7 @@ pub async fn trace(subject: &TraceSubject) -> Result<Trace, TraceError> {
                 continue;
             }
             // Received rows have the columns of the pipeline's table.
-            let of_pipeline = table.as_str().strip_suffix("_received").and_then(|name| name.parse().ok());
-            let column =
-                subject.device_columns.get(of_pipeline.as_ref().unwrap_or(&table)).map(String::as_str);
+            let column = subject.device_columns.get(&tables::of_pipeline(&table)).map(String::as_str);
             let traced = reader.trace(&table, criterion, column).await?;
             if traced.rows() > 0 {
                 let found = TableTrace::new(zone, &table, traced);
@@ -201,7 +174,7 @@ async fn ledger(
     subject: &TraceSubject,
     zone: &ZoneId,
     reader: &StoreReader,
-) -> Result<(), TraceError> {
+) -> Result<(), ReadError> {
     let criterion = trace.criterion.clone();
     for deletion in reader.deletions().await? {
         let (id, rows, at) = (&deletion.id, deletion.body.deleted(), time_text(deletion.at_us));
@@ -252,13 +225,7 @@ async fn ledger(
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for statement in &self.statements {
-            let zone = statement.zone.as_deref().unwrap_or("all");
-            write!(f, "{:<13} {zone:<6} {:<15} ", statement.mark.as_str(), statement.about)?;
-            // Text that came from a machine must not steer a terminal.
-            for c in statement.text.chars() {
-                if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
-            }
-            writeln!(f)?;
+            writeln!(f, "{statement}")?;
         }
         let rows: u64 = self.tables.iter().map(|table| table.rows).sum();
         write!(f, "{}: {rows} rows in {} tables", self.criterion, self.tables.len())

@@ -1,5 +1,6 @@
 //! The arguments.
 
+mod evidence;
 mod explain;
 mod quarantine;
 mod readers;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use evidence::{EvidenceCommand, SharesArgs, TraceArgs};
 pub use explain::ExplainArgs;
 pub use quarantine::{
     QuarantineCommand, QuarantineFilterArgs, QuarantineListArgs, QuarantineReleaseArgs, QuarantineShowArgs,
@@ -20,8 +22,7 @@ pub use transfer::{
 };
 
 pub use retention::{
-    CriterionArgs, DeleteArgs, EvidenceCommand, HoldCommand, HoldLiftArgs, HoldListArgs, HoldSetArgs,
-    RetainArgs, TraceArgs,
+    CriterionArgs, DeleteArgs, HoldCommand, HoldLiftArgs, HoldListArgs, HoldSetArgs, RetainArgs,
 };
 
 pub use readers::{PolicyPermitsArgs, ReaderArgs};

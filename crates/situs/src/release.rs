@@ -142,10 +142,9 @@ impl<'a> Releaser<'a> {
     pub async fn open(site: &'a Site, catalog: &'a Catalog) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new()?);
         let keys = site.key_ring(catalog)?;
-        let roots: Vec<_> = site.stores.iter().map(|(zone, root)| (zone.clone(), root.clone())).collect();
-        situs_store::check_disjoint(&roots)?;
+        site.check_roots()?;
         let mut stores = BTreeMap::new();
-        for (zone, root) in &roots {
+        for (zone, root) in &site.stores {
             let store = DeltaStore::open(root, zone, metrics.clone()).await?;
             stores.insert(zone.clone(), Arc::new(store));
         }

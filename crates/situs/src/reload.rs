@@ -71,6 +71,50 @@ impl Stamps {
     }
 }
 
+/// What is known of the files of a policy: when they are read, and for whom.
+#[derive(Debug, Default)]
+struct Files {
+    /// Whether a change alone is a reason to read them.
+    watched: bool,
+    /// As they were when they were read. At first nothing is known: what has changed since the start read them is
+    /// found at the first look.
+    taken: Stamps,
+    /// As they were at the last look.
+    last: Stamps,
+    /// Somebody asked for them, and they moved while they were read: whoever asked is not told again, so it is
+    /// looked until they rest.
+    owed: bool,
+}
+
+impl Files {
+    /// Whether a look may be a reason to read them, though nobody asks.
+    fn may_be_due(&self) -> bool {
+        self.watched || self.owed
+    }
+
+    /// Looks at the files, `asked` by somebody or by itself. If they are to be read: whether it is since somebody
+    /// has asked, now or before.
+    fn look(&mut self, now: &Stamps, asked: bool) -> Option<bool> {
+        // One that was written a moment ago may be half of what it is to become.
+        let rested = *now == self.last;
+        self.last = now.clone();
+        let owed = self.owed && rested;
+        let changed = self.watched && rested && *now != self.taken;
+        (asked || owed || changed).then_some(asked || self.owed)
+    }
+
+    /// They changed while they were read.
+    fn moved(&mut self, asked: bool) {
+        self.owed |= asked;
+    }
+
+    /// They were read, as they were at that look.
+    fn took(&mut self, now: Stamps) {
+        self.taken = now;
+        self.owed = false;
+    }
+}
+
 /// What became of the files of a policy.
 enum Outcome {
     /// It is in force already.
@@ -84,26 +128,25 @@ enum Outcome {
 impl Reload {
     /// Watches until it is dropped.
     pub(crate) async fn watch(mut self) {
-        // Nothing was looked at yet: what has changed since the start read it is found at the first look.
-        let (mut taken, mut last) = (Stamps::default(), Stamps::default());
+        let mut files = Files { watched: self.site.policy_reload, ..Files::default() };
         let mut waiting: Option<Ready> = None;
         let mut told: Option<Diagnostics> = None;
         loop {
-            let looks = self.site.policy_reload || waiting.is_some();
+            let looks = files.may_be_due() || waiting.is_some();
             let asked = tokio::select! {
                 () = self.asked.notified() => true,
                 () = tokio::time::sleep(LOOK), if looks => false,
             };
             let now = Stamps::of(&self.site.library).await;
-            // One that was written a moment ago may be half of what it is to become.
-            let rested = now == last && now != taken;
-            last = now.clone();
             if asked {
                 self.name_what_needs_a_restart().await;
             }
-            if asked || (rested && self.site.policy_reload) {
+            if let Some(asked) = files.look(&now, asked) {
                 match self.read(&now).await {
-                    Outcome::Moving => continue,
+                    Outcome::Moving => {
+                        files.moved(asked);
+                        continue;
+                    }
                     Outcome::Rejected(problems) => {
                         self.reject(&problems, asked || told.as_ref() != Some(&problems));
                         told = Some(problems);
@@ -121,7 +164,7 @@ impl Reload {
                         self.metrics.policy_rejected.set(0);
                     }
                 }
-                taken = now;
+                files.took(now);
             }
             let Some(ready) = waiting.take() else { continue };
             match self.prepare(&ready).await {
@@ -219,3 +262,6 @@ fn read(site: &Site, catalog: &Catalog) -> Result<Option<Ready>, Diagnostics> {
     let judges = (0..site.workers).map(|_| run::judges(site, &catalog)).collect::<Result<_, _>>()?;
     Ok(Some(Ready { policy: catalog.policy, judges }))
 }
+
+#[cfg(test)]
+mod tests;

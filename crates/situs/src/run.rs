@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -264,16 +263,14 @@ async fn open_stores(
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<(Stores, Vec<Arc<DeltaStore>>, Arc<DeltaStore>)> {
     check_zones(site, &catalog.policy)?;
-    let roots: Vec<(ZoneId, PathBuf)> =
-        site.stores.iter().map(|(zone, root)| (zone.clone(), root.clone())).collect();
-    situs_store::check_disjoint(&roots)?;
+    site.check_roots()?;
     let mut opened = BTreeMap::new();
     let mut key = site.receipts.key()?;
     match &key {
         Some(key) => tracing::info!(event = "receipt-key", key = key.public().id(), "receipts are signed"),
         None => tracing::warn!(event = "unsigned-receipts", "receipts are not signed, as the site allows"),
     }
-    for (zone, root) in &roots {
+    for (zone, root) in &site.stores {
         let mut store = DeltaStore::open(root, zone, metrics.clone()).await?;
         if *zone == site.home_zone
             && let Some(key) = key.take()

@@ -3,6 +3,7 @@
 mod fields;
 mod place;
 mod receipts;
+mod roots;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use crate::library::Library;
 use crate::upkeep::MaintenanceSettings;
 pub use fields::PseudonymKeys;
 pub use receipts::{KeyFile, Receipts};
+pub use roots::SeparateDevices;
 
 /// The settings of a home.
 #[derive(Debug, Clone)]
@@ -34,6 +36,8 @@ pub struct Site {
     pub enabled: Vec<PipelineName>,
     /// Root of each zone's store.
     pub stores: BTreeMap<ZoneId, PathBuf>,
+    /// Whether each root must lie on a device of its own.
+    pub separate_devices: SeparateDevices,
     /// How receipts are signed.
     pub receipts: Receipts,
     /// Public keys beside that of this site whose requests and approvals of transfers count.
@@ -120,6 +124,7 @@ const KEYS: &[&str] = &[
     "policy-reload",
     "enabled",
     "stores",
+    "separate-devices",
     "receipts",
     "ledgers",
     "pseudonym-keys",
@@ -235,6 +240,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         library,
         enabled,
         stores,
+        separate_devices: SeparateDevices::read(doc, &map),
         receipts,
         trusted_keys,
         pseudonym_keys,

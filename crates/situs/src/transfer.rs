@@ -113,8 +113,7 @@ impl<'a> Transfers<'a> {
     /// If one of them is not there, or is not what the site says, or the key cannot be read.
     pub async fn open(site: &'a Site, catalog: &'a Catalog) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new()?);
-        let roots: Vec<_> = site.stores.iter().map(|(zone, root)| (zone.clone(), root.clone())).collect();
-        situs_store::check_disjoint(&roots)?;
+        site.check_roots()?;
         let key = site.receipts.key()?.map(Arc::new);
         let others: Vec<PublicKey> =
             site.trusted_keys.iter().map(KeyFile::public).collect::<Result<_, _>>()?;
@@ -123,13 +122,13 @@ impl<'a> Transfers<'a> {
             own.chain(others.iter().cloned()).collect()
         });
         let mut stores = BTreeMap::new();
-        for (zone, root) in roots {
-            let store = DeltaStore::open(&root, &zone, metrics.clone()).await?;
+        for (zone, root) in &site.stores {
+            let store = DeltaStore::open(root, zone, metrics.clone()).await?;
             let mut store = store.with_trusted_keys(others.clone());
             if let Some(key) = &key {
                 store = store.with_receipt_key(key.clone());
             }
-            stores.insert(zone, Arc::new(store));
+            stores.insert(zone.clone(), Arc::new(store));
         }
         Ok(Self { site, catalog, stores, trusted, now_us: None })
     }

@@ -28,6 +28,7 @@ mod root;
 mod rows;
 mod scan;
 mod schema;
+mod shares;
 #[cfg(test)]
 mod simulation;
 mod stats;
@@ -52,8 +53,10 @@ pub use maintain::{Checkpointed, Cleaned, Maintenance, Optimize, Optimized, Tall
 pub use quarantine::read::{Content, Header, QuarantineEntry, QuarantineFilter, QuarantineScan};
 pub use reader::{DataFile, StoreReader, TableSnapshot};
 pub use received::{Arrival, Arrived, Receiving, transferred_columns};
+pub use root::devices::check_separate;
 pub use root::{RootError, check_disjoint, identify, init};
 pub use rows::TableRows;
+pub use shares::{Tagged, TaggedRows, Tags};
 pub use store::DeltaStore;
 pub use store::deletion::{Deletion, FoundDeleted};
 pub use store::release::{LedgerStep, Placed};

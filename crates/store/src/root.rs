@@ -1,5 +1,7 @@
 //! A store's root and the marker in it that says whose it is.
 
+pub(crate) mod devices;
+
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -95,6 +97,24 @@ pub enum RootError {
         inner: PathBuf,
         /// The outer root, with symlinks resolved.
         outer: PathBuf,
+    },
+    /// Two roots lie on the same device, and the site asks for one each.
+    #[error(
+        "zones {first} and {second} have their roots on the same device ({device}), {} and {}, but \
+         `separate-devices` asks for a device for each; is a volume not mounted?",
+        first_root.display(), second_root.display()
+    )]
+    SameDevice {
+        /// One zone.
+        first: ZoneId,
+        /// Its root, with symlinks resolved.
+        first_root: PathBuf,
+        /// The other zone.
+        second: ZoneId,
+        /// Its root, with symlinks resolved.
+        second_root: PathBuf,
+        /// The device's number, as `stat` shows it.
+        device: u64,
     },
 }
 

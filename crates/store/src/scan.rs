@@ -13,10 +13,12 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::errors::ParquetError;
+use situs_model::Date;
 
 use crate::disk;
 use crate::durable::FileError;
 use crate::error::Fault;
+use crate::reader::DataFile;
 
 /// Rows of a batch.
 const BATCH: usize = 8192;
@@ -47,6 +49,54 @@ pub(crate) fn open(path: &Path, columns: &[&str]) -> Result<ParquetRecordBatchRe
     let wanted = fields.iter().enumerate().filter(|(_, field)| columns.contains(&field.name()));
     let mask = ProjectionMask::roots(reader.parquet_schema(), wanted.map(|(index, _)| index));
     reader.with_projection(mask).with_batch_size(ROWS).build().map_err(|_| unreadable(path))
+}
+
+/// Opens a data file to read these columns of it whole, lists with their elements, as far as it has them.
+fn whole_columns(path: &Path, names: &[&str]) -> Result<ParquetRecordBatchReader, Fault> {
+    let file = disk::open(path).map_err(FileError::new("open", path))?;
+    // Lists of texts are lists of texts, whatever an engine notes about them.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(|_| unreadable(path))?;
+    let fields = builder.parquet_schema().root_schema().get_fields();
+    let roots = fields.iter().enumerate().filter(|(_, field)| names.contains(&field.name()));
+    let mask = ProjectionMask::roots(builder.parquet_schema(), roots.map(|(index, _)| index));
+    builder.with_projection(mask).with_batch_size(BATCH).build().map_err(|_| unreadable(path))
+}
+
+/// A file that is surveyed.
+pub(crate) struct Surveyed<'a> {
+    pub(crate) file: &'a DataFile,
+    /// Its day as the log has it.
+    pub(crate) day: Option<&'a str>,
+    /// Where it lies.
+    pub(crate) path: &'a Path,
+}
+
+/// Reads some columns of all files of a table in `folder`, one batch after the other, of those days that `may`
+/// be of interest. So no more than a batch is in memory, whatever the table holds.
+///
+/// # Errors
+/// If a file cannot be read; what `each` says.
+pub(crate) fn survey(
+    folder: &Path,
+    files: &[DataFile],
+    columns: &[&str],
+    may: impl Fn(Option<Date>) -> bool,
+    mut each: impl FnMut(&Surveyed<'_>, &RecordBatch) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    for file in files {
+        let day = file.partition_values.first().and_then(|(_, day)| day.as_deref());
+        if !may(day.and_then(|day| day.parse().ok())) {
+            continue;
+        }
+        let path = folder.join(&file.path);
+        let surveyed = Surveyed { file, day, path: &path };
+        for batch in whole_columns(&path, columns)? {
+            each(&surveyed, &batch.map_err(|_| unreadable(&path))?)?;
+        }
+    }
+    Ok(())
 }
 
 /// A file that is no Parquet file. What was wrong is not told, since a file holds values.

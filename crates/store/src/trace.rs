@@ -5,16 +5,10 @@ use std::path::Path;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, RecordBatch};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-};
+use situs_model::TableName;
 use situs_model::columns::names::{MARKETS, MODELS, SITE};
 use situs_model::store::StoreError;
-use situs_model::{Date, TableName};
 
-use crate::disk;
-use crate::durable::FileError;
 use crate::error::Fault;
 use crate::maintain::delete::{Criterion, keys};
 use crate::maintain::{Place, Shape};
@@ -89,49 +83,30 @@ impl StoreReader {
         let (criterion, device_column) = (criterion.clone(), device_column.to_owned());
         tokio::task::spawn_blocking(move || {
             let mut traced = Traced { version: snapshot.version, ..Traced::default() };
-            for file in &snapshot.files {
-                let day = file.partition_values.first().and_then(|(_, day)| day.clone());
-                let date: Option<Date> = day.as_deref().and_then(|day| day.parse().ok());
-                if !criterion.may_mean_day(date) {
-                    continue;
+            let mut columns = keys::columns(&shape);
+            columns.extend(criterion.columns(&device_column));
+            columns.extend([SITE, MODELS, MARKETS]);
+            let may = |day| criterion.may_mean_day(day);
+            scan::survey(&folder, &snapshot.files, &columns, may, |surveyed, batch| {
+                let rows = take_in(&mut traced, surveyed.path, batch, &shape, &criterion, &device_column)?;
+                match traced.files.last_mut().filter(|last| last.path == surveyed.file.path) {
+                    Some(last) => last.rows += rows,
+                    None if rows > 0 => traced.files.push(TracedFile {
+                        path: surveyed.file.path.clone(),
+                        day: surveyed.day.map(str::to_owned),
+                        rows,
+                    }),
+                    None => {}
                 }
-                let path = folder.join(&file.path);
-                let before = traced.partitions.values().map(|(rows, ..)| rows).sum::<u64>();
-                for batch in open(&path, &shape, &criterion, &device_column)? {
-                    let batch = batch.map_err(|_| scan::unreadable(&path))?;
-                    take_in(&mut traced, &path, &batch, &shape, &criterion, &device_column)?;
-                }
-                let rows = traced.partitions.values().map(|(rows, ..)| rows).sum::<u64>() - before;
-                if rows > 0 {
-                    traced.files.push(TracedFile { path: file.path.clone(), day, rows });
-                }
-            }
+                Ok(())
+            })?;
             Ok(traced)
         })
         .await?
     }
 }
 
-fn open(
-    path: &Path,
-    shape: &Shape,
-    criterion: &Criterion,
-    device_column: &str,
-) -> Result<ParquetRecordBatchReader, Fault> {
-    let file = disk::open(path).map_err(FileError::new("open", path))?;
-    // Lists of texts are lists of texts, whatever an engine notes about them.
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
-        .map_err(|_| scan::unreadable(path))?;
-    let mut wanted = keys::columns(shape);
-    wanted.extend(criterion.columns(device_column));
-    wanted.extend([SITE, MODELS, MARKETS]);
-    let fields = builder.parquet_schema().root_schema().get_fields();
-    let roots = fields.iter().enumerate().filter(|(_, field)| wanted.contains(&field.name()));
-    let mask = ProjectionMask::roots(builder.parquet_schema(), roots.map(|(index, _)| index));
-    builder.with_projection(mask).with_batch_size(8192).build().map_err(|_| scan::unreadable(path))
-}
-
+/// Takes the rows of a batch in that are meant; how many they are.
 fn take_in(
     traced: &mut Traced,
     path: &Path,
@@ -139,7 +114,7 @@ fn take_in(
     shape: &Shape,
     criterion: &Criterion,
     device_column: &str,
-) -> Result<(), Fault> {
+) -> Result<u64, Fault> {
     let rows = Rows::new(path, batch);
     let keys = keys::Keys::of(path, batch, shape)?;
     let meant = criterion.means(batch, &rows, &keys, device_column, shape)?;
@@ -155,7 +130,7 @@ fn take_in(
         count_words(batch, MODELS, row, &mut traced.models);
         count_words(batch, MARKETS, row, &mut traced.markets);
     }
-    Ok(())
+    Ok(meant.iter().filter(|meant| **meant).count() as u64)
 }
 
 /// Counts each text of a row's list.

@@ -86,6 +86,9 @@ pub struct DeleteArgs {
 pub enum HoldCommand {
     /// Put rows under a hold: no deletion takes them until it is lifted. Without a criterion, every row.
     ///
+    /// A hold on a device is entered only where its rows may lie: in the zones that have the jurisdiction of its
+    /// site, and where rows of it are. A device that the policy does not register needs `--zone`.
+    ///
     /// Example: situs store hold set --config site.yaml --id case-7 --site nanning-1 --by counsel --reason "claim 7"
     Set(HoldSetArgs),
     /// Lift a hold.
@@ -104,7 +107,7 @@ pub struct HoldSetArgs {
     /// The site's configuration.
     #[arg(long)]
     pub config: PathBuf,
-    /// Only the store of this zone; all of the site if absent.
+    /// Only the store of this zone. If absent, all of the site, or with `--device` those where its rows may lie.
     #[arg(long)]
     pub zone: Option<ZoneId>,
     /// The name of the hold. It is used once, also after the hold was lifted.
@@ -151,35 +154,6 @@ pub struct HoldListArgs {
     #[arg(long)]
     pub zone: Option<ZoneId>,
     /// Print one JSON object a hold.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Verbs of `evidence`.
-#[derive(Debug, Subcommand)]
-pub enum EvidenceCommand {
-    /// Say where the rows of a source lie, what they feed, and what deletions and transfers did with them.
-    ///
-    /// Each line is marked: measured, declared, or not assessed. Exit code 0 if all was looked at, 1 if a store
-    /// cannot be read.
-    ///
-    /// Example: situs evidence trace --config site.yaml --site nanning-1
-    Trace(TraceArgs),
-}
-
-/// Arguments of `evidence trace`.
-#[derive(Debug, Args)]
-pub struct TraceArgs {
-    /// The site's configuration.
-    #[arg(long)]
-    pub config: PathBuf,
-    /// Only the store of this zone; all of the site if absent.
-    #[arg(long)]
-    pub zone: Option<ZoneId>,
-    /// Which rows.
-    #[command(flatten)]
-    pub criterion: CriterionArgs,
-    /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
 }

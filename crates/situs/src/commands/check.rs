@@ -38,6 +38,7 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     if let Some(Err(found)) = site.as_ref().map(|site| site.receipts.key()) {
         problems.extend(found.0);
     }
+    problems.extend(site.as_ref().and_then(Site::shared_device));
     let trusted = site.iter().flat_map(|site| &site.trusted_keys);
     problems.extend(trusted.filter_map(|key| key.public().err()).flat_map(|found| found.0));
     if let (Some(site), Some(catalog), Some(path)) = (&site, &catalog, &args.config) {

@@ -47,6 +47,7 @@ impl Home {
 
     /// Opens a zone's store; what it enters in its ledger is signed as receipts are.
     pub(super) async fn open(&self, zone: &ZoneId) -> anyhow::Result<Arc<DeltaStore>> {
+        self.site.check_roots()?;
         let root = &self.site.stores[zone];
         let mut store = DeltaStore::open(root, zone, self.metrics.clone()).await?;
         if let Some(key) = self.site.receipts.key()? {

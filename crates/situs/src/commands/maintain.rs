@@ -74,6 +74,7 @@ fn for_each_table(
     if let Some(zone) = zone.as_ref().filter(|zone| !site.stores.contains_key(zone)) {
         return Err(Usage(format!("--zone: the site has no store of zone `{zone}`")).into());
     }
+    site.check_roots()?;
     let metrics = Arc::new(Metrics::new()?);
     let mut found = false;
     super::runtime()?.block_on(async {

@@ -11,6 +11,7 @@ mod policy;
 mod produce;
 mod quarantine;
 mod run;
+mod shares;
 mod sql;
 mod store;
 mod trace;
@@ -58,6 +59,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Transfer(command) => transfer::transfer(&command),
         Command::Explain(args) => explain::explain(&args),
         Command::Evidence(EvidenceCommand::Trace(args)) => trace::trace(&args),
+        Command::Evidence(EvidenceCommand::Shares(args)) => shares::shares(&args),
     };
     match result {
         Ok(code) => code,

@@ -20,6 +20,8 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         None => None,
     };
     if args.init_stores {
+        // Before there is anything: a store that was made in the wrong place would have to be removed again.
+        site.check_roots()?;
         for (zone, root) in &site.stores {
             situs_store::init(root, zone)?;
         }

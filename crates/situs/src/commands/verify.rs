@@ -26,6 +26,7 @@ pub(super) fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let report = situs_store::verify(&Subject {
         stores: site.stores,
         home: site.home_zone,
+        separate_devices: site.separate_devices.asked(),
         allow_unsigned: site.receipts == Receipts::AllowUnsigned,
         public_keys,
         releases,

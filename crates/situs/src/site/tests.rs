@@ -156,3 +156,49 @@ fn a_key_that_cannot_be_used_is_reported_where_it_is_named() {
     let made = situs_store::ReceiptKey::create(&folder.path().join("receipts-key.pem")).unwrap();
     assert_eq!(site.receipts.key().unwrap().unwrap().public(), made.public());
 }
+
+#[test]
+fn devices_are_shared_unless_the_site_says_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("site.yaml");
+    let stores = "stores: { EU: stores/eu, CN: stores/cn }";
+    let site =
+        |text: &str| Site::parse(&path, &GOOD.replace("stores: { EU: stores/eu, CN: /data/cn }", text));
+    for text in [stores.to_owned(), format!("{stores}\nseparate-devices: false")] {
+        let site = site(&text).unwrap();
+        assert!(!site.separate_devices.asked());
+        site.check_roots().unwrap();
+    }
+    let separate = site(&format!("{stores}\nseparate-devices: true")).unwrap();
+    assert!(separate.separate_devices.asked());
+    // Neither root exists, so whoever would make them is told, and whoever checks the configuration is not.
+    assert!(matches!(separate.check_roots(), Err(situs_store::RootError::SameDevice { .. })));
+    assert_eq!(separate.shared_device(), None);
+    std::fs::create_dir_all(folder.path().join("stores/eu")).unwrap();
+    assert_eq!(separate.shared_device(), None);
+    std::fs::create_dir_all(folder.path().join("stores/cn")).unwrap();
+    let problem = separate.shared_device().unwrap().to_string();
+    assert!(
+        problem.contains("site.yaml:7:19: `separate-devices`: zones CN and EU have their roots"),
+        "{problem}"
+    );
+    let problem = site(&format!("{stores}\nseparate-devises: true")).unwrap_err().to_string();
+    assert!(problem.contains("did you mean `separate-devices`?"), "{problem}");
+}
+
+/// The examples of docs/config.md are read, and its table has every key.
+#[test]
+fn the_page_of_the_configuration_is_true() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/config.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let examples: Vec<&str> =
+        page.split("```yaml\n").skip(1).filter_map(|part| part.split("```").next()).collect();
+    assert!(examples.len() > 2);
+    for example in &examples {
+        Site::parse(Path::new("site.yaml"), example)
+            .unwrap_or_else(|problems| panic!("{problems}\n{example}"));
+    }
+    let told = |key: &str| page.contains(&format!("| `{key}`")) || page.contains(&format!("| `{key}."));
+    let all = KEYS.iter().filter(|key| !told(key)).collect::<Vec<_>>();
+    assert!(all.is_empty(), "not in the table: {all:?}");
+}

@@ -191,6 +191,7 @@ impl Plant {
         let report = verify(&Subject {
             stores: ZONES.map(|name| (zone(name), self.root(name))).into(),
             home: zone(ZONES[0]),
+            separate_devices: false,
             allow_unsigned: false,
             public_keys: vec![self.key.public().clone()],
             releases: situs_model::Ledger::default(),

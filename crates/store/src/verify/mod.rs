@@ -45,6 +45,8 @@ pub struct Subject {
     pub stores: BTreeMap<ZoneId, PathBuf>,
     /// The zone whose store keeps quarantine and receipts.
     pub home: ZoneId,
+    /// Whether each root must lie on a device of its own.
+    pub separate_devices: bool,
     /// Whether receipts without a signature are no violation.
     pub allow_unsigned: bool,
     /// The keys that may have signed; those that the home store has archived if none is given.
@@ -58,7 +60,7 @@ pub struct Subject {
 /// Verifies stores. Takes CPU time and reads files: call it where blocking is allowed.
 pub fn verify(subject: &Subject) -> Report {
     let mut report = Report::default();
-    let stores = roots::look(&subject.stores, &mut report);
+    let stores = roots::look(&subject.stores, subject.separate_devices, &mut report);
     let zones: Vec<String> = stores.iter().map(|store| store.zone.as_str().to_owned()).collect();
     let home = subject.stores.get(&subject.home).map(PathBuf::as_path);
     let keys = Keys::new(&subject.public_keys, home, subject.allow_unsigned, &mut report);

@@ -29,11 +29,22 @@ pub(super) struct Store {
 }
 
 /// Looks at every root: markers, symlinks, tables.
-pub(super) fn look(stores: &BTreeMap<ZoneId, PathBuf>, report: &mut Report) -> Vec<Store> {
+pub(super) fn look(
+    stores: &BTreeMap<ZoneId, PathBuf>,
+    separate_devices: bool,
+    report: &mut Report,
+) -> Vec<Store> {
     let roots: Vec<(ZoneId, PathBuf)> =
         stores.iter().map(|(zone, root)| (zone.clone(), root.clone())).collect();
     if let Err(error) = root::check_disjoint(&roots) {
         report.violation(Kind::Roots, Finding::new(error.to_string()));
+    }
+    if separate_devices && let Err(error) = root::devices::check_separate(&roots) {
+        report.violation(Kind::Roots, Finding::new(error.to_string()));
+    }
+    // Told whatever the site asks for. A root that cannot be looked at is told by its marker.
+    if let Some(devices) = root::devices::count(&roots) {
+        report.count(Kind::Roots, "devices", devices);
     }
     report.count(Kind::Markers, "roots", roots.len() as u64);
     report.count(Kind::Roots, "roots", roots.len() as u64);
@@ -159,7 +170,24 @@ pub(super) fn orphans(store: &Store, table: &TableName, history: &History, repor
 
 #[cfg(test)]
 mod tests {
-    use super::stays_inside;
+    use super::*;
+
+    #[test]
+    fn roots_that_share_a_device_are_found_where_the_site_forbids_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let stores: BTreeMap<ZoneId, PathBuf> =
+            ["CN", "EU"].map(|name| (name.parse().unwrap(), dir.path().join(name.to_lowercase()))).into();
+        for (zone, root) in &stores {
+            root::init(root, zone).unwrap();
+        }
+        for separate in [false, true] {
+            let mut report = Report::default();
+            look(&stores, separate, &mut report);
+            let roots = report.checks.iter().find(|check| check.check == Kind::Roots).unwrap();
+            assert_eq!(roots.violations, u64::from(separate), "{roots:?}");
+            assert_eq!(roots.figures["devices"], 1);
+        }
+    }
 
     #[test]
     fn escapes_do_not_hide_where_a_path_leads() {

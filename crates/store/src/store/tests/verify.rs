@@ -153,6 +153,7 @@ impl Plant {
         verify(&Subject {
             stores: ["CN", "EU"].map(|name| (zone(name), self.root(name))).into(),
             home: zone("EU"),
+            separate_devices: false,
             allow_unsigned: self.allow_unsigned,
             public_keys: self.pinned.clone(),
             releases: situs_model::Ledger::default(),
