@@ -533,7 +533,7 @@ fn is_alike(column: &ArrayRef) -> bool {
         return false;
     }
     if let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() {
-        return all(dictionary.keys().values());
+        return dictionary.values().len() == 1 || all(dictionary.keys().values());
     }
     match column.data_type() {
         DataType::Int32 => column.as_primitive_opt::<Int32Type>().is_some_and(|column| all(column.values())),
