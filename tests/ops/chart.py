@@ -340,8 +340,11 @@ def run_pods(name, documents, root, situs):
 def check_prepared(name, host):
     """What `prepare.sh` has made."""
     run = host.root / "run" / "situs"
-    site = yaml.safe_load((run / "site.yaml").read_text())
-    properties = site["kafka"]["properties"]
+    try:
+        properties = yaml.safe_load((run / "site.yaml").read_text())["kafka"]["properties"]
+    except (OSError, yaml.YAMLError) as error:
+        expect(False, f"{name}: site.yaml of a pod cannot be read: {error}")
+        return
     raw = yaml.safe_load((host.root / "etc/situs/config/site.yaml").read_text())["kafka"]["properties"]
     for key, value in raw.items():
         wanted = {"@pod": "plant-situs-0", "@secret": PASSWORD}.get(value, value)
@@ -459,6 +462,18 @@ def check_refusals(helm, values):
         expect(code != 0, f"taken: {refusal['what']}")
         expect(code == 0 or re.search(refusal["says"], errors, re.DOTALL), f"{refusal['what']}: says {errors.strip()}")
     return len(refusals)
+
+
+def check_page(helm, validator, work):
+    """The example of docs/deploy.md is taken, with a policy from a file."""
+    example = yaml.safe_load(re.search(r"at the least:\n\n```yaml\n(.*?)```", (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL)[1])
+    code, out, errors = helm.template(example, "--set-file", f"policy.text={ROOT / 'pipelines' / 'policy.yaml'}")
+    (work / "page.yaml").write_text(out)
+    result = subprocess.run([validator, work / "page.yaml"], capture_output=True, text=True, check=False)
+    expect(code == 0 and result.returncode == 0, f"docs/deploy.md: the example: {errors}{result.stderr}")
+    code, out, errors = helm.template(merged(example, {"stores": {"initNow": ["EU"]}, "policy": {"text": "x"}}), "--is-upgrade",
+                                      "--show-only", "templates/init.yaml")
+    expect(code == 0 and out.count("kind: Job") == 1, f"docs/deploy.md: making a store by hand: {out}{errors}")
 
 
 def check_files(helm, values):
@@ -600,6 +615,7 @@ def main():
     inits = check_init(helm, minimal)
     refusals = check_refusals(helm, minimal)
     check_files(helm, minimal)
+    check_page(helm, options.validator, work)
     planted = check_validator(options.validator, everything, work)
     check_table(options.write_golden)
     code, out, errors = helm.run("package", CHART, "--destination", work)
