@@ -7,18 +7,18 @@ mod report;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int32Type;
 use situs_model::columns::names;
 use situs_model::store::{Advice, StoreError, Versions};
 use situs_model::{ClusterName, Coordinates, PipelineName, ReleaseState, TableName, ZoneId};
-use situs_policy::{PipelineFacts, Policy};
 use situs_store::{
     Content, Coverage, FoundReceipt, FoundRows, PublicKey, QuarantineEntry, RootError, SignatureState,
     StoreReader,
 };
+
+use crate::rejudge::Judgement;
 
 pub use report::{
     DeletionPart, Explanation, Mark, QuarantinedMessage, ReceiptPart, ReleasePart, RowGroup, State, Verdict,
@@ -47,15 +47,6 @@ pub struct Request {
     pub record: Coordinates,
     /// Only this row of it; all if absent.
     pub row: Option<i32>,
-}
-
-/// A policy and a pipeline as they were.
-#[derive(Debug, Clone)]
-pub struct Judgement {
-    /// The policy.
-    pub policy: Arc<Policy>,
-    /// What it needs to know of the pipeline.
-    pub facts: PipelineFacts,
 }
 
 /// Texts as they were when a record was judged.

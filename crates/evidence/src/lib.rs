@@ -8,11 +8,14 @@
 //! again, is asked of whoever has one ([`Past`]).
 
 mod explain;
+mod rejudge;
 mod trace;
 
 pub use trace::{Statement, TableTrace, Trace, TraceError, TraceSubject, trace};
 
+pub use rejudge::{Judgement, Rejudge};
+
 pub use explain::{
-    DeletionPart, ExplainError, Explanation, Judgement, Mark, Past, QuarantinedMessage, ReceiptPart,
-    ReleasePart, Request, RowGroup, State, Subject, Verdict, explain, time_text,
+    DeletionPart, ExplainError, Explanation, Mark, Past, QuarantinedMessage, ReceiptPart, ReleasePart,
+    Request, RowGroup, State, Subject, Verdict, explain, time_text,
 };

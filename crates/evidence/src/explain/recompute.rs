@@ -1,23 +1,20 @@
 //! Judges a record again by the texts of the time, and compares.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::{Array as _, ArrayRef, RecordBatch, StringArray, new_null_array};
+use arrow_array::{Array as _, ArrayRef, RecordBatch, StringArray};
 use arrow_cast::cast;
 use arrow_schema::DataType;
 use situs_model::columns::{names, tag_fields};
 use situs_model::store::Versions;
-use situs_model::{
-    ClusterName, Coordinates, DecodeNotes, DecodedBatch, NextOffset, PipelineName, RawBatch, RejectCode,
-    Source,
-};
+use situs_model::{ClusterName, Coordinates, PipelineName, RejectCode};
 use situs_policy::Policy;
 use situs_store::{Content, Place, QuarantineEntry};
 
 use super::report::{Explanation, ModelPart, QuarantinedMessage, RowGroup, RulePart, time_text};
-use super::{Judgement, Past, Stored};
+use super::{Past, Stored};
+use crate::rejudge::{Judgement, Rejudge};
 
 /// The word for a message that can be placed.
 const PLACED: &str = "placed";
@@ -194,37 +191,9 @@ fn judge(
     cluster: &ClusterName,
     record: &Coordinates,
 ) -> Result<Vec<Tags>, String> {
-    let decoded = decoded(judgement, &part.found.rows)?;
-    let source =
-        Source { cluster: cluster.clone(), topic: record.topic.clone(), partition: record.partition };
-    let batch = DecodedBatch {
-        // Only its source is asked for.
-        raw: Arc::new(RawBatch::new(source, NextOffset(record.offset), 0)),
-        message_of_row: vec![0; decoded.num_rows()],
-        rows: decoded,
-        rejects: Vec::new(),
-        notes: DecodeNotes::default(),
-    };
-    let mut judge = judgement.policy.judge(&judgement.facts).map_err(|problems| problems.to_string())?;
-    let tagged = judge.judge(batch).map_err(|error| error.to_string())?;
+    let mut rejudge = Rejudge::new(judgement, cluster)?;
+    let tagged = rejudge.judge(&part.found.rows, &record.topic, record.partition)?;
     Ok(tags_of(&tagged.decoded.rows))
-}
-
-/// The rows with the columns that they had when they were judged.
-fn decoded(judgement: &Judgement, rows: &RecordBatch) -> Result<RecordBatch, String> {
-    let schema = &judgement.facts.schema;
-    let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
-    for field in schema.fields() {
-        let unfit = || format!("column `{}` is of another type", field.name());
-        columns.push(match rows.column_by_name(field.name()) {
-            Some(column) if column.data_type() == field.data_type() => column.clone(),
-            Some(column) => cast(column, field.data_type()).map_err(|_| unfit())?,
-            None if field.is_nullable() => new_null_array(field.data_type(), rows.num_rows()),
-            None => return Err(format!("column `{}` is missing", field.name())),
-        });
-    }
-    RecordBatch::try_new(schema.clone(), columns)
-        .map_err(|_| "a column has nulls that must have none".to_owned())
 }
 
 /// The tag columns of each row. A column that is missing is null.

@@ -1,10 +1,12 @@
 //! A record that was judged by a policy is judged again, as it was and with its tags changed.
 
+use std::sync::Arc;
+
 use arrow_array::types::Int32Type;
-use arrow_array::{DictionaryArray, Int32Array, Int64Array};
+use arrow_array::{DictionaryArray, Int32Array, Int64Array, new_null_array};
 use arrow_schema::{Field, Schema};
 use situs_model::columns::{dictionary_type, timestamp_type};
-use situs_model::{ContentVersion, TableName};
+use situs_model::{ContentVersion, DecodeNotes, DecodedBatch, NextOffset, RawBatch, Source, TableName};
 use situs_policy::PipelineFacts;
 use situs_store::{Coverage, FoundRows};
 
