@@ -297,4 +297,4 @@ pub(crate) fn signed_for(store: &StoreIdentity) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,7 +1,7 @@
 //! What re-taggings say: which rows have the tags of another policy than that of their receipt, in which files.
 //! Rows of which none says so were changed by somebody else.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::path::Path;
 
@@ -313,7 +313,7 @@ impl Policies {
         report: &mut Report,
     ) {
         let mut said = retags.flows();
-        let keys: Vec<TableKey> = said.keys().chain(self.flows.keys()).cloned().collect();
+        let keys: BTreeSet<TableKey> = said.keys().chain(self.flows.keys()).cloned().collect();
         for key in keys {
             let (said, found) = (said.remove(&key), self.flows.remove(&key));
             let (said, found) = (said.unwrap_or_default(), found.unwrap_or_default());
