@@ -17,5 +17,5 @@ pub use rejudge::{Judgement, Rejudge};
 
 pub use explain::{
     DeletionPart, ExplainError, Explanation, Mark, Past, QuarantinedMessage, ReceiptPart, ReleasePart,
-    Request, RowGroup, State, Subject, Verdict, explain, time_text,
+    Request, RetagPart, RowGroup, State, Subject, Verdict, explain, time_text,
 };

@@ -151,7 +151,10 @@ fn explained(policy: &Arc<Policy>, part: Stored, version: &ContentVersion) -> Ex
     let name: PipelineName = "state".parse().unwrap();
     let versions = Versions { policy: version.clone(), schema: ContentVersion::of(b"s"), definition: None };
     let past = Texts(policy.clone());
-    rows(&[part], None, Some((&name, versions)), &past, &cluster(), &record(), &mut explanation);
+    let (retags, cluster) = (BTreeMap::new(), cluster());
+    let texts =
+        super::Texts { versions: Some((&name, versions)), retags: &retags, past: &past, cluster: &cluster };
+    rows(&[part], None, &texts, &record(), &mut explanation);
     explanation.conclude();
     explanation
 }
