@@ -64,13 +64,11 @@ impl JudgeAgain for Today {
 pub(super) fn retag(args: &RetagArgs) -> anyhow::Result<ExitCode> {
     super::default_logs("warn");
     let home = Home::load(&args.config)?;
-    let mut zones = Vec::new();
+    let mut zones = home.zones(None)?;
     for zone in &args.zones {
-        zones.extend(home.zones(Some(zone))?);
+        home.zones(Some(zone))?;
     }
-    if args.zones.is_empty() {
-        zones = home.zones(None)?;
-    }
+    zones.retain(|zone| args.zones.is_empty() || args.zones.contains(zone));
     for name in &args.pipelines {
         home.catalog.pipeline(name.as_str()).map_err(|error| Usage(format!("--pipeline: {error}")))?;
     }

@@ -86,8 +86,8 @@ impl DeltaStore {
     /// are signed: entering it would vouch for it.
     pub async fn finish_retags(&self, maintenance: &Maintenance) -> Result<Vec<Retag>, StoreError> {
         let at = |fault: Fault| fault.at(&self.identity);
-        // The ledger first: what is committed and entered meanwhile is then looked for once more, and found.
         let mut facts = Vec::new();
+        // The logs first: whatever they tell of was entered before the ledger is read, or is missing in it.
         let commits = maintenance.retag_commits().await?;
         let ledger = self.zone_ledger().await?;
         for (table, version, commit) in commits {
