@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::errors::ParquetError;
 use sha2::{Digest as _, Sha256};
 use situs_model::{Class, TableName};
 
@@ -14,6 +16,7 @@ use super::report::{Finding, Kind, Report};
 use super::retagged::Retags;
 use super::roots::{self, Store};
 use crate::chain::hex;
+use crate::encode::CLASS;
 use crate::history::{Added, History};
 use crate::names;
 
@@ -258,4 +261,12 @@ pub fn sha256_of(path: &Path) -> std::io::Result<String> {
             read => hasher.update(&buffer[..read]),
         }
     }
+}
+
+/// The class that a file's footer says; a word that is no class is the strictest.
+pub(super) fn told_class(file: &File) -> Result<Option<Class>, ParquetError> {
+    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
+    let facts = metadata.metadata().file_metadata().key_value_metadata();
+    let told = facts.into_iter().flatten().find(|fact| fact.key == CLASS);
+    Ok(told.map(|fact| fact.value.as_deref().and_then(Class::from_word).unwrap_or(Class::Unclassified)))
 }

@@ -6,20 +6,17 @@ use std::fs::File;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{ArrowPrimitiveType, Int32Type, Int64Type};
 use arrow_array::{Array as _, PrimitiveArray, RecordBatch, StringArray};
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::errors::ParquetError;
 use situs_model::columns::{highest_class, names as columns};
 use situs_model::{Class, TableName};
 
 use super::deleted::Deletion;
-use super::files::TableFiles;
+use super::files::{TableFiles, told_class};
 use super::ledger::{Bin, Ledger};
 use super::released::{Released, Short};
 use super::report::{Finding, Kind, Report};
 use super::retagged::{Policies, Retags, Strange};
 use super::roots::Store;
 use super::seen::{Layer, Seen};
-use crate::encode::CLASS;
 use crate::maintain::delete::coordinates::Doomed;
 use crate::scan;
 
@@ -598,12 +595,4 @@ pub(super) fn numbers<'a, T: ArrowPrimitiveType>(
 ) -> Result<&'a PrimitiveArray<T>, String> {
     let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<T>());
     column.filter(|column| column.null_count() == 0).ok_or_else(|| NO_COORDINATES.to_owned())
-}
-
-/// The class that a file's footer says; a word that is no class is the strictest.
-fn told_class(file: &File) -> Result<Option<Class>, ParquetError> {
-    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
-    let facts = metadata.metadata().file_metadata().key_value_metadata();
-    let told = facts.into_iter().flatten().find(|fact| fact.key == CLASS);
-    Ok(told.map(|fact| fact.value.as_deref().and_then(Class::from_word).unwrap_or(Class::Unclassified)))
 }

@@ -316,6 +316,47 @@ async fn rows_get_the_tags_that_a_naive_look_gives_them_and_nothing_else_changes
     assert_eq!(parts(dir.path()).await, after);
 }
 
+/// Says what a hash of the coordinates gives.
+fn hashed<const SEED: i64>(offset: i64, row: i32) -> Says {
+    let bits = (offset * 31 + i64::from(row) * 17 + SEED).wrapping_mul(6_364_136_223_846_793_005) >> 40;
+    match bits.rem_euclid(16) {
+        0..7 => Says::Other,
+        7 => Says::Moves,
+        8 => Says::Nowhere,
+        9 => Says::Fails,
+        _ => Says::Same,
+    }
+}
+
+fn none(_: i64, _: i32) -> Says {
+    Says::Same
+}
+
+/// Whatever a policy says, of flushes as they came and of compacted ones.
+#[tokio::test]
+async fn a_naive_look_agrees_whatever_the_policy_says() {
+    let rules: [Rule; 6] = [hashed::<1>, hashed::<2>, hashed::<3>, hashed::<4>, all, none];
+    for (n, rule) in rules.into_iter().enumerate() {
+        let (dir, store) = filled().await;
+        let maintenance = maintenance(&store).await;
+        if n % 2 == 0 {
+            maintenance.optimize(&table(), &at_once()).await.unwrap();
+        }
+        let before = parts(dir.path()).await;
+        let done = retag(&store, &maintenance, rule).await;
+        let after = parts(dir.path()).await;
+        assert_eq!(before.len(), after.len());
+        for ((data, old, _), (again, new, retagged)) in before.iter().zip(&after) {
+            assert_eq!((data, *retagged), (again, naive(data, rule)), "rule {n}");
+            assert_eq!(old == new, !*retagged, "rule {n}");
+        }
+        let changed = after.iter().filter(|row| row.2).count();
+        assert_eq!((done.found().retagged, changed), (changed as u64, rows_of_rule(rule)), "rule {n}");
+        assert_eq!(matches!(done, Retagged::Done(_)), changed > 0);
+        assert_told(&dir, &store, usize::from(changed > 0)).await;
+    }
+}
+
 #[tokio::test]
 async fn compacted_files_are_tagged_again_in_their_order() {
     let (dir, store) = filled().await;
