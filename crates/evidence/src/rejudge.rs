@@ -61,12 +61,15 @@ impl Rejudge {
     fn decoded(&self, rows: &RecordBatch) -> Result<RecordBatch, String> {
         let schema = &self.facts.schema;
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
-        for field in schema.fields() {
+        for (index, field) in schema.fields().iter().enumerate() {
             let unfit = || format!("column `{}` is of another type", field.name());
             columns.push(match rows.column_by_name(field.name()) {
                 Some(column) if column.data_type() == field.data_type() => column.clone(),
                 Some(column) => cast(column, field.data_type()).map_err(|_| unfit())?,
-                None if field.is_nullable() => new_null_array(field.data_type(), rows.num_rows()),
+                // To judge by nothing where there was something else could make tags looser than they ought to be.
+                None if field.is_nullable() && !self.judge.reads(index) => {
+                    new_null_array(field.data_type(), rows.num_rows())
+                }
                 None => return Err(format!("column `{}` is missing", field.name())),
             });
         }

@@ -508,11 +508,12 @@ pub fn split(tagged: TaggedBatch, stores: &BTreeSet<ZoneId>, masks: &Masks) -> R
 /// The rows of a mask, of which there are `count`.
 ///
 /// Many columns are alike in all rows of a batch, such as the topic or the policy's version. Of these a slice is
-/// as good, and costs nothing.
+/// as good, and costs nothing, unless it keeps the memory of many rows for the sake of a few.
 fn select(rows: &RecordBatch, mask: BooleanBuffer, count: usize) -> Result<RecordBatch, ArrowError> {
     let filter = FilterBuilder::new(&BooleanArray::new(mask, None)).optimize().build();
+    let slices = count >= rows.num_rows() / 4;
     let select = |column: &ArrayRef| {
-        if is_alike(column) { Ok(column.slice(0, count)) } else { filter.filter(column) }
+        if slices && is_alike(column) { Ok(column.slice(0, count)) } else { filter.filter(column) }
     };
     let columns = rows.columns().iter().map(select).collect::<Result<_, _>>()?;
     RecordBatch::try_new(rows.schema(), columns)

@@ -188,7 +188,7 @@ pub(crate) struct Question {
     columns: Vec<usize>,
     /// Whether it reads nothing but what is equal in all records of a set of facts.
     only_facts: bool,
-    /// What must hold together for it to hold; nothing where facts alone are asked for.
+    /// What must hold together for it to hold; nothing where facts alone are asked for, or functions called.
     terms: Vec<Term>,
     /// The same as one comparison, where it is no more than that.
     comparison: Option<Comparison>,

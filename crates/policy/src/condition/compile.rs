@@ -187,9 +187,11 @@ impl Question {
         Ok(Self { expression, schema, columns, only_facts, terms: Vec::new(), comparison })
     }
 
-    /// With its terms.
+    /// With its terms. One that calls functions has none: what a record gives them may make them take memory, or
+    /// panic, so they are asked of no record but those that come to them.
     fn divided(self, expression: &Expr, scope: &Scope) -> Result<Self, CompileError> {
-        if self.only_facts {
+        let calls = expression.exists(|node| Ok(matches!(node, Expr::ScalarFunction(_))))?;
+        if self.only_facts || calls {
             return Ok(self);
         }
         let term = |part: &Expr| {

@@ -1,14 +1,16 @@
 //! Re-tagging in the ledger of a store (docs/retagging.md).
 
 use situs_model::store::StoreError;
-use situs_model::{ContentVersion, LedgerKind, ZoneLedger};
+use situs_model::{ContentVersion, LedgerKind, TableName, ZoneLedger};
 
 use super::DeltaStore;
 use crate::error::Fault;
+use crate::history::History;
 use crate::maintain::Maintenance;
 use crate::maintain::delete::Hold;
 use crate::maintain::retag::{JudgeAgain, RetagBody, RetagRequest, Retagging};
 use crate::reader::StoreReader;
+use crate::{disk, names};
 
 /// A re-tagging that a ledger tells of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +77,17 @@ impl StoreReader {
         let ledger = self.zone_ledger().await?;
         retags_of(&ledger).map_err(|fault| fault.at(self.identity()))
     }
+
+    /// Whether a commit after this version of a table gave rows other tags, whether or not the ledger tells of it.
+    ///
+    /// # Errors
+    /// See [`Advice`](situs_model::store::Advice).
+    pub async fn retagged_since(&self, table: &TableName, version: u64) -> Result<bool, StoreError> {
+        let folder = names::table(self.root(), table);
+        let history = disk::blocking(move || History::read(&folder)).await.flatten();
+        let history = history.map_err(|fault| fault.at(self.identity()))?;
+        Ok(history.retags.iter().any(|(of, _)| *of > version))
+    }
 }
 
 impl DeltaStore {
@@ -83,10 +96,10 @@ impl DeltaStore {
     ///
     /// # Errors
     /// See [`Advice`](situs_model::store::Advice). Stops at a commit that this store has not made, where commits
-    /// are signed: entering it would vouch for it.
+    /// are signed, once all others are entered: entering it would vouch for it.
     pub async fn finish_retags(&self, maintenance: &Maintenance) -> Result<Vec<Retag>, StoreError> {
         let at = |fault: Fault| fault.at(&self.identity);
-        let mut facts = Vec::new();
+        let (mut facts, mut refused) = (Vec::new(), None);
         // The logs first: whatever they tell of was entered before the ledger is read, or is missing in it.
         let commits = maintenance.retag_commits().await?;
         let ledger = self.zone_ledger().await?;
@@ -96,19 +109,34 @@ impl DeltaStore {
             }
             let key = self.receipt_key.as_deref();
             if let Some(fault) = commit.fault(table.as_str(), version, &self.identity, key) {
-                return Err(at(Fault::stop(format!(
-                    "table `{table}`: version {version} says that it is a re-tagging, but {fault}; it is not entered in the ledger, and `situs store verify` tells more"
-                ))));
+                refused.get_or_insert_with(|| {
+                    at(Fault::stop(format!(
+                        "table `{table}`: version {version} says that it is a re-tagging, but {fault}; it is not entered in the ledger, and `situs store verify` tells more"
+                    )))
+                });
+                continue;
             }
             facts.push(commit.fact().map_err(at)?);
         }
         if facts.is_empty() {
-            return Ok(Vec::new());
+            return refused.map_or_else(|| Ok(Vec::new()), Err);
         }
         let ledger = self.enter_once(&facts).await?;
         let mut told = retags_of(&ledger).map_err(at)?;
         told.retain(|retag| facts.iter().any(|fact| fact.subject == retag.id));
-        Ok(told)
+        refused.map_or(Ok(told), Err)
+    }
+
+    /// Refuses while there is a plan of a deletion: it was decided by the tags of today, by which rows are held or
+    /// too young.
+    fn expect_no_deletion(&self) -> Result<(), StoreError> {
+        match self.deletions_under_way()?.first() {
+            None => Ok(()),
+            Some(id) => Err(Fault::stop(format!(
+                "deletion {id} was decided before and is not finished: finish it first"
+            ))
+            .at(&self.identity)),
+        }
     }
 
     /// Gives the rows of a table the tags that `judge` gives them now, in one commit, and enters that in the
@@ -126,6 +154,9 @@ impl DeltaStore {
         looks: bool,
     ) -> Result<Retagged, StoreError> {
         let mut request = request.clone();
+        if !looks {
+            self.expect_no_deletion()?;
+        }
         for _ in 0..Maintenance::RETAG_PASSES {
             request.holds = self.holds().await?;
             let (prepared, again) = maintenance.prepare_retag(&request, judge, !looks).await?;
@@ -133,6 +164,8 @@ impl DeltaStore {
             if looks || prepared.found.retagged == 0 {
                 return Ok(Retagged::Looked(Box::new(prepared.found.clone())));
             }
+            // Decided while files were written.
+            self.expect_no_deletion()?;
             // A hold that was set while files were written would lose rows by it.
             if by_tags(&self.holds().await?, &request) != by_tags(&request.holds, &request) {
                 continue;

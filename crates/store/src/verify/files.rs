@@ -161,6 +161,10 @@ fn check_named(
             break;
         }
         if history.files.contains_key(path) {
+            if retags.removed(zone, name, path).is_some() {
+                let what = "a re-tagging says that it removed this file, and it is part of the table";
+                report.violation(Kind::Retags, Finding::in_file(zone, name.as_str(), path, what));
+            }
             continue;
         }
         let what = match history.removed.get(path) {

@@ -225,6 +225,21 @@ fn a_value_that_decides_is_flagged_when_it_was_changed() {
 }
 
 #[test]
+fn what_the_policy_looks_at_must_be_there() {
+    let policy = policy();
+    let rows = stored(&policy, &["nn-1"], &[60], "CN").found.rows;
+    let judgement = Judgement { policy, facts: facts() };
+    let mut rejudge = Rejudge::new(&judgement, &cluster()).unwrap();
+    rejudge.judge(&rows, "t", 0).expect("what it does not look at may be missing");
+    for column in ["load", "device"] {
+        let mut less = rows.clone();
+        less.remove_column(rows.schema_ref().index_of(column).unwrap());
+        let error = rejudge.judge(&less, "t", 0).unwrap_err();
+        assert_eq!(error, format!("column `{column}` is missing"));
+    }
+}
+
+#[test]
 fn texts_that_are_gone_are_flagged() {
     let policy = policy();
     let part = stored(&policy, &["nn-1"], &[60], "CN");

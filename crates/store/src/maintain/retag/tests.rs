@@ -544,9 +544,9 @@ async fn files_that_others_replaced_meanwhile_are_read_anew() {
     assert_told(&dir, &store, 2).await;
 }
 
-/// A deletion that was begun before takes the same rows out of the new files.
+/// A deletion was decided by the tags that rows had then: which of them are held, and which too young.
 #[tokio::test]
-async fn a_deletion_that_is_under_way_is_finished_after_a_retagging() {
+async fn nothing_is_tagged_again_while_a_deletion_is_under_way() {
     let (dir, store) = filled().await;
     let maintenance = maintenance(&store).await;
     let asked = DeletionRequest {
@@ -571,9 +571,11 @@ async fn a_deletion_that_is_under_way_is_finished_after_a_retagging() {
         ledgers_keep: "184d".parse().unwrap(),
     };
     let Decided::Planned(plan) = maintenance.decide_deletion(&asked, true).await.unwrap() else { panic!() };
-    assert!(matches!(retag(&store, &maintenance, all).await, Retagged::Done(_)));
+    let refused = store.retag(&maintenance, &request(), Box::new(ByRule(all)), false).await.unwrap_err();
+    assert!(refused.message.contains("finish it first"), "{refused}");
     let body = store.finish_deletion(&maintenance, &plan).await.unwrap();
     assert_eq!(body.deleted(), 200);
+    assert!(matches!(retag(&store, &maintenance, all).await, Retagged::Done(_)));
     let left = [expected(0, 0..280), expected(1, 0..30), expected(1, 130..280)].concat();
     assert_eq!(keys(dir.path()).await, left);
 }

@@ -160,6 +160,38 @@ async fn tags_that_somebody_changed_are_found() {
     plant.assert_found(&[(Kind::Retags, "more rows have policy")]);
 }
 
+/// The file of before lies there until vacuum takes it, and a commit that claims to compact could take it back.
+#[tokio::test]
+async fn a_file_that_was_retagged_away_may_not_come_back() {
+    let plant = Plant::filled().await;
+    let retag_of = retag(&plant).await;
+    let (removed, written) = (&retag_of.body.removed[0], &retag_of.body.written[0]);
+    let folder = plant.root("CN").join("cnc_state");
+    let size = fs::metadata(folder.join(&removed.path)).unwrap().len();
+    let day = removed.path.split(['=', '/']).nth(1).unwrap();
+    let stats = json!({ "numRecords": removed.rows }).to_string();
+    plant.commit(
+        "CN",
+        "cnc_state",
+        &[
+            json!({ "remove": { "path": written.path, "dataChange": false, "deletionTimestamp": 0 } }),
+            json!({ "add": { "path": removed.path, "size": size, "dataChange": false, "stats": stats,
+                             "modificationTime": 0, "partitionValues": { "event_date": day } } }),
+        ],
+    );
+    let found = plant.verify();
+    assert!(
+        found
+            .to_string()
+            .contains("a re-tagging says that it removed this file, and it is part of the table")
+    );
+    // Whoever asks the table itself sees it, too.
+    let reader = StoreReader::open(&plant.root("CN")).unwrap();
+    let table: TableName = "cnc_state".parse().unwrap();
+    assert!(reader.retagged_since(&table, retag_of.body.version - 1).await.unwrap());
+    assert!(!reader.retagged_since(&table, retag_of.body.version).await.unwrap());
+}
+
 /// An entry may say what it likes: it is compared with the log, with itself and with the rows.
 #[tokio::test]
 async fn an_entry_with_wrong_counts_is_found() {
