@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::catalog::{Catalog, Loaded};
+use crate::gauges;
 use crate::http;
 use crate::past::HomePast;
 use crate::reload::Reload;
@@ -63,6 +64,7 @@ pub async fn start(
     let metrics = Arc::new(Metrics::new()?);
     metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     metrics.policy_info.with_label_values(&[catalog.policy.version().as_str()]).set(1);
+    gauges::from_the_start(&metrics, site, catalog, shadow.is_some());
     let keys = site.key_ring(catalog)?;
     let shadow = shadow.map(|policy| {
         let report = shadow_report(catalog, &policy, &metrics);
@@ -103,6 +105,12 @@ pub async fn start(
     let settings = site.maintenance.clone();
     helpers.push(tokio::spawn(async move { upkeep::maintain(&tables, &settings).await }));
 
+    let policy: gauges::CurrentPolicy = Arc::new(Mutex::new(catalog.policy.clone()));
+    helpers.push({
+        let (stores, policy, metrics) = (leased.clone(), policy.clone(), metrics.clone());
+        tokio::spawn(async move { gauges::look(&stores, &policy, &metrics).await })
+    });
+
     let reload = Arc::new(Notify::new());
     let watcher = Reload {
         site: site.clone(),
@@ -114,6 +122,7 @@ pub async fn start(
         stores: leased.clone(),
         started_with: catalog.policy.version().clone(),
         asked: reload.clone(),
+        policy,
     };
     helpers.push(tokio::spawn(watcher.watch()));
 
@@ -125,6 +134,7 @@ pub async fn start(
         flush: site.flush.clone(),
         memory_bytes: site.memory,
         drain_timeout: site.drain_timeout,
+        partition_series: site.partition_series,
         until_caught_up,
     };
     let runtime = tokio::runtime::Handle::current();

@@ -14,6 +14,7 @@ pub(crate) mod home;
 mod ledger;
 mod mounts;
 mod releases;
+mod sizes;
 pub(crate) mod support;
 mod tables;
 mod topics;
