@@ -243,12 +243,12 @@ impl<C: Client> Intake<'_, C> {
                 }
             };
             let target = end.filter(|_| needed);
-            if let Some(settled) = settled {
-                if let Some(end) = end.filter(|end| *end < settled.0) {
-                    let reason = IngestError::Shrunk { partition: source.clone(), end, next: settled };
-                    self.refuse(source, reason);
-                    continue;
-                }
+            if let Some(settled) = settled
+                && let Some(end) = end.filter(|end| *end < settled.0)
+            {
+                let reason = IngestError::Shrunk { partition: source.clone(), end, next: settled };
+                self.refuse(source, reason);
+                continue;
             }
             assignment.push((source.clone(), start));
             let position = Arc::new(Position::new(settled));

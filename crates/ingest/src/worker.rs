@@ -357,7 +357,10 @@ impl<Q: Queue> Worker<Q> {
         let before = raw.payload_bytes();
         let time = message.timestamp_ms();
         if raw.is_empty() {
-            partition.position.mark(offset, time.unwrap_or_else(|| host.now_us() / 1000));
+            // A producer's clock may be ahead, but no message comes before it was sent.
+            let now = host.now_us() / 1000;
+            let sent = time.filter(|sent| *sent > 0).map_or(now, |sent| sent.min(now));
+            partition.position.mark(offset, sent);
         }
         raw.push(offset, time, message.key(), message.payload(), message.headers());
         self.held.add_raw((raw.payload_bytes() - before) as i64);

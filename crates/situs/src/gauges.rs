@@ -16,6 +16,8 @@ use crate::site::Site;
 const ROOM: Duration = Duration::from_secs(5);
 /// Each how manieth of these looks is also one at the tables and ledgers, which reads files.
 const LOOKS_A_TABLE: u64 = 12;
+/// The same in the beginning, when there may be no tables yet.
+const LOOKS_A_TABLE_AT_FIRST: u64 = 2;
 
 /// The policy that is in force or will be at the next barrier.
 pub(crate) type CurrentPolicy = Arc<Mutex<Arc<Policy>>>;
@@ -98,7 +100,8 @@ pub(crate) async fn look(stores: &[Arc<DeltaStore>], policy: &CurrentPolicy, met
     loop {
         note_expiry(policy, metrics);
         for store in stores {
-            let tables = looks.is_multiple_of(LOOKS_A_TABLE);
+            let every = if looks < LOOKS_A_TABLE { LOOKS_A_TABLE_AT_FIRST } else { LOOKS_A_TABLE };
+            let tables = looks.is_multiple_of(every);
             // What is wrong with a store whoever writes to it tells; a gauge that stands still is no news.
             if let Err(error) = look_at(store, tables, metrics).await {
                 tracing::debug!(event = "not-measured", "{error}");

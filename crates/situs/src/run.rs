@@ -83,8 +83,16 @@ pub async fn start(
                 .await
                 .with_context(|| format!("http: cannot listen on {address}"))?;
             let bound = listener.local_addr()?;
-            helpers.push(http::serve(listener, metrics.clone(), control.clone(), shadow.clone()));
-            tracing::info!(event = "http", address = %bound, "serving /metrics, /healthz, /readyz, /version and /shadow");
+            let parts = http::Parts {
+                site,
+                catalog,
+                stores: tables.iter().map(|store| store.identity().clone()).collect(),
+                metrics: metrics.clone(),
+                control: control.clone(),
+                shadow: shadow.clone(),
+            };
+            helpers.push(http::serve(listener, parts).context("http: cannot start its thread")?);
+            tracing::info!(event = "http", address = %bound, "serving the live page, /metrics, /healthz, /readyz, /version and /shadow");
             Some(bound)
         }
         None => None,

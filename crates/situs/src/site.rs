@@ -50,6 +50,8 @@ pub struct Site {
     pub drain_timeout: Duration,
     /// Where the HTTP endpoints listen; none if absent.
     pub http: Option<SocketAddr>,
+    /// How old the oldest message may be that is not settled while the process is ready; any age if absent.
+    pub ready_lag: Option<Duration>,
     /// Partitions that have series of their own in the metrics, at most.
     pub partition_series: usize,
     /// Logs.
@@ -191,7 +193,9 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
     {
         doc.report(node, "`memory` in the site: expected at least `16MiB`");
     }
-    let http = map.optional("http").and_then(|node| doc.map(node, "http", &["listen"])).and_then(|http| {
+    let http = map.optional("http").and_then(|node| doc.map(node, "http", &["listen", "ready-lag"]));
+    let ready_lag = http.as_ref().and_then(|http| http.optional_duration("ready-lag"));
+    let http = http.and_then(|http| {
         let node = http.required("listen")?;
         let text = doc.text(node, "`listen` in http")?;
         let address = text.parse().ok();
@@ -254,6 +258,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
             .unwrap_or_else(|| default_workers(memory)),
         drain_timeout: map.optional_duration("drain-timeout").unwrap_or(Duration::from_secs(30)),
         http,
+        ready_lag,
         partition_series: partition_series
             .and_then(|most| usize::try_from(most).ok())
             .unwrap_or(DEFAULT_PARTITION_SERIES),
