@@ -71,7 +71,7 @@ impl Position {
     }
 
     /// A batch begins with this offset.
-    fn mark(&self, offset: i64, broker_ms: i64) {
+    pub(crate) fn mark(&self, offset: i64, broker_ms: i64) {
         let mut marks = self.marks();
         if marks.len() < Self::MARKS {
             marks.push_back((offset, broker_ms));

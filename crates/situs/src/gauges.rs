@@ -134,3 +134,51 @@ fn note_expiry(policy: &CurrentPolicy, metrics: &Metrics) {
     let end = policy.next_end(today).map(|last| last.next().start_us() as f64 / 1e6);
     metrics.policy_basis_expiry.set(end.unwrap_or(f64::INFINITY));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_configuration_tells_is_there_at_0() {
+        let folder = tempfile::tempdir().unwrap();
+        crate::library::write_shipped(folder.path()).unwrap();
+        let text = "home: { site: stuttgart-1, zone: EU }\nkafka: { brokers: b, group: g }\n\
+            enabled: [cnc-state]\nstores: { EU: eu, CN: cn }\nreceipts: { allow-unsigned: true }\n";
+        let site = Site::parse(&folder.path().join("site.yaml"), text).unwrap();
+        let catalog = Catalog::load(&site.library).unwrap();
+        let metrics = Metrics::new().unwrap();
+        from_the_start(&metrics, &site, &catalog, true);
+        let text = metrics.render().unwrap();
+        for series in [
+            "situs_invariant_violations_total{invariant=\"EO-1\"} 0",
+            "situs_invariant_violations_total{invariant=\"RES-8\"} 0",
+            "situs_permits_refused_total{zone=\"CN\"} 0",
+            "situs_rows_stored_total{pipeline=\"cnc-state\",zone=\"EU\"} 0",
+            "situs_messages_rejected_total{pipeline=\"cnc-state\",reason=\"poison\"} 0",
+            "situs_messages_quarantined_total{pipeline=\"cnc-state\",reason=\"unknown-device\"} 0",
+            "situs_deleted_offsets_total{topic=\"cnc.state\"} 0",
+            "situs_maintenance_failures_total{step=\"vacuum\",zone=\"EU\"} 0",
+            "situs_shadow_records_total{kind=\"moved\",pipeline=\"cnc-state\"} 0",
+        ] {
+            assert!(text.lines().any(|line| line == series), "{series}");
+        }
+        // Of pipelines that do not run here there is nothing.
+        assert!(!text.contains("cnc-waveform"));
+        let told = |line: &&str| !line.starts_with('#') && !line.starts_with("situs_fsync_seconds");
+        let mut counters = text.lines().filter(told).filter(|line| line.contains("_total{"));
+        assert!(counters.all(|line| line.ends_with(" 0")));
+    }
+
+    #[test]
+    fn the_next_end_is_the_end_of_its_day() {
+        let policy = "zones: { CN: { jurisdictions: [CN] } }\n\
+            sites: { nanning-1: { jurisdiction: CN, devices: [nn-cnc-001] } }\n\
+            rules: [ { id: r, zone: CN, basis: law, training: in-zone, until: 2999-12-31 } ]\n";
+        let policy = Arc::new(Policy::parse("policy.yaml", policy).unwrap());
+        let metrics = Metrics::new().unwrap();
+        note_expiry(&Arc::new(Mutex::new(policy)), &metrics);
+        let end = Date::of(3000, 1, 1).start_us() as f64 / 1e6;
+        assert!((metrics.policy_basis_expiry.get() - end).abs() < 1e-6);
+    }
+}

@@ -1,4 +1,5 @@
 use super::*;
+use crate::worker::Position;
 
 fn source(topic: &str, partition: i32) -> Source {
     Source { cluster: "kafka".parse().unwrap(), topic: topic.into(), partition }
@@ -58,4 +59,17 @@ fn partitions_beyond_the_bound_share_a_series() {
     );
     series.choose(std::iter::empty());
     assert_eq!(lines(&metrics, "situs_lag"), Vec::<String>::new());
+}
+
+#[test]
+fn the_oldest_message_is_that_of_the_first_batch_that_is_not_settled() {
+    let position = Position::new(None);
+    assert_eq!(position.oldest(None), None);
+    position.mark(5, 100);
+    position.mark(9, 200);
+    assert_eq!(position.oldest(None), Some(100));
+    assert_eq!(position.oldest(Some(NextOffset(5))), Some(100));
+    // Offsets between two batches may hold no message.
+    assert_eq!(position.oldest(Some(NextOffset(8))), Some(200));
+    assert_eq!(position.oldest(Some(NextOffset(12))), None);
 }
