@@ -8,6 +8,7 @@
 //! the traits of `situs_model::store`: no Delta and no Parquet.
 
 mod assignment;
+mod brokers;
 mod buffer;
 pub mod client;
 mod config;
@@ -18,6 +19,7 @@ mod held;
 pub mod host;
 mod intake;
 mod kafka;
+mod lag;
 mod pace;
 mod partition;
 mod queue;
@@ -35,5 +37,6 @@ mod workers;
 pub use config::{Config, FlushLimits, Past, Stores};
 pub use error::IngestError;
 pub use intake::{Control, Summary, run, run_with};
+pub use lag::{Flushed, Standing, Stands};
 pub use shadow::{Change, Decision, Shadow, ShadowCounts, ShadowReport};
 pub use stage::{Fault, Stage, StageError, Step};

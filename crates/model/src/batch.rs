@@ -109,6 +109,8 @@ pub struct DecodeNotes {
     pub times_from_broker: u64,
     /// Rows whose time lies further from the broker's than the pipeline allows.
     pub clocks_off: u64,
+    /// Rows that took the fast path through the decoder. Nothing of them is otherwise.
+    pub fast_rows: u64,
 }
 
 impl DecodeNotes {
@@ -128,6 +130,7 @@ impl DecodeNotes {
         self.sentinels += other.sentinels;
         self.times_from_broker += other.times_from_broker;
         self.clocks_off += other.clocks_off;
+        self.fast_rows += other.fast_rows;
     }
 }
 

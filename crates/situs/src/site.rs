@@ -54,6 +54,10 @@ pub struct Site {
     pub drain_timeout: Duration,
     /// Where the HTTP endpoints listen; none if absent.
     pub http: Option<SocketAddr>,
+    /// How old the oldest message may be that is not settled while the process is ready; any age if absent.
+    pub ready_lag: Option<Duration>,
+    /// Partitions that have series of their own in the metrics, at most.
+    pub partition_series: usize,
     /// Logs.
     pub logs: LogSettings,
     /// Whether a policy whose files change takes effect while a process runs.
@@ -95,6 +99,9 @@ const MEMORY_OF_A_WORKER: u64 = 64 << 20;
 /// Buffered bytes unless the site says otherwise.
 const DEFAULT_MEMORY: u64 = 512 << 20;
 
+/// Partitions with series of their own unless the site says otherwise: what one process rarely exceeds.
+const DEFAULT_PARTITION_SERIES: usize = 1000;
+
 /// A worker for each CPU, as far as the memory goes: each needs some for the pages that it fills.
 fn default_workers(memory: u64) -> usize {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -133,6 +140,7 @@ const KEYS: &[&str] = &[
     "workers",
     "drain-timeout",
     "http",
+    "metrics",
     "logs",
     "maintenance",
 ];
@@ -190,7 +198,9 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
     {
         doc.report(node, "`memory` in the site: expected at least `16MiB`");
     }
-    let http = map.optional("http").and_then(|node| doc.map(node, "http", &["listen"])).and_then(|http| {
+    let http = map.optional("http").and_then(|node| doc.map(node, "http", &["listen", "ready-lag"]));
+    let ready_lag = http.as_ref().and_then(|http| http.optional_duration("ready-lag"));
+    let http = http.and_then(|http| {
         let node = http.required("listen")?;
         let text = doc.text(node, "`listen` in http")?;
         let address = text.parse().ok();
@@ -205,6 +215,8 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         }
         address
     });
+    let metrics = map.optional("metrics").and_then(|node| doc.map(node, "metrics", &["partitions"]));
+    let partition_series = metrics.and_then(|metrics| metrics.optional_integer("partitions", 0..=100_000));
     let logs = map.optional("logs").and_then(|node| doc.map(node, "logs", &["format", "filter"]));
     let logs = LogSettings {
         format: logs
@@ -252,6 +264,10 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
             .unwrap_or_else(|| default_workers(memory)),
         drain_timeout: map.optional_duration("drain-timeout").unwrap_or(Duration::from_secs(30)),
         http,
+        ready_lag,
+        partition_series: partition_series
+            .and_then(|most| usize::try_from(most).ok())
+            .unwrap_or(DEFAULT_PARTITION_SERIES),
         logs,
     })
 }

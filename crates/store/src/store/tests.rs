@@ -15,6 +15,7 @@ mod ledger;
 mod mounts;
 mod releases;
 mod retags;
+mod sizes;
 pub(crate) mod support;
 mod tables;
 mod topics;
