@@ -88,10 +88,8 @@ def lines(title, description, unit, *queries, w=8, h=8, stack=False, thresholds=
         "scaleDistribution": {"type": "linear"}, "stacking": {"mode": "normal" if stack else "none", "group": "A"},
         "thresholdsStyle": {"mode": "line" if thresholds else "off"},
     }
-    defaults = {"color": {"mode": "palette-classic"}, "custom": custom, "min": low, "mappings": [],
-                "thresholds": thresholds or CALM}
-    if top is not None:
-        defaults["max"] = top
+    defaults = {"color": {"mode": "palette-classic"}, "custom": custom, "mappings": [], "thresholds": thresholds or CALM,
+                **{key: value for key, value in (("min", low), ("max", top)) if value is not None}}
     options = {
         "legend": {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["lastNotNull", "max"]},
         "tooltip": {"mode": "multi", "sort": "desc"},
@@ -128,7 +126,7 @@ def table(title, description, unit, query, hidden, names, w=8, h=8):
     """A table of labels."""
     made = panel("table", title, description, unit, [query], (w, h),
                  {"color": {"mode": "thresholds"}, "mappings": [], "thresholds": CALM, "custom": {"align": "auto"}},
-                 {"showHeader": True, "cellHeight": "sm", "footer": {"show": False}}, instant=True, table=True)
+                 {"showHeader": True, "cellHeight": "sm", "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""}}, instant=True, table=True)
     made["transformations"] = [{
         "id": "organize",
         "options": {"excludeByName": dict.fromkeys(["Time", *hidden], True), "indexByName": {}, "renameByName": names},
