@@ -126,7 +126,7 @@ def table(title, description, unit, query, hidden, names, w=8, h=8):
     """A table of labels."""
     made = panel("table", title, description, unit, [query], (w, h),
                  {"color": {"mode": "thresholds"}, "mappings": [], "thresholds": CALM, "custom": {"align": "auto"}},
-                 {"showHeader": True, "cellHeight": "sm", "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""}}, instant=True, table=True)
+                 {"showHeader": True, "cellHeight": "sm", "footer": {"show": False, "reducer": ["sum"], "countRows": False}}, instant=True, table=True)
     made["transformations"] = [{
         "id": "organize",
         "options": {"excludeByName": dict.fromkeys(["Time", *hidden], True), "indexByName": {}, "renameByName": names},
