@@ -60,13 +60,15 @@ class Run:
     def __init__(self, work, situs, mounted):
         self.began = time.monotonic()
         self.volume = Volume(work / "volume-cn", mounted)
-        self.site = Site(work, situs)
+        self.site = Site(work, situs, "30m")
         self.site.stores["CN"] = self.volume.root
         (work / "bin").mkdir()
         (work / "bin" / "situs").symlink_to(situs)
         self.rules = alerts(RULES.read_text())
         self.problems = []
         self.commands = 0
+        # Commands that refuse a site one of whose volumes is not there: they are run once it is.
+        self.later = []
         self.times = {}
 
     def note(self, text):
@@ -115,13 +117,19 @@ class Run:
             printed[name] = ""
             for block in re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL):
                 for command in block.splitlines():
-                    done = subprocess.run(["bash", "-c", command], env=environment(self.site), capture_output=True, text=True,
-                                          timeout=120, check=False)
-                    self.commands += 1
-                    printed[name] += done.stdout
-                    if done.returncode or "error" in done.stderr.lower():
-                        self.problem(f"runbook, {name}: `{command}`: exit code {done.returncode}: {(done.stderr or done.stdout).strip()[-300:]}")
+                    if not self.volume.mounted and re.match("situs (sql|store verify)", command):
+                        self.later.append((name, command))
+                        continue
+                    printed[name] += self.command(name, command)
         return printed
+
+    def command(self, name, command):
+        """Runs a command of a section; what it printed."""
+        done = subprocess.run(["bash", "-c", command], env=environment(self.site), capture_output=True, text=True, timeout=120, check=False)
+        self.commands += 1
+        if done.returncode or "error" in done.stderr.lower():
+            self.problem(f"runbook, {name}: `{command}`: exit code {done.returncode}: {(done.stderr or done.stdout).strip()[-300:]}")
+        return done.stdout
 
     def shows(self, printed, name, *words):
         """Whether what a section's commands printed tells of the trouble."""
@@ -173,6 +181,8 @@ class Run:
         self.note("the store can be written again, the process is started")
         self.resolves(STORE, mended_at, 60)
         self.resolves(REPLICA, mended_at, 60)
+        for name, command in self.later:
+            self.command(name, command)
         until("all processes are ready", lambda: all(replica.ready()[0] for replica in site.replicas), 90)
         if any(site.producers.end()):
             self.problem("a producer failed")

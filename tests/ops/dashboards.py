@@ -207,7 +207,7 @@ def main():
     unshown = sorted(known - shown)
 
     work = pathlib.Path(tempfile.mkdtemp(prefix="situs-dashboards."))
-    site = Site(work, arguments.situs)
+    site = Site(work, arguments.situs, "15s")
     try:
         live(site, lambda text: print(text, flush=True))
         prometheus, end = site.prometheus, time.time()

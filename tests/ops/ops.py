@@ -192,8 +192,8 @@ class Producers:
 class Site:
     """A home with two zones' stores, its policy, its Kafka and its processes."""
 
-    def __init__(self, work, situs, replicas=2):
-        self.work, self.situs = work, situs
+    def __init__(self, work, situs, log_retention, replicas=2):
+        self.work, self.situs, self.log_retention = work, situs, log_retention
         self.stores = {"EU": work / "eu", "CN": work / "cn"}
         self.policy = work / "policy" / "policy.yaml"
         self.policy.parent.mkdir()
@@ -207,7 +207,8 @@ class Site:
     def config(self, address):
         """The configuration of a process. What takes days takes seconds here.
 
-        Entries of the log must outlive a restart: what a crash left unsettled is finished by what they say.
+        Entries of the log must outlive the time that a run keeps anything from being settled: what a crash left is
+        finished by what they say, and a process does not start without.
         """
         return {
             "home": {"site": HOME, "zone": "EU"},
@@ -218,7 +219,7 @@ class Site:
             "receipts": {"signing-key": str(self.work / "receipts-key.pem")},
             "flush": {"age": "1s"}, "memory": "128MiB", "workers": 2, "drain-timeout": "10s",
             "http": {"listen": address}, "logs": {"format": "json", "filter": "info"},
-            "maintenance": {"every": "2s", "sealed-after": "1s", "retention": "1s", "orphans-after": "1m", "log-retention": "15s"},
+            "maintenance": {"every": "2s", "sealed-after": "1s", "retention": "1s", "orphans-after": "1m", "log-retention": self.log_retention},
         }
 
     def write_policy(self, text):
