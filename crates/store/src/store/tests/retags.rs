@@ -169,7 +169,7 @@ async fn a_file_that_was_retagged_away_may_not_come_back() {
     let folder = plant.root("CN").join("cnc_state");
     let size = fs::metadata(folder.join(&removed.path)).unwrap().len();
     let day = removed.path.split(['=', '/']).nth(1).unwrap();
-    let stats = json!({ "numRecords": removed.rows }).to_string();
+    let stats = json!({ "numRecords": written.rows }).to_string();
     plant.commit(
         "CN",
         "cnc_state",
@@ -179,11 +179,10 @@ async fn a_file_that_was_retagged_away_may_not_come_back() {
                              "modificationTime": 0, "partitionValues": { "event_date": day } } }),
         ],
     );
-    let found = plant.verify();
+    let report = serde_json::to_string(&plant.verify()).unwrap();
     assert!(
-        found
-            .to_string()
-            .contains("a re-tagging says that it removed this file, and it is part of the table")
+        report.contains("a re-tagging says that it removed this file, and it is part of the table"),
+        "{report}"
     );
     // Whoever asks the table itself sees it, too.
     let reader = StoreReader::open(&plant.root("CN")).unwrap();
