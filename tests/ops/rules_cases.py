@@ -85,6 +85,14 @@ CASES = [
     Case("SitusStoreUnwritable", "a hiccup",
          {'situs_store_writable{zone="CN",instance="a"}': "1x5 0 1x9"}, ["6m", "7m", "8m"]),
 
+    Case("SitusStoreFills", "one fills up, and is enlarged",
+         {'situs_store_free_bytes{zone="CN",instance="a"}': "50x10 9x30 59x20", 'situs_store_size_bytes{zone="CN",instance="a"}': "100x40 150x20",
+          'situs_store_free_bytes{zone="EU",instance="a"}': "11x60", 'situs_store_size_bytes{zone="EU",instance="a"}': "100x60"},
+         ["10m", "20m", "45m"], {"30m": [(CN, None)]}),
+    Case("SitusStoreFills", "full for a moment while files are put together",
+         {'situs_store_free_bytes{zone="CN",instance="a"}': "50x10 9x10 50x40", 'situs_store_size_bytes{zone="CN",instance="a"}': "100x60"},
+         ["15m", "20m", "30m", "50m"]),
+
     Case("SitusPartitionsWaiting", "three wait too long, and then are taken over",
          {'situs_waiting_partitions{instance="a"}': "0x5 3x10 0x5"}, ["5m", "10m", "17m"], {"12m": [({"instance": "a"}, "3")]}),
     Case("SitusPartitionsWaiting", "three wait for a moment", {'situs_waiting_partitions{instance="a"}': "0x5 3x3 0x15"}, ["8m", "12m"]),
@@ -179,6 +187,11 @@ CASES = [
     Case("SitusPolicyWaiting", "waits for 20 minutes", {'situs_policy_waiting{instance="a"}': "0x5 1x20 0x5"},
          ["5m", "20m", "28m"], {"23m": [({}, None)]}),
     Case("SitusPolicyWaiting", "waits for its barrier", {'situs_policy_waiting{instance="a"}': "0x5 1x3 0x25"}, ["8m", "25m"]),
+    Case("SitusBasisExpires", "31 days away at first, until a policy comes that has none",
+         {'situs_policy_basis_expiry_timestamp_seconds{instance="a"}': "2678400x40 9000000000x20",
+          'situs_policy_basis_expiry_timestamp_seconds{instance="b"}': "9000000000x60"},
+         ["10h", "23h", "50h"], {"30h": [({}, None)]}, interval="1h"),
+
     Case("SitusPoliciesDiffer", "one process keeps the policy before for too long",
          {'situs_policy_info{version="old",instance="a"}': "1x40", 'situs_policy_info{version="old",instance="b"}': "1x10 stale _x25 1x10",
           'situs_policy_info{version="new",instance="b"}': "_x10 1x24 stale"},
