@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use situs_ingest::FlushLimits;
-use situs_model::doc::{Diagnostics, Document, Map};
+use situs_model::doc::{Diagnostics, Document, Map, Variable};
 use situs_model::{Age, ClusterName, PipelineName, SiteId, ZoneId};
 use situs_observe::{LogFormat, LogSettings};
 
@@ -101,15 +101,37 @@ fn default_workers(memory: u64) -> usize {
     cpus.min(usize::try_from(memory / MEMORY_OF_A_WORKER).unwrap_or(usize::MAX)).max(1)
 }
 
+/// A variable of the environment of this process.
+fn environment(name: &str) -> Variable {
+    match std::env::var(name) {
+        Ok(value) => Variable::Is(value),
+        Err(std::env::VarError::NotPresent) => Variable::Unset,
+        Err(std::env::VarError::NotUnicode(_)) => Variable::NotText,
+    }
+}
+
 impl Site {
-    /// Reads `site.yaml`. Relative paths in it are relative to its folder.
+    /// Reads `site.yaml`. Relative paths in it are relative to its folder; variables in its values are those of
+    /// this process's environment.
     ///
     /// # Errors
     /// Every problem, with file, line and column.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Diagnostics> {
+        Self::parse_with(path, text, &environment)
+    }
+
+    /// The same, with variables of the caller's.
+    ///
+    /// # Errors
+    /// Every problem, with file, line and column.
+    pub fn parse_with(
+        path: &Path,
+        text: &str,
+        lookup: &dyn Fn(&str) -> Variable,
+    ) -> Result<Self, Diagnostics> {
         let file = path.display().to_string();
         let folder = path.parent().unwrap_or(Path::new(""));
-        let doc = Document::parse(&file, text);
+        let doc = Document::parse(&file, text).substitute(lookup);
         let site = doc.root().and_then(|root| read(&doc, doc.map(root, "the site", KEYS)?, folder));
         doc.finish(site)
     }

@@ -71,6 +71,58 @@ maintenance: { optimise: true, vacuum: maybe, retention: 7 }
 }
 
 #[test]
+fn values_come_from_the_environment() {
+    let text = "\
+home: { site: \"${SITE:-stuttgart-1}\", zone: \"${ZONE}\" }
+kafka:
+  brokers: ${BROKERS}
+  group: situs-${NAME:-x}
+  properties: { group.instance.id: \"${POD}\", client.id: \"$${POD}\" }
+stores: { EU: \"${DATA}/eu\" }
+receipts: { allow-unsigned: \"${UNSIGNED:-true}\" }
+flush: { age: \"${AGE}\", rows: \"${ROWS}\", bytes: \"${BYTES}\" }
+http:
+  listen: ${IP:-127.0.0.1}:${PORT:-0}
+memory: ${MEMORY:-}
+";
+    let lookup = |name: &str| match name {
+        "ZONE" => Variable::Is("EU".into()),
+        "BROKERS" => Variable::Is("one:9092, group: evil".into()),
+        "POD" => Variable::Is("situs-0".into()),
+        "DATA" => Variable::Is("/data".into()),
+        "AGE" => Variable::Is("3s".into()),
+        "ROWS" => Variable::Is("7".into()),
+        "BYTES" => Variable::Is("2MiB".into()),
+        _ => Variable::Unset,
+    };
+    let site = Site::parse_with(Path::new("site.yaml"), &text, &lookup).unwrap();
+    assert_eq!((site.home_site.as_str(), site.home_zone.as_str()), ("stuttgart-1", "EU"));
+    assert_eq!((&*site.kafka.brokers, &*site.kafka.group), ("one:9092, group: evil", "situs-x"));
+    assert_eq!(site.kafka.properties["group.instance.id"], "situs-0");
+    assert_eq!(site.kafka.properties["client.id"], "${POD}");
+    assert_eq!(site.stores[&"EU".parse().unwrap()], Path::new("/data/eu"));
+    assert_eq!((site.flush.age, site.flush.rows, site.flush.bytes), (Duration::from_secs(3), 7, 2 << 20));
+    assert_eq!(site.http.unwrap().to_string(), "127.0.0.1:0");
+    assert_eq!((site.memory, &site.receipts), (DEFAULT_MEMORY, &Receipts::AllowUnsigned));
+
+    let problems = Site::parse_with(Path::new("site.yaml"), &text, &|_| Variable::Unset).unwrap_err();
+    let problems = problems.to_string();
+    for (place, name) in [
+        ("1:45", "ZONE"),
+        ("3:12", "BROKERS"),
+        ("5:36", "POD"),
+        ("6:15", "DATA"),
+        ("8:15", "AGE"),
+        ("8:31", "ROWS"),
+        ("8:49", "BYTES"),
+    ] {
+        let expected = format!("site.yaml:{place}: the variable `{name}` is not set");
+        assert!(problems.contains(&expected), "{problems}: {expected}");
+    }
+    assert_eq!(problems.lines().count(), 7, "{problems}");
+}
+
+#[test]
 fn ledgers_are_kept_for_one_of_four_times() {
     let site = |more: &str| Site::parse(Path::new("site.yaml"), &format!("{}\n{more}", GOOD.trim_end()));
     assert_eq!(site("").unwrap().ledgers_keep.to_string(), "184d");
