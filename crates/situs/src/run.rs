@@ -63,6 +63,7 @@ pub async fn start(
     metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     metrics.policy_info.with_label_values(&[catalog.policy.version().as_str()]).set(1);
     let keys = site.key_ring(catalog)?;
+    let properties = site.kafka.all_properties()?;
     let shadow = shadow.map(|policy| {
         let report = shadow_report(catalog, &policy, &metrics);
         (policy, report)
@@ -120,7 +121,7 @@ pub async fn start(
         cluster: site.kafka.cluster.clone(),
         brokers: site.kafka.brokers.clone(),
         group: site.kafka.group.clone(),
-        properties: site.kafka.properties.clone(),
+        properties,
         flush: site.flush.clone(),
         memory_bytes: site.memory,
         drain_timeout: site.drain_timeout,

@@ -1,6 +1,8 @@
 //! The configuration of a home: `site.yaml`. What the user writes becomes plain settings here.
 
 mod fields;
+mod kafka;
+mod key_file;
 mod place;
 mod receipts;
 mod roots;
@@ -12,13 +14,15 @@ use std::time::Duration;
 
 use situs_ingest::FlushLimits;
 use situs_model::doc::{Diagnostics, Document, Map, Variable};
-use situs_model::{Age, ClusterName, PipelineName, SiteId, ZoneId};
+use situs_model::{Age, PipelineName, SiteId, ZoneId};
 use situs_observe::{LogFormat, LogSettings};
 
 use crate::library::Library;
 use crate::upkeep::MaintenanceSettings;
 pub use fields::PseudonymKeys;
-pub use receipts::{KeyFile, Receipts};
+pub use kafka::KafkaSettings;
+pub use key_file::KeyFile;
+pub use receipts::Receipts;
 pub use roots::SeparateDevices;
 
 /// The settings of a home.
@@ -63,31 +67,6 @@ pub struct Site {
     /// How long receipts and ledgers are kept at least.
     pub ledgers_keep: Age,
 }
-
-/// Settings of the Kafka client.
-#[derive(Debug, Clone)]
-pub struct KafkaSettings {
-    /// Alias of the cluster, part of every offset's name in the stores.
-    pub cluster: ClusterName,
-    /// `bootstrap.servers`.
-    pub brokers: String,
-    /// `group.id`.
-    pub group: String,
-    /// Any further property of librdkafka.
-    pub properties: BTreeMap<String, String>,
-}
-
-/// Properties that Situs sets itself, since exactly-once or the intake itself rests on them.
-const FIXED_PROPERTIES: &[&str] = &[
-    "bootstrap.servers",
-    "metadata.broker.list",
-    "group.id",
-    "isolation.level",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "auto.offset.reset",
-    "statistics.interval.ms",
-];
 
 /// What a worker needs at least to make files that are worth their name.
 const MEMORY_OF_A_WORKER: u64 = 64 << 20;
@@ -148,6 +127,7 @@ const KEYS: &[&str] = &[
     "stores",
     "separate-devices",
     "receipts",
+    "key-files",
     "ledgers",
     "pseudonym-keys",
     "flush",
@@ -163,7 +143,9 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
     let home = map.required("home").and_then(|node| doc.map(node, "home", &["site", "zone"]));
     let home_site = home.as_ref().and_then(|home| home.parsed::<SiteId>("site"));
     let home_zone = home.as_ref().and_then(|home| home.parsed::<ZoneId>("zone"));
-    let kafka = map.required("kafka").and_then(|node| read_kafka(doc, doc.map(node, "kafka", KAFKA_KEYS)?));
+    let access = key_file::access(doc, &map);
+    let kafka = map.required("kafka").and_then(|node| doc.map(node, "kafka", KAFKA_KEYS));
+    let kafka = kafka.and_then(|map| KafkaSettings::read(doc, &map, folder, access));
     let path = |key: &str| map.optional_string(key).map(|text| folder.join(text));
     let library = Library::choose(
         Some(&path("pipelines").unwrap_or_else(|| folder.join("pipelines"))),
@@ -194,8 +176,8 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
             );
         }
     }
-    let receipts = receipts::read(doc, &map, folder);
-    let pseudonym_keys = PseudonymKeys::read(doc, &map, folder);
+    let receipts = receipts::read(doc, &map, folder, access);
+    let pseudonym_keys = PseudonymKeys::read(doc, &map, folder, access);
     let defaults = FlushLimits::default();
     let flush = map.optional("flush").and_then(|node| doc.map(node, "flush", &["age", "rows", "bytes"]));
     let flush = FlushLimits {
@@ -282,6 +264,8 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
 const KEEP_LEDGERS: &[(&str, Age)] =
     &[("184d", Age::Days(184)), ("3y", Age::Years(3)), ("5y", Age::Years(5)), ("10y", Age::Years(10))];
 
+const KAFKA_KEYS: &[&str] = &["cluster", "brokers", "group", "properties", "secrets"];
+
 const MAINTENANCE_KEYS: &[&str] = &[
     "every",
     "optimize",
@@ -311,30 +295,6 @@ fn read_maintenance(map: &Map<'_>) -> MaintenanceSettings {
         vacuum,
         log_retention: map.optional_duration("log-retention").unwrap_or(defaults.log_retention),
     }
-}
-
-const KAFKA_KEYS: &[&str] = &["cluster", "brokers", "group", "properties"];
-
-fn read_kafka(doc: &Document, map: Map<'_>) -> Option<KafkaSettings> {
-    let brokers = map.string("brokers");
-    let group = map.string("group");
-    let cluster = match map.optional("cluster") {
-        Some(_) => map.parsed::<ClusterName>("cluster"),
-        None => "kafka".parse().ok(),
-    };
-    let mut properties = BTreeMap::new();
-    if let Some(node) = map.optional("properties") {
-        for (key, value) in doc.entries(node, "properties") {
-            let name = key.text().unwrap_or_default();
-            if FIXED_PROPERTIES.contains(&name) {
-                doc.report(key, format!("`{name}` is set by Situs itself and cannot be changed here"));
-            }
-            if let Some(value) = doc.text(value, "the value of a property") {
-                properties.insert(name.to_owned(), value.to_owned());
-            }
-        }
-    }
-    Some(KafkaSettings { cluster: cluster?, brokers: brokers?, group: group?, properties })
 }
 
 #[cfg(test)]

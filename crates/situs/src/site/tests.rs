@@ -254,3 +254,82 @@ fn the_page_of_the_configuration_is_true() {
     let all = KEYS.iter().filter(|key| !told(key)).collect::<Vec<_>>();
     assert!(all.is_empty(), "not in the table: {all:?}");
 }
+
+#[test]
+fn secrets_of_kafka_come_from_files_that_nobody_else_may_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("site.yaml");
+    let site = |kafka: &str, more: &str| {
+        let text = GOOD.replace("properties: { security.protocol: ssl }", kafka) + more;
+        Site::parse(&path, &text)
+    };
+    let secrets = "secrets: { sasl.password: secrets/password }";
+    let file = folder.path().join("secrets/password");
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    let write = |text: &str, mode: u32| {
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let problem = |more: &str| {
+        let problem = site(secrets, more).unwrap().kafka.all_properties().unwrap_err().to_string();
+        assert!(problem.contains("site.yaml:5:29: `sasl.password` in secrets: "), "{problem}");
+        assert!(!problem.contains("hunter2"), "{problem}");
+        problem
+    };
+    let value = |more: &str| {
+        let mut properties = site(secrets, more).unwrap().kafka.all_properties().unwrap();
+        properties.remove("sasl.password").unwrap()
+    };
+    assert!(problem("").contains("cannot read: No such file"));
+    for (text, expected) in
+        [("hunter2", "hunter2"), ("hunter2\n", "hunter2"), ("hunter2\r\n", "hunter2"), ("a\n\n", "a\n")]
+    {
+        write(text, 0o600);
+        assert_eq!(value(""), expected);
+    }
+    write("\n", 0o600);
+    assert!(problem("").contains("it is empty"));
+    write("hunter2\0", 0o600);
+    assert!(problem("").contains("a NUL character"));
+    std::fs::write(&file, [0xff, b'h']).unwrap();
+    assert!(problem("").contains("not UTF-8"));
+
+    // As Kubernetes mounts it.
+    write("hunter2", 0o440);
+    let refused = problem("");
+    assert!(refused.contains("(mode 0440)") && refused.contains("group-readable: true"), "{refused}");
+    let allowed = "key-files: { group-readable: true }\n";
+    assert_eq!(value(allowed), "hunter2");
+    assert!(problem("key-files: { group-readable: false }\n").contains("(mode 0440)"));
+    write("hunter2", 0o444);
+    assert!(!problem("").contains("group-readable"), "it would not help");
+    assert!(problem(allowed).contains("others may use it"));
+
+    // The same rule for the other keys.
+    let key = folder.path().join("receipts-key.pem");
+    situs_store::ReceiptKey::create(&key).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o440)).unwrap();
+    assert!(site("", "").unwrap().receipts.key().unwrap_err().to_string().contains("group-readable: true"));
+    assert!(site("", allowed).unwrap().receipts.key().unwrap().is_some());
+
+    let twice = "properties: { sasl.password: x }\n  secrets: { sasl.password: y, group.id: z }";
+    let problems = site(twice, "").unwrap_err().to_string();
+    assert!(problems.contains("6:14: `sasl.password` in secrets: it is in `properties` already"), "{problems}");
+    assert!(problems.contains("6:32: `group.id` is set by Situs itself"), "{problems}");
+}
+
+#[test]
+fn a_password_in_plain_text_is_warned_of_and_never_shown() {
+    let kafka = "properties: { sasl.password: hunter2, client.id: x, ssl.key.pem: \"${PEM}\" }";
+    let text = GOOD.replace("properties: { security.protocol: ssl }", kafka);
+    let pem = |_: &str| Variable::Is("hunter3".into());
+    let site = Site::parse_with(Path::new("site.yaml"), &text, &pem).unwrap();
+    let warnings: Vec<String> = site.kafka.warnings().iter().map(ToString::to_string).collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].starts_with("site.yaml:5:17: `sasl.password` stands in plain text in the site"),
+        "{warnings:?}"
+    );
+    assert!(!format!("{warnings:?}{site:?}").contains("hunter"), "{site:?}");
+}
