@@ -1,5 +1,6 @@
 //! The arguments.
 
+mod config;
 mod evidence;
 mod explain;
 mod quarantine;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use config::{ConfigCommand, ConfigShowArgs};
 pub use evidence::{EvidenceCommand, SharesArgs, TraceArgs};
 pub use explain::ExplainArgs;
 pub use quarantine::{
@@ -60,6 +62,9 @@ pub enum Command {
     ///
     /// Example: situs check --config site.yaml
     Check(CheckArgs),
+    /// Show the configuration as a process takes it, and what a configuration may have.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Decode and judge messages from a file or standard input, and show what each becomes and why.
     ///
     /// Example: echo '{"device":"st-cnc-001"}' | situs try --pipeline cnc-state

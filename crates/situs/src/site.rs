@@ -3,9 +3,12 @@
 mod fields;
 mod kafka;
 mod key_file;
+mod keys;
 mod place;
 mod receipts;
 mod roots;
+mod schema;
+mod show;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,14 +19,19 @@ use situs_ingest::FlushLimits;
 use situs_model::doc::{Diagnostics, Document, Map, Variable};
 use situs_model::{Age, PipelineName, SiteId, ZoneId};
 use situs_observe::{LogFormat, LogSettings};
+use situs_store::SecretAccess;
 
 use crate::library::Library;
 use crate::upkeep::MaintenanceSettings;
 pub use fields::PseudonymKeys;
+use keys::keys_of;
+pub(crate) use kafka::MASK;
 pub use kafka::KafkaSettings;
 pub use key_file::KeyFile;
 pub use receipts::Receipts;
 pub use roots::SeparateDevices;
+pub use schema::{json_schema, table};
+pub use show::as_yaml;
 
 /// The settings of a home.
 #[derive(Debug, Clone)]
@@ -46,6 +54,8 @@ pub struct Site {
     pub receipts: Receipts,
     /// Public keys beside that of this site whose requests and approvals of transfers count.
     pub trusted_keys: Vec<KeyFile>,
+    /// Who may read files of secrets.
+    pub secret_access: SecretAccess,
     /// The keys with which classed fields are masked.
     pub pseudonym_keys: PseudonymKeys,
     /// When to flush.
@@ -111,40 +121,17 @@ impl Site {
         let file = path.display().to_string();
         let folder = path.parent().unwrap_or(Path::new(""));
         let doc = Document::parse(&file, text).substitute(lookup);
-        let site = doc.root().and_then(|root| read(&doc, doc.map(root, "the site", KEYS)?, folder));
+        let site = doc.root().and_then(|root| read(&doc, doc.map(root, "the site", &keys_of(""))?, folder));
         doc.finish(site)
     }
 }
 
-const KEYS: &[&str] = &[
-    "home",
-    "kafka",
-    "pipelines",
-    "schemas",
-    "policy",
-    "policy-reload",
-    "enabled",
-    "stores",
-    "separate-devices",
-    "receipts",
-    "key-files",
-    "ledgers",
-    "pseudonym-keys",
-    "flush",
-    "memory",
-    "workers",
-    "drain-timeout",
-    "http",
-    "logs",
-    "maintenance",
-];
-
 fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
-    let home = map.required("home").and_then(|node| doc.map(node, "home", &["site", "zone"]));
+    let home = map.required("home").and_then(|node| doc.map(node, "home", &keys_of("home")));
     let home_site = home.as_ref().and_then(|home| home.parsed::<SiteId>("site"));
     let home_zone = home.as_ref().and_then(|home| home.parsed::<ZoneId>("zone"));
     let access = key_file::access(doc, &map);
-    let kafka = map.required("kafka").and_then(|node| doc.map(node, "kafka", KAFKA_KEYS));
+    let kafka = map.required("kafka").and_then(|node| doc.map(node, "kafka", &keys_of("kafka")));
     let kafka = kafka.and_then(|map| KafkaSettings::read(doc, &map, folder, access));
     let path = |key: &str| map.optional_string(key).map(|text| folder.join(text));
     let library = Library::choose(
@@ -179,7 +166,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
     let receipts = receipts::read(doc, &map, folder, access);
     let pseudonym_keys = PseudonymKeys::read(doc, &map, folder, access);
     let defaults = FlushLimits::default();
-    let flush = map.optional("flush").and_then(|node| doc.map(node, "flush", &["age", "rows", "bytes"]));
+    let flush = map.optional("flush").and_then(|node| doc.map(node, "flush", &keys_of("flush")));
     let flush = FlushLimits {
         age: flush.as_ref().and_then(|flush| flush.optional_duration("age")).unwrap_or(defaults.age),
         rows: flush
@@ -194,7 +181,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
     {
         doc.report(node, "`memory` in the site: expected at least `16MiB`");
     }
-    let http = map.optional("http").and_then(|node| doc.map(node, "http", &["listen"])).and_then(|http| {
+    let http = map.optional("http").and_then(|node| doc.map(node, "http", &keys_of("http"))).and_then(|http| {
         let node = http.required("listen")?;
         let text = doc.text(node, "`listen` in http")?;
         let address = text.parse().ok();
@@ -209,7 +196,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         }
         address
     });
-    let logs = map.optional("logs").and_then(|node| doc.map(node, "logs", &["format", "filter"]));
+    let logs = map.optional("logs").and_then(|node| doc.map(node, "logs", &keys_of("logs")));
     let logs = LogSettings {
         format: logs
             .as_ref()
@@ -223,10 +210,10 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
             .unwrap_or_else(|| "info".to_owned()),
     };
     let maintenance = match map.optional("maintenance") {
-        Some(node) => doc.map(node, "maintenance", MAINTENANCE_KEYS).map(|map| read_maintenance(&map)),
+        Some(node) => doc.map(node, "maintenance", &keys_of("maintenance")).map(|map| read_maintenance(&map)),
         None => Some(MaintenanceSettings::default()),
     };
-    let ledgers = map.optional("ledgers").and_then(|node| doc.map(node, "ledgers", &["keep"]));
+    let ledgers = map.optional("ledgers").and_then(|node| doc.map(node, "ledgers", &keys_of("ledgers")));
     let ledgers_keep = ledgers.as_ref().and_then(|ledgers| ledgers.optional_word("keep", KEEP_LEDGERS));
     let ledgers_keep = ledgers_keep.unwrap_or(KEEP_LEDGERS[0].1);
     let maintenance = maintenance.map(|mut maintenance| {
@@ -247,6 +234,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         separate_devices: SeparateDevices::read(doc, &map),
         receipts,
         trusted_keys,
+        secret_access: access,
         pseudonym_keys,
         flush,
         memory,
@@ -263,20 +251,6 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
 /// How long receipts and ledgers can be kept at least; the first is the default.
 const KEEP_LEDGERS: &[(&str, Age)] =
     &[("184d", Age::Days(184)), ("3y", Age::Years(3)), ("5y", Age::Years(5)), ("10y", Age::Years(10))];
-
-const KAFKA_KEYS: &[&str] = &["cluster", "brokers", "group", "properties", "secrets"];
-
-const MAINTENANCE_KEYS: &[&str] = &[
-    "every",
-    "optimize",
-    "sealed-after",
-    "target-size",
-    "sort-memory",
-    "vacuum",
-    "retention",
-    "orphans-after",
-    "log-retention",
-];
 
 fn read_maintenance(map: &Map<'_>) -> MaintenanceSettings {
     let defaults = MaintenanceSettings::default();

@@ -36,6 +36,11 @@ impl PseudonymKeys {
         Self { files, place: Place::of(doc, place) }
     }
 
+    /// The zones that have a key, with its file.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&ZoneId, &KeyFile)> {
+        self.files.iter()
+    }
+
     /// The zones that have a key.
     pub fn zones(&self) -> impl Iterator<Item = &ZoneId> {
         self.files.keys()

@@ -48,7 +48,7 @@ impl fmt::Debug for KafkaSettings {
 }
 
 /// Properties that Situs sets itself, since exactly-once or the intake itself rests on them.
-const FIXED_PROPERTIES: &[&str] = &[
+pub(super) const FIXED_PROPERTIES: &[&str] = &[
     "bootstrap.servers",
     "metadata.broker.list",
     "group.id",
@@ -134,7 +134,7 @@ impl KafkaSettings {
     }
 
     /// Where a property is named.
-    pub(crate) fn place_of(&self, property: &str) -> &Place {
+    pub(super) fn place_of(&self, property: &str) -> &Place {
         self.places.get(property).unwrap_or(&self.place)
     }
 }

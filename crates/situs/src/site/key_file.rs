@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use situs_model::doc::{Diagnostics, Document, Map, Node};
 use situs_store::{KeyError, PublicKey, SecretAccess};
 
+use super::keys::keys_of;
 use super::place::Place;
 
 /// A key's file, and where the configuration names it.
@@ -47,7 +48,7 @@ impl KeyFile {
 
 /// Reads `key-files` of the site.
 pub(super) fn access(doc: &Document, site: &Map<'_>) -> SecretAccess {
-    let files = site.optional("key-files").and_then(|node| doc.map(node, "key-files", &["group-readable"]));
+    let files = site.optional("key-files").and_then(|node| doc.map(node, "key-files", &keys_of("key-files")));
     match files.and_then(|files| files.optional_bool("group-readable")) {
         Some(true) => SecretAccess::OwnerAndGroup,
         _ => SecretAccess::Owner,

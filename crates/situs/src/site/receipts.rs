@@ -6,9 +6,7 @@ use situs_model::doc::{Diagnostics, Document, Map, Node};
 use situs_store::{ReceiptKey, SecretAccess};
 
 use super::key_file::KeyFile;
-
-/// Keys of `receipts`.
-const KEYS: [&str; 3] = ["signing-key", "allow-unsigned", "trusted-keys"];
+use super::keys::keys_of;
 
 /// How receipts are signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +45,7 @@ pub(super) fn read(
         );
         return None;
     };
-    let receipts = doc.map(node, "receipts", &KEYS)?;
+    let receipts = doc.map(node, "receipts", &keys_of("receipts"))?;
     let path = receipts.optional_string("signing-key");
     let unsigned = receipts.optional_bool("allow-unsigned");
     let key_file = |at: &Node, path: String| KeyFile::new(doc, at, folder.join(path), access);
