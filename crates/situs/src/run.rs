@@ -63,7 +63,7 @@ pub async fn start(
     metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     metrics.policy_info.with_label_values(&[catalog.policy.version().as_str()]).set(1);
     let keys = site.key_ring(catalog)?;
-    let properties = site.kafka.all_properties()?;
+    let properties = site.kafka.checked_properties()?;
     let shadow = shadow.map(|policy| {
         let report = shadow_report(catalog, &policy, &metrics);
         (policy, report)

@@ -38,7 +38,7 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     if let Some(Err(found)) = site.as_ref().map(|site| site.receipts.key()) {
         problems.extend(found.0);
     }
-    if let Some(Err(found)) = site.as_ref().map(|site| site.kafka.all_properties()) {
+    if let Some(Err(found)) = site.as_ref().map(|site| site.kafka.checked_properties()) {
         problems.extend(found.0);
     }
     problems.extend(site.as_ref().and_then(Site::shared_device));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use situs_ingest::{PropertyProblem, check_properties};
 use situs_model::ClusterName;
 use situs_model::doc::{Diagnostic, Diagnostics, Document, Map};
 use situs_store::{SecretAccess, read_secret};
@@ -110,7 +111,7 @@ impl KafkaSettings {
     ///
     /// # Errors
     /// What is wrong with a file, at the place that names it; nothing of what it holds is told.
-    pub fn all_properties(&self) -> Result<BTreeMap<String, String>, Diagnostics> {
+    fn all_properties(&self) -> Result<BTreeMap<String, String>, Diagnostics> {
         let (mut properties, mut problems) = (self.properties.clone(), Vec::new());
         for (name, file) in &self.secrets {
             match secret_of(file) {
@@ -120,6 +121,25 @@ impl KafkaSettings {
                 Err(why) => problems.push(file.place.problem(format!("`{name}` in secrets: {why}"))),
             }
         }
+        if problems.is_empty() { Ok(properties) } else { Err(Diagnostics(problems)) }
+    }
+
+    /// All properties, and that librdkafka knows them, takes their values and can use the files that they name.
+    /// Nothing is connected to.
+    ///
+    /// # Errors
+    /// What it has against a property, at its name; no value is told.
+    pub fn checked_properties(&self) -> Result<BTreeMap<String, String>, Diagnostics> {
+        let properties = self.all_properties()?;
+        let told = |PropertyProblem { property, what }| {
+            let Some(name) = property else { return self.place.problem(format!("kafka: {what}")) };
+            let value = properties.get(&name).filter(|value| !value.is_empty());
+            // librdkafka may quote what it refuses.
+            let quotes = is_secret(&name) && value.is_some_and(|value| what.contains(value.as_str()));
+            let what = if quotes { "librdkafka refuses its value" } else { &*what };
+            self.place_of(&name).problem(format!("`{name}` in kafka: {what}"))
+        };
+        let problems: Vec<Diagnostic> = check_properties(&properties).into_iter().map(told).collect();
         if problems.is_empty() { Ok(properties) } else { Err(Diagnostics(problems)) }
     }
 

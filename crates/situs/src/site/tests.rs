@@ -269,13 +269,13 @@ fn secrets_of_kafka_come_from_files_that_nobody_else_may_read() {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
     };
     let problem = |more: &str| {
-        let problem = site(secrets, more).unwrap().kafka.all_properties().unwrap_err().to_string();
+        let problem = site(secrets, more).unwrap().kafka.checked_properties().unwrap_err().to_string();
         assert!(problem.contains("site.yaml:5:29: `sasl.password` in secrets: "), "{problem}");
         assert!(!problem.contains("hunter2"), "{problem}");
         problem
     };
     let value = |more: &str| {
-        let mut properties = site(secrets, more).unwrap().kafka.all_properties().unwrap();
+        let mut properties = site(secrets, more).unwrap().kafka.checked_properties().unwrap();
         properties.remove("sasl.password").unwrap()
     };
     assert!(problem("").contains("cannot read: No such file"));
@@ -329,4 +329,23 @@ fn a_password_in_plain_text_is_warned_of_and_never_shown() {
         "{warnings:?}"
     );
     assert!(!format!("{warnings:?}{site:?}").contains("hunter"), "{site:?}");
+}
+
+#[test]
+fn librdkafka_is_asked_for_the_properties() {
+    let text = GOOD.replace(
+        "{ security.protocol: ssl }",
+        "{ sesion.timeout.ms: 5, \n    session.timeout.ms: hunter2, client.id: x }",
+    );
+    let site = Site::parse(Path::new("site.yaml"), &text).unwrap();
+    let problems = site.kafka.checked_properties().unwrap_err().to_string();
+    let lines: Vec<&str> = problems.lines().collect();
+    assert_eq!(lines.len(), 2, "{problems}");
+    assert!(lines[0].starts_with("site.yaml:5:17: `sesion.timeout.ms` in kafka: librdkafka knows no"), "{problems}");
+    assert!(lines[1].starts_with("site.yaml:6:5: `session.timeout.ms` in kafka: Invalid value"), "{problems}");
+    assert!(!problems.contains("hunter2"), "{problems}");
+    let text = GOOD.replace("protocol: ssl }", "protocol: ssl, ssl.ca.location: /no/such/ca.pem }");
+    let site = Site::parse(Path::new("site.yaml"), &text).unwrap();
+    let problems = site.kafka.checked_properties().unwrap_err().to_string();
+    assert!(problems.starts_with("site.yaml:5:41: `ssl.ca.location` in kafka: "), "{problems}");
 }
