@@ -7,6 +7,6 @@ mod log;
 mod metrics;
 mod panic;
 
-pub use log::{LogFormat, LogSettings, init_logs};
+pub use log::{LogFormat, LogSettings, change_log_filter, check_log_filter, init_logs};
 pub use metrics::{Metrics, label};
 pub use panic::{Panicked, catch, hide_panic_texts};

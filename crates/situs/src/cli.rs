@@ -51,7 +51,8 @@ pub enum Command {
     /// Read Kafka and fill the stores until told to stop (SIGTERM or Ctrl-C drain and flush).
     ///
     /// A policy whose files change, or SIGHUP, takes effect without a restart, once everything that was read
-    /// is settled.
+    /// is settled. SIGHUP also takes the log's filter anew from the configuration, and the log names what else has
+    /// changed there and needs a restart.
     ///
     /// Example: situs run --config site.yaml
     Run(RunArgs),

@@ -18,7 +18,7 @@ use std::time::Duration;
 use situs_ingest::FlushLimits;
 use situs_model::doc::{Diagnostics, Document, Map, Variable};
 use situs_model::{Age, PipelineName, SiteId, ZoneId};
-use situs_observe::{LogFormat, LogSettings};
+use situs_observe::{LogFormat, LogSettings, check_log_filter};
 use situs_store::SecretAccess;
 
 use crate::library::Library;
@@ -32,10 +32,13 @@ pub use receipts::Receipts;
 pub use roots::SeparateDevices;
 pub use schema::{json_schema, table};
 pub use show::as_yaml;
+pub(crate) use show::differences;
 
 /// The settings of a home.
 #[derive(Debug, Clone)]
 pub struct Site {
+    /// The file that says all this.
+    pub path: PathBuf,
     /// The site in which this process runs.
     pub home_site: SiteId,
     /// Its zone; quarantine and receipts lie in this zone's store.
@@ -119,14 +122,14 @@ impl Site {
         lookup: &dyn Fn(&str) -> Variable,
     ) -> Result<Self, Diagnostics> {
         let file = path.display().to_string();
-        let folder = path.parent().unwrap_or(Path::new(""));
         let doc = Document::parse(&file, text).substitute(lookup);
-        let site = doc.root().and_then(|root| read(&doc, doc.map(root, "the site", &keys_of(""))?, folder));
+        let site = doc.root().and_then(|root| read(&doc, doc.map(root, "the site", &keys_of(""))?, path));
         doc.finish(site)
     }
 }
 
-fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
+fn read(doc: &Document, map: Map<'_>, file: &Path) -> Option<Site> {
+    let folder = file.parent().unwrap_or(Path::new(""));
     let home = map.required("home").and_then(|node| doc.map(node, "home", &keys_of("home")));
     let home_site = home.as_ref().and_then(|home| home.parsed::<SiteId>("site"));
     let home_zone = home.as_ref().and_then(|home| home.parsed::<ZoneId>("zone"));
@@ -196,19 +199,27 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         }
         address
     });
-    let logs = map.optional("logs").and_then(|node| doc.map(node, "logs", &keys_of("logs")));
+    let logs_map = map.optional("logs").and_then(|node| doc.map(node, "logs", &keys_of("logs")));
     let logs = LogSettings {
-        format: logs
+        format: logs_map
             .as_ref()
             .and_then(|logs| {
                 logs.optional_word("format", &[("human", LogFormat::Human), ("json", LogFormat::Json)])
             })
             .unwrap_or(LogFormat::Human),
-        filter: logs
+        filter: logs_map
             .as_ref()
             .and_then(|logs| logs.optional_string("filter"))
             .unwrap_or_else(|| "info".to_owned()),
     };
+    if let (Some(at), Err(_)) =
+        (logs_map.as_ref().and_then(|logs| logs.optional("filter")), check_log_filter(&logs.filter))
+    {
+        doc.report(
+            at,
+            format!("`filter` in logs: expected a filter such as `info,situs_ingest=debug`, found `{}`", at.shown()),
+        );
+    }
     let maintenance = match map.optional("maintenance") {
         Some(node) => doc.map(node, "maintenance", &keys_of("maintenance")).map(|map| read_maintenance(&map)),
         None => Some(MaintenanceSettings::default()),
@@ -222,6 +233,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
     });
     let (receipts, trusted_keys) = receipts?;
     Some(Site {
+        path: file.to_owned(),
         policy_reload: map.optional_bool("policy-reload").unwrap_or(true),
         maintenance: maintenance?,
         ledgers_keep,

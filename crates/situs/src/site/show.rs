@@ -1,6 +1,7 @@
 //! A site as a process takes it: defaults filled in, variables replaced, paths absolute, secrets masked. It is
 //! `site.yaml` again.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -74,6 +75,41 @@ impl Site {
         shown.put("maintenance.orphans-after", duration(maintenance.vacuum.orphans_after));
         shown.put("maintenance.log-retention", duration(maintenance.log_retention));
         Value::Object(shown.0)
+    }
+}
+
+/// The keys in which two sites differ, with those of the sections whose keys the user chooses (properties, zones):
+/// `kafka.properties.client.id`. No values.
+pub(crate) fn differences(one: &Site, other: &Site) -> Vec<String> {
+    let mut found = Vec::new();
+    let secrets = |site: &Site| -> Value {
+        let secret = site.kafka.properties.iter().filter(|(name, _)| is_secret(name));
+        json!({ "kafka": { "properties": secret.collect::<BTreeMap<_, _>>() } })
+    };
+    // Masked values are the same, whatever they stand for.
+    differ(&secrets(one), &secrets(other), "", &mut found);
+    differ(&one.effective(), &other.effective(), "", &mut found);
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn differ(one: &Value, other: &Value, path: &str, found: &mut Vec<String>) {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+            for key in keys {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let of = |entries: &Map<String, Value>| entries.get(key).cloned().unwrap_or_default();
+                differ(&of(one), &of(other), &path, found);
+            }
+        }
+        // A section that is there only once: each of its keys has changed.
+        (Value::Object(section), Value::Null) | (Value::Null, Value::Object(section)) => {
+            found.extend(section.keys().map(|key| format!("{path}.{key}")));
+        }
+        _ if one != other => found.push(path.to_owned()),
+        _ => {}
     }
 }
 

@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use situs_model::doc::Variable;
 
 use super::*;
@@ -159,4 +157,31 @@ fn every_key_is_shown_and_every_default_is_that_of_the_table() {
     assert_eq!(least["pipelines"], "/conf/pipelines");
     assert_eq!(least["schemas"], "/conf/schemas");
     assert_eq!(least["policy"], "/conf/pipelines/policy.yaml");
+}
+
+#[test]
+fn sites_that_differ_are_told_apart_by_their_keys_and_never_by_values() {
+    let site = parse(ALL);
+    assert_eq!(differences(&site, &site), [""; 0]);
+    let other = ALL
+        .replace("sasl.password: hunter2", "sasl.password: hunter3")
+        .replace("client.id: \"$${POD}\"", "socket.timeout.ms: 5000")
+        .replace("CN: 'with space: and #'", "US: us")
+        .replace("workers: 3", "workers: 4")
+        .replace("http: { listen: \"[::1]:9464\" }\n", "")
+        .replace("secrets: { ssl.key.pem: key.pem }", "secrets: { ssl.key.pem: other.pem }")
+        .replace("every: 2h", "every: 3h");
+    let expected = [
+        "http.listen",
+        "kafka.properties.client.id",
+        "kafka.properties.sasl.password",
+        "kafka.properties.socket.timeout.ms",
+        "kafka.secrets.ssl.key.pem",
+        "maintenance.every",
+        "stores.CN",
+        "stores.US",
+        "workers",
+    ];
+    assert_eq!(differences(&site, &parse(&other)), expected);
+    assert_eq!(differences(&parse(&other), &site), expected);
 }
