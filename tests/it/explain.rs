@@ -39,7 +39,7 @@ fn with(device: &str, more: &str) -> Option<Vec<u8>> {
 }
 
 /// Lets the site name another policy: the one that ships, changed.
-fn change_policy(home: &Home, change: impl FnOnce(&str) -> String) {
+pub(crate) fn change_policy(home: &Home, change: impl FnOnce(&str) -> String) {
     let policy = home.site().with_file_name("policy.yaml");
     let text =
         std::fs::read_to_string(crate::home::project().join("pipelines/policy.yaml")).expect("a policy");

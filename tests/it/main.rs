@@ -13,6 +13,7 @@ mod quarantine;
 mod readers;
 mod reload;
 mod requirements;
+mod retag;
 mod transfers;
 mod upkeep;
 mod verify;

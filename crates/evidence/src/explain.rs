@@ -7,22 +7,22 @@ mod report;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int32Type;
 use situs_model::columns::names;
 use situs_model::store::{Advice, StoreError, Versions};
 use situs_model::{ClusterName, Coordinates, PipelineName, ReleaseState, TableName, ZoneId};
-use situs_policy::{PipelineFacts, Policy};
 use situs_store::{
-    Content, Coverage, FoundReceipt, FoundRows, PublicKey, QuarantineEntry, RootError, SignatureState,
+    Content, Coverage, FoundReceipt, FoundRows, PublicKey, QuarantineEntry, Retag, RootError, SignatureState,
     StoreReader,
 };
 
+use crate::rejudge::Judgement;
+
 pub use report::{
-    DeletionPart, Explanation, Mark, QuarantinedMessage, ReceiptPart, ReleasePart, RowGroup, State, Verdict,
-    time_text,
+    DeletionPart, Explanation, Mark, QuarantinedMessage, ReceiptPart, ReleasePart, RetagPart, RowGroup,
+    State, Verdict, time_text,
 };
 
 /// The stores of a home.
@@ -47,15 +47,6 @@ pub struct Request {
     pub record: Coordinates,
     /// Only this row of it; all if absent.
     pub row: Option<i32>,
-}
-
-/// A policy and a pipeline as they were.
-#[derive(Debug, Clone)]
-pub struct Judgement {
-    /// The policy.
-    pub policy: Arc<Policy>,
-    /// What it needs to know of the pipeline.
-    pub facts: PipelineFacts,
 }
 
 /// Texts as they were when a record was judged.
@@ -175,7 +166,9 @@ pub async fn explain(
         (None, Some(receipt)) => Some((&receipt.pipeline, receipt.versions.clone())),
         (None, None) => None,
     };
-    recompute::rows(&stored, request.row, versions, past, &subject.cluster, record, &mut explanation);
+    let retags = find_retags(&readers, &mut explanation).await?;
+    let texts = recompute::Texts { versions, retags: &retags, past, cluster: &subject.cluster };
+    recompute::rows(&stored, request.row, &texts, record, &mut explanation);
     if quarantined.len() > 1 {
         explanation.flag(format!("it is in quarantine {} times", quarantined.len()));
     }
@@ -247,6 +240,27 @@ async fn find_deletions(
         }));
     }
     Ok(())
+}
+
+/// The re-taggings that the ledgers of all stores tell of.
+async fn find_retags(
+    readers: &BTreeMap<ZoneId, StoreReader>,
+    explanation: &mut Explanation,
+) -> Result<BTreeMap<ZoneId, Vec<Retag>>, ExplainError> {
+    let mut retags = BTreeMap::new();
+    for (zone, reader) in readers {
+        match reader.retags().await {
+            Ok(found) => {
+                retags.insert(zone.clone(), found);
+            }
+            Err(error) if error.advice == Advice::Stop => {
+                let why = format!("zone {zone}: what re-taggings did cannot be told: {}", error.message);
+                explanation.flag(why);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(retags)
 }
 
 /// What does not hold of the receipts that cover the record.

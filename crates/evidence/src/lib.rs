@@ -8,6 +8,7 @@
 //! again, is asked of whoever has one ([`Past`]).
 
 mod explain;
+mod rejudge;
 mod shares;
 mod statement;
 mod tables;
@@ -20,7 +21,9 @@ pub use statement::Statement;
 pub use tables::ReadError;
 pub use trace::{TableTrace, Trace, TraceSubject, trace};
 
+pub use rejudge::{Judgement, Rejudge};
+
 pub use explain::{
-    DeletionPart, ExplainError, Explanation, Judgement, Mark, Past, QuarantinedMessage, ReceiptPart,
-    ReleasePart, Request, RowGroup, State, Subject, Verdict, explain, time_text,
+    DeletionPart, ExplainError, Explanation, Mark, Past, QuarantinedMessage, ReceiptPart, ReleasePart,
+    Request, RetagPart, RowGroup, State, Subject, Verdict, explain, time_text,
 };

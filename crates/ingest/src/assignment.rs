@@ -243,17 +243,12 @@ impl<C: Client> Intake<'_, C> {
                 }
             };
             let target = end.filter(|_| needed);
-            if let Some(settled) = settled {
-                if let Some(end) = end.filter(|end| *end < settled.0) {
-                    let reason = IngestError::Shrunk { partition: source.clone(), end, next: settled };
-                    self.refuse(source, reason);
-                    continue;
-                }
-                let partition = source.partition.to_string();
-                self.metrics
-                    .settled_offset
-                    .with_label_values(&[&*source.topic, partition.as_str()])
-                    .set(settled.0);
+            if let Some(settled) = settled
+                && let Some(end) = end.filter(|end| *end < settled.0)
+            {
+                let reason = IngestError::Shrunk { partition: source.clone(), end, next: settled };
+                self.refuse(source, reason);
+                continue;
             }
             assignment.push((source.clone(), start));
             let position = Arc::new(Position::new(settled));
@@ -265,7 +260,7 @@ impl<C: Client> Intake<'_, C> {
             let worker = self.workers.choose();
             let taken = Adopted { source: source.clone(), stage, position: position.clone() };
             adopted.entry(worker).or_default().push(taken);
-            self.partitions.push(Partition { source, stage, worker, tenure, position, target });
+            self.partitions.push(Partition { source, stage, worker, tenure, position, target, unread: None });
         }
         self.partitions_changed();
         // Before anything is fetched, so that no message comes by another way.
@@ -362,10 +357,6 @@ impl<C: Client> Intake<'_, C> {
             let Some(place) = self.partitions.iter().position(|p| p.source == *source) else { continue };
             let partition = self.partitions.swap_remove(place);
             self.workers.release(partition.worker);
-            let number = source.partition.to_string();
-            let labels = [&*source.topic, number.as_str()];
-            self.metrics.lag.remove_label_values(&labels).ok();
-            self.metrics.settled_offset.remove_label_values(&labels).ok();
         }
         self.partitions_changed();
     }
@@ -374,5 +365,7 @@ impl<C: Client> Intake<'_, C> {
     fn partitions_changed(&mut self) {
         self.index = partition::index(self.partitions.iter().map(|partition| &partition.source));
         self.metrics.assigned_partitions.set(i64::try_from(self.partitions.len()).unwrap_or(i64::MAX));
+        self.series
+            .choose(self.partitions.iter().map(|partition| (&partition.source, partition.tenure.settled)));
     }
 }

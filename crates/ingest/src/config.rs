@@ -47,6 +47,8 @@ pub struct Config {
     pub memory_bytes: u64,
     /// How long a revocation or a shutdown may take to flush what is buffered.
     pub drain_timeout: Duration,
+    /// Partitions that have series of their own in the metrics, at most; all others of a topic share one.
+    pub partition_series: usize,
     /// Stop by itself once everything that was in the topics at the assignment is settled.
     pub until_caught_up: bool,
 }

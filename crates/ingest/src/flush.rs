@@ -61,7 +61,16 @@ pub(crate) struct Ended {
     pub(crate) counts: Counts,
     pub(crate) bytes: u64,
     pub(crate) took: Duration,
+    pub(crate) steps: Steps,
     pub(crate) outcome: Outcome,
+}
+
+/// How long the steps of a flush took: of those that its zones do side by side, the slowest.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Steps {
+    pub(crate) encode: Duration,
+    pub(crate) commit: Duration,
+    pub(crate) receipt: Duration,
 }
 
 /// Shared by all flushes of a process.
@@ -90,7 +99,8 @@ impl Flusher {
         let mut counts = Counts::default();
         job.shares.iter().for_each(|(_, share, _)| counts.add(share));
         let bytes = job.bytes;
-        let outcome = match self.settle(job).await {
+        let mut steps = Steps::default();
+        let outcome = match self.settle(job, &mut steps).await {
             Ok(()) => {
                 self.metrics
                     .flush_seconds
@@ -100,10 +110,10 @@ impl Flusher {
             }
             Err(outcome) => outcome,
         };
-        Ended { stage, shares, counts, bytes, took: self.host.since(started), outcome }
+        Ended { stage, shares, counts, bytes, took: self.host.since(started), steps, outcome }
     }
 
-    async fn settle(&self, job: Job) -> Result<(), Outcome> {
+    async fn settle(&self, job: Job, steps: &mut Steps) -> Result<(), Outcome> {
         let Job { facts, table, shares, resident, quarantined, newest_broker_ms, .. } = job;
         let only_shares: Vec<Share> = shares.iter().map(|(share, ..)| share.clone()).collect();
         self.confirm_topics(&only_shares).await?;
@@ -131,11 +141,14 @@ impl Flusher {
 
         let mut store_receipts = Vec::new();
         for appended in zones {
-            let (identity, appended) = appended?;
+            let (identity, appended, encode) = appended?;
+            steps.encode = steps.encode.max(encode);
+            steps.commit = steps.commit.max(appended.commit);
             self.observe_append(&appended);
             store_receipts.push(receipt_of(&identity, appended));
         }
         let quarantine = quarantine?.map(|appended| {
+            steps.commit = steps.commit.max(appended.commit);
             self.observe_append(&appended);
             receipt_of(self.stores.home.identity(), appended)
         });
@@ -162,12 +175,10 @@ impl Flusher {
         let home: &dyn HomeStore = &*self.stores.home;
         let started = self.host.now();
         self.persist(home.identity(), || home.settle(&receipts)).await?;
-        self.metrics
-            .flush_seconds
-            .with_label_values(&["receipt"])
-            .observe(self.host.since(started).as_secs_f64());
-        for (share, counts, notes) in &shares {
-            self.count_settled(&facts, share, counts, notes);
+        steps.receipt = self.host.since(started);
+        self.metrics.flush_seconds.with_label_values(&["receipt"]).observe(steps.receipt.as_secs_f64());
+        for (_, counts, notes) in &shares {
+            self.count_settled(&facts, counts, notes);
         }
         self.metrics.flushes.with_label_values(&[facts.pipeline.as_str()]).inc();
         if let Some(newest) = newest_broker_ms {
@@ -262,7 +273,7 @@ impl Flusher {
         table: &TableName,
         shares: &[Share],
         facts: &FlushFacts,
-    ) -> Result<(StoreIdentity, Appended), Outcome> {
+    ) -> Result<(StoreIdentity, Appended, Duration), Outcome> {
         let store = self.store(&zone).map_err(|error| Outcome::Stopped(error.to_string()))?.clone();
         let started = self.host.now();
         let finish = {
@@ -275,13 +286,11 @@ impl Flusher {
             // A panic's text could hold anything, so it is not repeated.
             Err(_) => return Err(Outcome::Stopped("encoding the rows panicked".to_owned())),
         };
-        self.metrics
-            .flush_seconds
-            .with_label_values(&["encode"])
-            .observe(self.host.since(started).as_secs_f64());
+        let encode = self.host.since(started);
+        self.metrics.flush_seconds.with_label_values(&["encode"]).observe(encode.as_secs_f64());
         let append = Append { table: table.clone(), shares: shares.to_vec(), rows, facts: facts.clone() };
         let appended = self.persist(store.identity(), || store.append(&append)).await?;
-        Ok((store.identity().clone(), appended))
+        Ok((store.identity().clone(), appended, encode))
     }
 
     fn store(&self, zone: &ZoneId) -> Result<&Arc<dyn ZoneStore>, IngestError> {
@@ -365,7 +374,7 @@ impl Flusher {
         self.metrics.flush_seconds.with_label_values(&["commit"]).observe(appended.commit.as_secs_f64());
     }
 
-    fn count_settled(&self, facts: &FlushFacts, share: &Share, counts: &Counts, notes: &DecodeNotes) {
+    fn count_settled(&self, facts: &FlushFacts, counts: &Counts, notes: &DecodeNotes) {
         let metrics = &self.metrics;
         let pipeline = facts.pipeline.as_str();
         metrics.messages_decoded.with_label_values(&[pipeline]).inc_by(counts.decoded);
@@ -384,16 +393,14 @@ impl Flusher {
         for (kind, count) in &notes.without_rows {
             metrics.messages_without_rows.with_label_values(&[pipeline, kind]).inc_by(*count);
         }
+        let fast = notes.fast_rows.min(counts.rows);
+        metrics.rows_decoded.with_label_values(&[pipeline, "fast"]).inc_by(fast);
+        metrics.rows_decoded.with_label_values(&[pipeline, "general"]).inc_by(counts.rows - fast);
         metrics.unknown_fields.with_label_values(&[pipeline]).inc_by(notes.unknown_fields);
         metrics.duplicate_keys.with_label_values(&[pipeline]).inc_by(notes.duplicate_keys);
         metrics.boms.with_label_values(&[pipeline]).inc_by(notes.boms);
         metrics.sentinels.with_label_values(&[pipeline]).inc_by(notes.sentinels);
         metrics.clocks_off.with_label_values(&[pipeline]).inc_by(notes.clocks_off);
-        let partition = share.source.partition.to_string();
-        metrics
-            .settled_offset
-            .with_label_values(&[&*share.source.topic, partition.as_str()])
-            .set(share.range.end.0);
     }
 
     pub(crate) fn broken(&self, invariant: Invariant) {

@@ -1,7 +1,7 @@
 //! The loop that owns the consumer: it follows the group's assignments, starts flushes and keeps count
 //! of what is settled. Messages go to the workers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
@@ -22,6 +22,7 @@ use crate::flush::{Ended, Flusher, Outcome};
 use crate::held::Held;
 use crate::host::{Host, Process, Task};
 use crate::kafka::Kafka;
+use crate::lag::{Flushed, Series, Standing};
 use crate::pace::Pace;
 use crate::partition::Index;
 use crate::reload::{self, NextPolicy};
@@ -41,7 +42,9 @@ type Positions = HashMap<(Arc<str>, i32), Arc<Position>>;
 pub struct Control {
     stop: AtomicBool,
     pub(crate) assigned: AtomicBool,
-    lag: RwLock<Option<u64>>,
+    pub(crate) lag: RwLock<Option<u64>>,
+    pub(crate) standings: RwLock<Arc<[Standing]>>,
+    pub(crate) flushes: Mutex<VecDeque<Flushed>>,
     pub(crate) next_policy: Mutex<Option<NextPolicy>>,
     pub(crate) policy_in_force: Mutex<Option<ContentVersion>>,
     pub(crate) positions: RwLock<Positions>,
@@ -98,6 +101,8 @@ pub(crate) struct Partition {
     pub(crate) position: Arc<Position>,
     /// With `until_caught_up`: where the partition ended at the assignment.
     pub(crate) target: Option<i64>,
+    /// Since when there is something to read of which nothing came, as far as is known.
+    pub(crate) unread: Option<Instant>,
 }
 
 /// The intake's state; one thread owns it.
@@ -125,6 +130,7 @@ pub(crate) struct Intake<'a, C: Client> {
     pub(crate) ended: Receiver<Ended>,
     pub(crate) tasks: BTreeMap<usize, (Box<dyn Task>, u64)>,
     pub(crate) lag_at: Instant,
+    pub(crate) series: Series,
     /// When a new policy may be tried.
     pub(crate) change_at: Instant,
     /// How long it waits then if it cannot be had.
@@ -234,6 +240,7 @@ pub fn run_with<C: Client>(
         ended,
         tasks: BTreeMap::new(),
         lag_at,
+        series: Series::new(config.partition_series, metrics.clone()),
         change_at,
         change_pause: reload::AGAIN.0,
         summary: Summary::default(),
@@ -371,7 +378,7 @@ impl<C: Client> Intake<'_, C> {
     }
 
     pub(crate) fn on_ended(&mut self, ended: Ended) -> Result<(), IngestError> {
-        let Ended { stage, shares, counts, bytes, took, outcome } = ended;
+        let Ended { stage, shares, counts, bytes, took, steps, outcome } = ended;
         self.flushing[stage] = false;
         self.pace[stage].took(took);
         self.tasks.remove(&stage);
@@ -379,6 +386,7 @@ impl<C: Client> Intake<'_, C> {
         let pipeline = self.definitions[stage].pipeline.name.to_string();
         match outcome {
             Outcome::Settled => {
+                self.note_flush(&pipeline, &counts, took, steps);
                 self.summary.counts.add(&counts);
                 self.on_settled(&shares);
                 Ok(())
@@ -418,6 +426,7 @@ impl<C: Client> Intake<'_, C> {
                 continue;
             };
             self.partitions[place].tenure.settled = Some(share.range.end);
+            self.series.settled(&share.source, share.range.end);
             self.pauses.remove(&share.source);
             settled.push((share.source.clone(), share.range.end));
         }
@@ -521,41 +530,8 @@ impl<C: Client> Intake<'_, C> {
         Ok(())
     }
 
-    fn update_lag(&mut self) {
-        if self.host.since(self.lag_at) < Duration::from_millis(500) {
-            return;
-        }
-        self.lag_at = self.host.now();
-        let positions = self.client_positions();
-        // What waits to be taken over has a lag that nobody knows.
-        let mut sum = self.waiting.is_empty().then_some(0_u64);
-        self.pace.iter_mut().for_each(|pace| pace.unread = 0);
-        for (partition, read) in self.partitions.iter().zip(positions) {
-            let Some((start, end)) = self.client.bounds(&partition.source) else {
-                sum = None;
-                continue;
-            };
-            let settled = partition.tenure.settled.map_or(start, |settled| settled.0.max(start));
-            // Offsets at the end may hold no message (transaction markers): all is settled that the
-            // client has gone past, if nothing waits. (A message that is on its way from the client to its
-            // worker's note is left out for a moment.)
-            let next = partition.position.next();
-            self.pace[partition.stage].unread += u64::try_from(end - next.unwrap_or(start)).unwrap_or(0);
-            let idle = next.is_none_or(|next| partition.tenure.settled == Some(NextOffset(next)));
-            let from = if idle { settled.max(read.unwrap_or(settled)) } else { settled };
-            let lag = u64::try_from(end - from).unwrap_or(0);
-            sum = sum.map(|sum| sum + lag);
-            let number = partition.source.partition.to_string();
-            self.metrics
-                .lag
-                .with_label_values(&[&*partition.source.topic, number.as_str()])
-                .set(i64::try_from(lag).unwrap_or(i64::MAX));
-        }
-        *self.control.lag.write().unwrap_or_else(PoisonError::into_inner) = sum;
-    }
-
     /// Where the client itself stands in each partition.
-    fn client_positions(&self) -> Vec<Option<i64>> {
+    pub(crate) fn client_positions(&self) -> Vec<Option<i64>> {
         let sources: Vec<Source> = self.partitions.iter().map(|partition| partition.source.clone()).collect();
         self.client.positions(&sources)
     }

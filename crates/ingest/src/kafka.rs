@@ -17,6 +17,7 @@ use rdkafka::{Message as _, Offset};
 use situs_model::Source;
 use situs_observe::Metrics;
 
+use crate::brokers::Brokers;
 use crate::client::{Begin, Client, ClientError, Polled, Rebalance, Start};
 use crate::config::Config;
 use crate::properties::{settings, told};
@@ -37,6 +38,7 @@ pub(crate) struct Context {
     steady: AtomicBool,
     closing: AtomicBool,
     logged: Mutex<HashMap<String, Instant>>,
+    brokers: Mutex<Brokers>,
     metrics: Arc<Metrics>,
 }
 
@@ -49,6 +51,7 @@ impl Context {
             steady: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             logged: Mutex::default(),
+            brokers: Mutex::default(),
             metrics,
         }
     }
@@ -112,6 +115,9 @@ impl ClientContext for Context {
         if let Some(group) = &statistics.cgrp {
             self.steady.store(group.state == "up" && group.join_state == "steady", Ordering::Relaxed);
         }
+        // A reader is closed to the group from its beginning.
+        let is_main = !self.closing.load(Ordering::Relaxed);
+        lock(&self.brokers).take(&statistics, is_main, &self.metrics);
         let mut ends = lock(&self.ends);
         for (topic, facts) in statistics.topics {
             let ends = ends.entry(topic).or_default();

@@ -8,6 +8,7 @@
 //! the traits of `situs_model::store`: no Delta and no Parquet.
 
 mod assignment;
+mod brokers;
 mod buffer;
 pub mod client;
 mod config;
@@ -18,6 +19,7 @@ mod held;
 pub mod host;
 mod intake;
 mod kafka;
+mod lag;
 mod pace;
 mod partition;
 mod properties;
@@ -36,6 +38,7 @@ mod workers;
 pub use config::{Config, FlushLimits, Past, Stores};
 pub use error::IngestError;
 pub use intake::{Control, Summary, run, run_with};
+pub use lag::{Flushed, Standing, Stands};
 pub use properties::{PropertyProblem, check_properties};
 pub use shadow::{Change, Decision, Shadow, ShadowCounts, ShadowReport};
 pub use stage::{Fault, Stage, StageError, Step};

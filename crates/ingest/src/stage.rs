@@ -216,7 +216,10 @@ impl Stage {
         let result = situs_observe::catch(|| -> Result<Split, Fault> {
             #[cfg(test)]
             self.spring(step, &raw)?;
-            let decoded = self.decoder.decode(raw);
+            let fast_before = self.decoder.fast_rows();
+            let mut decoded = self.decoder.decode(raw);
+            // A step behind it may fail, and then it is decoded once more, by a decoder that counts from 0.
+            decoded.notes.fast_rows = self.decoder.fast_rows() - fast_before;
             step = Step::Judge;
             #[cfg(test)]
             self.spring(step, &decoded.raw)?;

@@ -4,10 +4,10 @@
 //! partitions deliver, and decoders and judges of its own; what it has encoded waits until the intake
 //! takes it for a flush.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use situs_model::{NextOffset, RawBatch, Source, ZoneId};
@@ -56,9 +56,39 @@ pub(crate) struct Position {
     pub(crate) unsure: AtomicBool,
     /// An offset that came though a later one was to come next; negative if none did.
     went_back: AtomicI64,
+    /// First offset and broker time (ms since the epoch) of each batch that is not settled, in order: they
+    /// tell how old the oldest message is. A flush takes whole batches.
+    marks: Mutex<VecDeque<(i64, i64)>>,
 }
 
 impl Position {
+    /// Marks that are kept at most. Of a partition that has more, what settles is told a little younger than
+    /// it is for a while.
+    const MARKS: usize = 1024;
+
+    fn marks(&self) -> MutexGuard<'_, VecDeque<(i64, i64)>> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A batch begins with this offset.
+    pub(crate) fn mark(&self, offset: i64, broker_ms: i64) {
+        let mut marks = self.marks();
+        if marks.len() < Self::MARKS {
+            marks.push_back((offset, broker_ms));
+        }
+    }
+
+    /// The broker time of the oldest message that was read and is not settled, in ms since the epoch.
+    pub(crate) fn oldest(&self, settled: Option<NextOffset>) -> Option<i64> {
+        let mut marks = self.marks();
+        while let Some((offset, _)) = marks.front()
+            && settled.is_some_and(|settled| *offset < settled.0)
+        {
+            marks.pop_front();
+        }
+        marks.front().map(|(_, time)| *time)
+    }
+
     /// Of a partition that begins at its settled offset, if it has one.
     pub(crate) fn new(settled: Option<NextOffset>) -> Self {
         Self {
@@ -66,6 +96,7 @@ impl Position {
             begun: AtomicBool::new(false),
             unsure: AtomicBool::new(false),
             went_back: AtomicI64::new(-1),
+            marks: Mutex::default(),
         }
     }
 
@@ -325,6 +356,12 @@ impl<Q: Queue> Worker<Q> {
         });
         let before = raw.payload_bytes();
         let time = message.timestamp_ms();
+        if raw.is_empty() {
+            // A producer's clock may be ahead, but no message comes before it was sent.
+            let now = host.now_us() / 1000;
+            let sent = time.filter(|sent| *sent > 0).map_or(now, |sent| sent.min(now));
+            partition.position.mark(offset, sent);
+        }
         raw.push(offset, time, message.key(), message.payload(), message.headers());
         self.held.add_raw((raw.payload_bytes() - before) as i64);
         partition.newest_broker_ms = partition.newest_broker_ms.max(time);

@@ -205,6 +205,11 @@ impl Ledger {
         self.releases.get(id)
     }
 
+    /// All releases.
+    pub fn releases(&self) -> impl Iterator<Item = &Release> {
+        self.releases.values()
+    }
+
     /// The releases that began and were not finished.
     pub fn unfinished(&self) -> impl Iterator<Item = &Release> {
         self.releases.values().filter(|release| release.done_us.is_none())

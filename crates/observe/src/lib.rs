@@ -5,8 +5,13 @@
 
 mod log;
 mod metrics;
+mod openmetrics;
 mod panic;
+mod syncs;
 
 pub use log::{LogFormat, LogSettings, change_log_filter, check_log_filter, init_logs};
-pub use metrics::{Metrics, label};
+pub use metrics::{Metrics, Sample, label};
+pub use openmetrics::{OPENMETRICS, TEXT, prefers_openmetrics};
 pub use panic::{Panicked, catch, hide_panic_texts};
+pub use prometheus::IntCounterVec as CounterVec;
+pub use syncs::{Synced, Syncs, observe_sync};

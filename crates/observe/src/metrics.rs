@@ -1,9 +1,12 @@
 //! The metrics. Names follow the Prometheus conventions: base units, `_total` for counters.
 
 use prometheus::{
-    Encoder as _, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Encoder as _, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
+
+use crate::openmetrics;
+use crate::syncs::Syncs;
 
 /// Names of labels.
 pub mod label {
@@ -25,12 +28,16 @@ pub mod label {
     pub const STEP: &str = "step";
     /// What a librdkafka event was.
     pub const KIND: &str = "kind";
+    /// A path through the decoder.
+    pub const PATH: &str = "path";
+    /// The number of a Kafka broker.
+    pub const BROKER: &str = "broker";
     /// A version.
     pub const VERSION: &str = "version";
 }
 
 /// Bounds of the latency histograms, in seconds: from a local commit to a stalled object store.
-const LATENCY_BUCKETS: &[f64] =
+pub(crate) const LATENCY_BUCKETS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// Declares the metrics: the struct, its registration, and the list of names for the reference.
@@ -68,8 +75,23 @@ macro_rules! metrics {
     };
 }
 
+/// A value of a metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    labels: std::collections::BTreeMap<String, String>,
+    /// The value.
+    pub value: f64,
+}
+
+impl Sample {
+    /// The value of a label; empty if it has none of this name.
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.get(name).map_or("", String::as_str)
+    }
+}
+
 /// Lets the macro make every kind of metric the same way.
-trait Make: Sized {
+pub(crate) trait Make: Sized {
     fn make(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error>;
 }
 
@@ -80,6 +102,12 @@ impl Make for IntCounter {
 }
 
 impl Make for IntGauge {
+    fn make(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
+        Self::new(name, help)
+    }
+}
+
+impl Make for Gauge {
     fn make(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
         Self::new(name, help)
     }
@@ -116,6 +144,8 @@ metrics! {
     policy_info: IntGaugeVec = "situs_policy_info", "Version of the policy in force; always 1.", [label::VERSION];
     /// 1 while the policy on disk is not taken for its errors.
     policy_rejected: IntGauge = "situs_policy_rejected", "1 while the policy on disk has errors and the one before stays in force.", [];
+    /// When the next basis in the policy ends.
+    policy_basis_expiry: Gauge = "situs_policy_basis_expiry_timestamp_seconds", "The moment at which the next rule, model or transfer of the policy in force ends that has an `until`; infinite if none does.", [];
     /// 1 while a new policy waits for its barrier.
     policy_waiting: IntGauge = "situs_policy_waiting", "1 while a new policy has been read and the one before is still in force.", [];
     /// Records that a second policy has judged.
@@ -126,6 +156,8 @@ metrics! {
     bytes_read: IntCounterVec = "situs_read_bytes_total", "Bytes of the payloads taken from Kafka.", [label::PIPELINE];
     /// Messages decoded into rows.
     messages_decoded: IntCounterVec = "situs_messages_decoded_total", "Messages decoded into rows.", [label::PIPELINE];
+    /// Rows that the decoder made, by its path.
+    rows_decoded: IntCounterVec = "situs_rows_decoded_total", "Rows decoded, by the path that they took through the decoder: fast, general.", [label::PIPELINE, label::PATH];
     /// Messages that give no row by design.
     messages_without_rows: IntCounterVec = "situs_messages_without_rows_total", "Messages that give no row by design, by kind.", [label::PIPELINE, label::KIND];
     /// Messages rejected by the decoder.
@@ -162,6 +194,8 @@ metrics! {
     refused_partitions: IntGauge = "situs_refused_partitions", "Partitions that the group has given to this process and that are not read: their topic was deleted and created again, or the broker has lost records of them.", [];
     /// Messages between the settled offset and the end of the partition.
     lag: IntGaugeVec = "situs_lag_messages", "Messages between the settled offset and the end of the partition.", [label::TOPIC, label::PARTITION];
+    /// Age of the oldest message that is not settled.
+    lag_seconds: GaugeVec = "situs_lag_seconds", "Age of the oldest message of a partition that is not settled, by the broker's time; 0 when there is none.", [label::TOPIC, label::PARTITION];
     /// The settled offset.
     settled_offset: IntGaugeVec = "situs_settled_offset", "The settled offset of a partition.", [label::TOPIC, label::PARTITION];
     /// Offsets that held no message.
@@ -174,6 +208,8 @@ metrics! {
     flushes: IntCounterVec = "situs_flushes_total", "Flushes settled.", [label::PIPELINE];
     /// Duration of the steps of a flush.
     flush_seconds: HistogramVec = "situs_flush_seconds", "Duration of the steps of a flush: encode, commit, receipt, total.", [label::STEP];
+    /// Duration of what makes files and names durable.
+    fsync_seconds: Syncs = "situs_fsync_seconds", "Duration of the calls that make a store's files durable, by what was synced: file, folder.", [label::KIND];
     /// Flush steps that failed and are tried again.
     flush_retries: IntCounterVec = "situs_flush_retries_total", "Steps of a flush that failed and were tried again, by zone.", [label::ZONE];
     /// Commits by others that came between.
@@ -184,6 +220,16 @@ metrics! {
     file_bytes_written: IntCounterVec = "situs_file_written_bytes_total", "Bytes of the Parquet files written.", [label::ZONE, label::TABLE];
     /// 1 if the store could be written at the last attempt.
     store_writable: IntGaugeVec = "situs_store_writable", "1 if the zone's store could be written at the last attempt.", [label::ZONE];
+    /// Files of a table.
+    table_files: IntGaugeVec = "situs_table_files", "Parquet files that a table consists of, at the last look.", [label::ZONE, label::TABLE];
+    /// Bytes of a table's files.
+    table_bytes: IntGaugeVec = "situs_table_bytes", "Bytes of the Parquet files that a table consists of, at the last look.", [label::ZONE, label::TABLE];
+    /// Space that is left for a store.
+    store_free_bytes: IntGaugeVec = "situs_store_free_bytes", "Bytes that are free for a zone's store in its file system.", [label::ZONE];
+    /// Space of a store's file system.
+    store_size_bytes: IntGaugeVec = "situs_store_size_bytes", "Bytes of the file system of a zone's store.", [label::ZONE];
+    /// Entries of the ledgers.
+    ledger_entries: IntGaugeVec = "situs_ledger_entries", "Entries of a zone's ledger, by kind, at the last look; transfer-sent are the transfers that were carried out.", [label::ZONE, label::KIND];
     /// Steps of maintenance done.
     maintenance_steps: IntCounterVec = "situs_maintenance_steps_total", "Steps of the maintenance of a table that were done.", [label::ZONE, label::STEP];
     /// Steps of maintenance that failed.
@@ -200,6 +246,28 @@ metrics! {
     valid_through: GaugeVec = "situs_valid_through_timestamp_seconds", "Latest broker time of the messages settled in a table.", [label::PIPELINE];
     /// Errors that librdkafka reported.
     kafka_errors: IntCounterVec = "situs_kafka_errors_total", "Errors that the Kafka client reported, by code.", [label::KIND];
+    /// Brokers that are connected.
+    kafka_brokers_up: IntGauge = "situs_kafka_brokers_up", "Brokers to which the Kafka client has a connection.", [];
+    /// Whether a broker is connected.
+    kafka_broker_up: IntGaugeVec = "situs_kafka_broker_up", "1 while the Kafka client has a connection to a broker; one that it does not need it does not open.", [label::BROKER];
+    /// How long a broker takes to answer.
+    kafka_rtt_seconds: GaugeVec = "situs_kafka_rtt_seconds", "Round trip of the requests to a broker in the last second or so: average, p99. Fetches wait at the broker for data.", [label::BROKER, label::KIND];
+    /// Requests that wait to be sent.
+    kafka_requests_waiting: IntGaugeVec = "situs_kafka_requests_waiting", "Requests to a broker that wait to be sent.", [label::BROKER];
+    /// Requests that wait for an answer.
+    kafka_requests_in_flight: IntGaugeVec = "situs_kafka_requests_in_flight", "Requests to a broker that wait for an answer.", [label::BROKER];
+    /// Requests sent again.
+    kafka_retries: IntCounterVec = "situs_kafka_request_retries_total", "Requests to a broker that were sent again.", [label::BROKER];
+    /// Requests without an answer.
+    kafka_timeouts: IntCounterVec = "situs_kafka_request_timeouts_total", "Requests to a broker that got no answer in time.", [label::BROKER];
+    /// Bytes sent to a broker.
+    kafka_sent_bytes: IntCounterVec = "situs_kafka_sent_bytes_total", "Bytes sent to a broker.", [label::BROKER];
+    /// Bytes received from a broker.
+    kafka_received_bytes: IntCounterVec = "situs_kafka_received_bytes_total", "Bytes received from a broker, compressed as they are there.", [label::BROKER];
+    /// Messages that the client has fetched ahead.
+    kafka_fetch_queue_messages: IntGauge = "situs_kafka_fetch_queue_messages", "Messages that the Kafka client has fetched and no worker has taken.", [];
+    /// Bytes that the client has fetched ahead.
+    kafka_fetch_queue_bytes: IntGauge = "situs_kafka_fetch_queue_bytes", "Bytes of the messages that the Kafka client has fetched and no worker has taken.", [];
     /// Broken invariants; must stay 0.
     invariant_violations: IntCounterVec = "situs_invariant_violations_total", "Times that an invariant was found broken; must stay 0.", [label::INVARIANT];
     /// Writes refused for want of a permit.
@@ -215,6 +283,21 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+    }
+
+    /// The same as OpenMetrics 1.0.
+    pub fn render_openmetrics(&self) -> String {
+        openmetrics::render(&self.registry.gather())
+    }
+
+    /// The values of a counter or gauge, each with its labels.
+    pub fn samples(of: &impl prometheus::core::Collector) -> Vec<Sample> {
+        let sample = |metric: &prometheus::proto::Metric| {
+            let labels = metric.get_label().iter();
+            let labels = labels.map(|label| (label.name().to_owned(), label.value().to_owned())).collect();
+            Sample { labels, value: metric.get_counter().get_value() + metric.get_gauge().get_value() }
+        };
+        of.collect().iter().flat_map(|family| family.get_metric()).map(sample).collect()
     }
 
     /// Zones whose store could not be written at the last attempt.
@@ -300,7 +383,8 @@ mod tests {
     fn a_name_shows_the_kind() {
         for ((name, _, _), kind) in Metrics::REFERENCE.iter().zip(Metrics::KINDS) {
             assert_eq!(kind.contains("Counter"), name.ends_with("_total"), "{name}");
-            assert_eq!(kind.contains("Histogram"), *name == "situs_flush_seconds", "{name}");
+            let histogram = ["situs_flush_seconds", "situs_fsync_seconds"].contains(name);
+            assert_eq!(kind.contains("Histogram") || *kind == "Syncs", histogram, "{name}");
         }
     }
 }

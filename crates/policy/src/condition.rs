@@ -3,6 +3,7 @@
 //! A condition is parsed when the policy is read ([`Condition::parse`]) and made ready for the
 //! columns of one pipeline later ([`Condition::compile`]). DataFusion plans and evaluates it.
 
+mod comparison;
 mod compile;
 mod sql;
 
@@ -10,7 +11,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_array::{Array as _, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, SchemaRef};
 use datafusion_expr::Expr;
@@ -23,6 +24,7 @@ use datafusion_sql::sqlparser::tokenizer::Token;
 pub(crate) use compile::{CompileError, Scope};
 
 use crate::policy::Place;
+use comparison::Comparison;
 
 /// Longest condition, in bytes.
 pub(crate) const MAX_LENGTH: usize = 4096;
@@ -186,8 +188,10 @@ pub(crate) struct Question {
     columns: Vec<usize>,
     /// Whether it reads nothing but what is equal in all records of a set of facts.
     only_facts: bool,
-    /// What must hold together for it to hold; nothing where facts alone are asked for.
+    /// What must hold together for it to hold; nothing where facts alone are asked for, or functions called.
     terms: Vec<Term>,
+    /// The same as one comparison, where it is no more than that.
+    comparison: Option<Comparison>,
 }
 
 /// One side of the `AND`s of a condition. Conditions of a policy share many of them.
@@ -255,6 +259,11 @@ impl Question {
     /// For each of `rows` rows of these columns whether the condition holds. `None` if the expression fails on
     /// one of them. Why is not told: the text of the error may hold a value of the payload.
     pub(crate) fn holds(&self, columns: &[ArrayRef], rows: usize) -> Option<BooleanBuffer> {
+        if let (Some(comparison), [column]) = (&self.comparison, columns)
+            && let Some(holds) = comparison.holds(column)
+        {
+            return Some(holds);
+        }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch =
             RecordBatch::try_new_with_options(self.schema.clone(), columns.to_vec(), &options).ok()?;
@@ -263,10 +272,15 @@ impl Question {
             return Some(BooleanBuffer::new_unset(rows));
         }
         let array = array.as_boolean_opt().filter(|array| array.len() == rows)?;
-        Some(match array.nulls() {
-            None => array.values().clone(),
-            Some(valid) => array.values() & valid.inner(),
-        })
+        Some(true_rows(array))
+    }
+}
+
+/// The rows that are true: neither false nor null.
+fn true_rows(array: &BooleanArray) -> BooleanBuffer {
+    match array.nulls() {
+        None => array.values().clone(),
+        Some(valid) => array.values() & valid.inner(),
     }
 }
 

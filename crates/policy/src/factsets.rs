@@ -192,23 +192,33 @@ fn decode(number: u32) -> Origin {
 
 /// The origin of each row, looked up once per distinct device id.
 fn origins(rows: usize, device: Option<&ArrayRef>, registry: &OnTopic<'_>) -> Option<Vec<u32>> {
+    let unregistered = encode(registry.unregistered);
     let Some(device) = device else {
-        return Some(vec![encode(registry.unregistered); rows]);
+        return Some(vec![unregistered; rows]);
     };
-    let column = TextColumn::read(device)?;
-    // The first one is for rows without a device.
-    let values = std::iter::once(None).chain(column.values.iter().copied());
-    if column.values.len() <= rows {
-        // All in one go, so that the look-ups need not wait for each other.
-        let mut origins = Vec::with_capacity(column.values.len() + 1);
-        registry.origins(values, |origin| origins.push(encode(origin)));
-        return column.number_of_row.iter().map(|number| origins.get(*number as usize).copied()).collect();
+    if let Some(dictionary) = device.as_dictionary_opt::<Int32Type>() {
+        let values = dictionary.values().as_string_opt::<i32>()?;
+        let keys = dictionary.keys();
+        // A dictionary may hold values of other batches too: where these are many, only those of rows are
+        // looked up.
+        if values.len() <= rows {
+            // All in one go, so that the look-ups need not wait for each other.
+            let mut origins = Vec::with_capacity(values.len());
+            registry.origins(values.iter(), |origin| origins.push(encode(origin)));
+            let origin = |key: &i32| origins.get(*key as usize).copied();
+            return match keys.nulls() {
+                None => keys.values().iter().map(origin).collect(),
+                Some(_) => {
+                    keys.iter().map(|key| key.map_or(Some(unregistered), |key| origin(&key))).collect()
+                }
+            };
+        }
     }
-    // A dictionary holds values of other batches too, and these are many: only those of rows are looked up.
+    let column = TextColumn::read(device)?;
     let mut used: Vec<u32> = column.number_of_row.clone();
     used.sort_unstable();
     used.dedup();
-    let mut origins = vec![encode(registry.unregistered); column.values.len() + 1];
+    let mut origins = vec![unregistered; column.values.len() + 1];
     let mut numbers = used.iter();
     registry.origins(used.iter().map(|number| column.value(*number)), |origin| {
         if let Some(place) = numbers.next().and_then(|number| origins.get_mut(*number as usize)) {

@@ -5,6 +5,7 @@ mod evaluate;
 mod feed;
 mod terms;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -41,8 +42,9 @@ pub enum JudgeError {
 /// A policy made ready for the rows of one pipeline.
 ///
 /// # Memory
-/// Nothing is kept from one batch to the next. While a batch is judged, a few numbers per row, and
-/// the tag columns: ten columns of 4 bytes per row, and the lists of models and markets.
+/// Nothing is kept from one batch to the next. While a batch is judged, a few numbers per row, a bit per row
+/// for each distinct term on columns, and the tag columns: ten columns of 4 bytes per row, and the lists of
+/// models and markets.
 #[derive(Debug)]
 pub struct Judge {
     policy: Arc<Policy>,
@@ -183,7 +185,7 @@ impl Judge {
             time,
             rules,
             models,
-            terms: terms.0.into_iter().map(|(_, question)| question).collect(),
+            terms: terms.questions,
         })
     }
 
@@ -206,6 +208,17 @@ impl Judge {
     /// What becomes of the classed values of rows that it has judged, with the keys of the zones.
     pub fn masks(&self, keys: Arc<KeyRing>) -> Masks {
         self.policy.masks(self.tagged.clone(), keys)
+    }
+
+    /// Whether a verdict or a tag may depend on this column, by its index among the decoded ones.
+    pub fn reads(&self, column: usize) -> bool {
+        let conditions =
+            self.rules.iter().map(|rule| &rule.when).chain(self.models.iter().map(|model| &model.filter));
+        let asks = |condition: &Compiled| matches!(condition, Compiled::Ask(asked) if asked.columns().contains(&column));
+        self.device == Some(column)
+            || self.claims.contains(&column)
+            || self.time == Some(column)
+            || conditions.into_iter().any(asks)
     }
 
     /// Gives every row its tag columns and a verdict. Rows, messages, rejects and notes stay as
@@ -241,17 +254,19 @@ impl Judge {
 
 /// The terms of a policy's conditions, each with its number.
 #[derive(Debug, Default)]
-struct Terms(Vec<(Arc<Expr>, Arc<Question>)>);
+struct Terms {
+    numbers: HashMap<Arc<Expr>, usize>,
+    questions: Vec<Arc<Question>>,
+}
 
 impl Terms {
     /// The numbers of a condition's terms.
     fn of(&mut self, condition: &Compiled) -> Vec<usize> {
         let Compiled::Ask(question) = condition else { return Vec::new() };
         let mut number = |term: &Term| {
-            let known = self.0.iter().position(|(planned, _)| *planned == term.planned);
-            known.unwrap_or_else(|| {
-                self.0.push((term.planned.clone(), term.question.clone()));
-                self.0.len() - 1
+            *self.numbers.entry(term.planned.clone()).or_insert_with(|| {
+                self.questions.push(term.question.clone());
+                self.questions.len() - 1
             })
         };
         question.terms().iter().map(&mut number).collect()

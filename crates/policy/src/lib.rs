@@ -17,6 +17,7 @@ mod check;
 mod condition;
 mod devices;
 mod diff;
+mod ends;
 mod facts;
 mod factsets;
 mod grid;

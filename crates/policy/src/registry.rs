@@ -36,7 +36,7 @@ pub(crate) struct Spot {
 /// Device ids, clusters and topics of all sites.
 ///
 /// # Memory
-/// About 20 bytes per device and those of its id.
+/// 24 to 40 bytes per device, and those of its id.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     devices: Devices,

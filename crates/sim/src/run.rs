@@ -231,6 +231,7 @@ impl Plant {
             },
             memory_bytes: 1 << 20,
             drain_timeout: Duration::from_millis(1500),
+            partition_series: 1000,
             until_caught_up: false,
         };
         let fiber = {

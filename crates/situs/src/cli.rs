@@ -5,6 +5,7 @@ mod evidence;
 mod explain;
 mod quarantine;
 mod readers;
+mod retag;
 mod retention;
 mod transfer;
 
@@ -28,6 +29,8 @@ pub use retention::{
 };
 
 pub use readers::{PolicyPermitsArgs, ReaderArgs};
+
+pub use retag::RetagArgs;
 
 /// Telemetry stream processor that keeps every record in its jurisdiction's store.
 ///
@@ -380,6 +383,15 @@ pub enum StoreCommand {
     ///
     /// Example: situs store retain --config site.yaml --by "J. Doe" --dry-run
     Retain(RetainArgs),
+    /// Give stored rows the tags that today's policy gives them, in one commit for each table, and say so in the
+    /// ledger with counts before and after.
+    ///
+    /// Rows are judged again by what their table holds. What today's policy would place in another zone or cannot
+    /// place is not moved: it keeps its tags and is counted. Exit code 0 if it is done or nothing was to be
+    /// changed, 1 if it failed.
+    ///
+    /// Example: situs store retag --config site.yaml --by "J. Doe" --reason "policy of March" --dry-run
+    Retag(RetagArgs),
 }
 
 /// Arguments of `store verify`.

@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod cli;
 pub mod commands;
 pub mod demo;
+mod gauges;
 mod http;
 pub mod inspect;
 pub mod library;

@@ -8,7 +8,7 @@ mod site;
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use situs_ingest::{Control, ShadowReport};
@@ -21,6 +21,7 @@ use situs_store::DeltaStore;
 use tokio::sync::Notify;
 
 use crate::catalog::{Catalog, Loaded, load_pipelines};
+use crate::gauges::CurrentPolicy;
 use crate::library::Library;
 use crate::run;
 use crate::site::Site;
@@ -43,6 +44,8 @@ pub(crate) struct Reload {
     pub(crate) started_with: ContentVersion,
     /// Told when somebody asks for it.
     pub(crate) asked: Arc<Notify>,
+    /// Where others look which policy was asked for last.
+    pub(crate) policy: CurrentPolicy,
 }
 
 /// A policy that was read, with its judges for each worker.
@@ -231,6 +234,7 @@ impl Reload {
             shadow.may_name(run::registered(&policy));
         }
         self.control.ask_for_policy(policy.version().clone(), judges);
+        *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = policy.clone();
         self.catalog.policy = policy;
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::catalog::{Catalog, Loaded};
+use crate::gauges;
 use crate::http;
 use crate::past::HomePast;
 use crate::reload::Reload;
@@ -62,6 +63,7 @@ pub async fn start(
     let metrics = Arc::new(Metrics::new()?);
     metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     metrics.policy_info.with_label_values(&[catalog.policy.version().as_str()]).set(1);
+    gauges::from_the_start(&metrics, site, catalog, shadow.is_some());
     let keys = site.key_ring(catalog)?;
     let properties = site.kafka.checked_properties()?;
     let shadow = shadow.map(|policy| {
@@ -81,8 +83,16 @@ pub async fn start(
                 .await
                 .with_context(|| format!("http: cannot listen on {address}"))?;
             let bound = listener.local_addr()?;
-            helpers.push(http::serve(listener, metrics.clone(), control.clone(), shadow.clone()));
-            tracing::info!(event = "http", address = %bound, "serving /metrics, /healthz, /readyz, /version and /shadow");
+            let parts = http::Parts {
+                site,
+                catalog,
+                stores: tables.iter().map(|store| store.identity().clone()).collect(),
+                metrics: metrics.clone(),
+                control: control.clone(),
+                shadow: shadow.clone(),
+            };
+            helpers.push(http::serve(listener, parts).context("http: cannot start its thread")?);
+            tracing::info!(event = "http", address = %bound, "serving the live page, /metrics, /healthz, /readyz, /version and /shadow");
             Some(bound)
         }
         None => None,
@@ -103,6 +113,12 @@ pub async fn start(
     let settings = site.maintenance.clone();
     helpers.push(tokio::spawn(async move { upkeep::maintain(&tables, &settings).await }));
 
+    let policy: gauges::CurrentPolicy = Arc::new(Mutex::new(catalog.policy.clone()));
+    helpers.push({
+        let (stores, policy, metrics) = (leased.clone(), policy.clone(), metrics.clone());
+        tokio::spawn(async move { gauges::look(&stores, &policy, &metrics).await })
+    });
+
     let reload = Arc::new(Notify::new());
     let watcher = Reload {
         site: site.clone(),
@@ -114,6 +130,7 @@ pub async fn start(
         stores: leased.clone(),
         started_with: catalog.policy.version().clone(),
         asked: reload.clone(),
+        policy,
     };
     helpers.push(tokio::spawn(watcher.watch()));
 
@@ -125,6 +142,7 @@ pub async fn start(
         flush: site.flush.clone(),
         memory_bytes: site.memory,
         drain_timeout: site.drain_timeout,
+        partition_series: site.partition_series,
         until_caught_up,
     };
     let runtime = tokio::runtime::Handle::current();

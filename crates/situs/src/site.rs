@@ -71,6 +71,10 @@ pub struct Site {
     pub drain_timeout: Duration,
     /// Where the HTTP endpoints listen; none if absent.
     pub http: Option<SocketAddr>,
+    /// How old the oldest message may be that is not settled while the process is ready; any age if absent.
+    pub ready_lag: Option<Duration>,
+    /// Partitions that have series of their own in the metrics, at most.
+    pub partition_series: usize,
     /// Logs.
     pub logs: LogSettings,
     /// Whether a policy whose files change takes effect while a process runs.
@@ -86,6 +90,9 @@ const MEMORY_OF_A_WORKER: u64 = 64 << 20;
 
 /// Buffered bytes unless the site says otherwise.
 const DEFAULT_MEMORY: u64 = 512 << 20;
+
+/// Partitions with series of their own unless the site says otherwise: what one process rarely exceeds.
+const DEFAULT_PARTITION_SERIES: usize = 1000;
 
 /// A worker for each CPU, as far as the memory goes: each needs some for the pages that it fills.
 fn default_workers(memory: u64) -> usize {
@@ -184,7 +191,9 @@ fn read(doc: &Document, map: Map<'_>, file: &Path) -> Option<Site> {
     {
         doc.report(node, "`memory` in the site: expected at least `16MiB`");
     }
-    let http = map.optional("http").and_then(|node| doc.map(node, "http", &keys_of("http"))).and_then(|http| {
+    let http = map.optional("http").and_then(|node| doc.map(node, "http", &keys_of("http")));
+    let ready_lag = http.as_ref().and_then(|http| http.optional_duration("ready-lag"));
+    let http = http.and_then(|http| {
         let node = http.required("listen")?;
         let text = doc.text(node, "`listen` in http")?;
         let address = text.parse().ok();
@@ -199,6 +208,8 @@ fn read(doc: &Document, map: Map<'_>, file: &Path) -> Option<Site> {
         }
         address
     });
+    let metrics = map.optional("metrics").and_then(|node| doc.map(node, "metrics", &keys_of("metrics")));
+    let partition_series = metrics.and_then(|metrics| metrics.optional_integer("partitions", 0..=100_000));
     let logs_map = map.optional("logs").and_then(|node| doc.map(node, "logs", &keys_of("logs")));
     let logs = LogSettings {
         format: logs_map
@@ -256,6 +267,10 @@ fn read(doc: &Document, map: Map<'_>, file: &Path) -> Option<Site> {
             .unwrap_or_else(|| default_workers(memory)),
         drain_timeout: map.optional_duration("drain-timeout").unwrap_or(Duration::from_secs(30)),
         http,
+        ready_lag,
+        partition_series: partition_series
+            .and_then(|most| usize::try_from(most).ok())
+            .unwrap_or(DEFAULT_PARTITION_SERIES),
         logs,
     })
 }

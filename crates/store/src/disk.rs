@@ -9,9 +9,10 @@ use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deltalake::logstore::{LogStoreRef, StorageConfig};
+use situs_observe::{Synced, observe_sync};
 use url::Url;
 
 use crate::error::{Fault, delta};
@@ -99,12 +100,29 @@ pub(crate) fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Makes a file's bytes durable.
 pub(crate) fn sync(file: &File, path: &Path) -> io::Result<()> {
-    act_sync(Op::Sync, path, || file.sync_all())
+    act_sync(Op::Sync, path, || timed(Synced::File, || file.sync_all()))
 }
 
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    act_sync(Op::SyncFolder, path, || File::open(path)?.sync_all())
+    act_sync(Op::SyncFolder, path, || {
+        let folder = File::open(path)?;
+        timed(Synced::Folder, || folder.sync_all())
+    })
+}
+
+/// Syncs, and notes how long that took: a slow disk shows here before it shows anywhere else.
+fn timed(what: Synced, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let started = Instant::now();
+    let result = sync();
+    observe_sync(what, started.elapsed());
+    result
+}
+
+/// Bytes that are free for us in a path's file system, and all that it has.
+pub(crate) fn space(path: &Path) -> io::Result<(u64, u64)> {
+    let found = rustix::fs::statvfs(path)?;
+    Ok((found.f_bavail.saturating_mul(found.f_frsize), found.f_blocks.saturating_mul(found.f_frsize)))
 }
 
 /// Creates a folder (0700).

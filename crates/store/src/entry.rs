@@ -13,6 +13,7 @@ use crate::encode::CLASS;
 use crate::encode::files::Written;
 use crate::error::Fault;
 use crate::log::{self, TableState};
+use crate::maintain::retag::commit::RetagCommit;
 use crate::work::{Keep, Layout, Work};
 
 /// Says who wrote a commit or a file.
@@ -164,7 +165,7 @@ pub(crate) fn compaction<'a>(
     lines(&actions)
 }
 
-/// A file that a deletion removes.
+/// A file that a deletion or a re-tagging removes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gone<'a> {
     pub(crate) path: &'a str,
@@ -184,6 +185,18 @@ pub(crate) fn deletion<'a>(
     removed: impl Iterator<Item = Gone<'a>>,
     added: &[Written],
 ) -> Result<Vec<u8>, Fault> {
+    change(version, layout, "DELETE", HashMap::from([(DELETION.to_owned(), json!(id))]), removed, added)
+}
+
+/// The entry of a change of data: files go, and files come.
+fn change<'a>(
+    version: u64,
+    layout: Layout,
+    operation: &str,
+    info: HashMap<String, Value>,
+    removed: impl Iterator<Item = Gone<'a>>,
+    added: &[Written],
+) -> Result<Vec<u8>, Fault> {
     let now = chrono::Utc::now().timestamp_millis();
     let too_large = |_| Fault::stop("a file is too large");
     let of_day = |date: &str| HashMap::from([(layout.day.to_owned(), Some(date.to_owned()))]);
@@ -195,13 +208,13 @@ pub(crate) fn deletion<'a>(
     };
     let info = CommitInfo {
         timestamp: Some(now),
-        operation: Some("DELETE".to_owned()),
+        operation: Some(operation.to_owned()),
         // What was asked for stands in the ledger, not here.
         operation_parameters: Some(HashMap::from([("predicate".to_owned(), json!("[]"))])),
         read_version: version.checked_sub(1),
         is_blind_append: Some(false),
         engine_info: Some(ENGINE.to_owned()),
-        info: HashMap::from([(DELETION.to_owned(), json!(id))]),
+        info,
         ..CommitInfo::default()
     };
     let mut actions = vec![Action::CommitInfo(info)];
@@ -230,6 +243,19 @@ pub(crate) fn deletion<'a>(
         }));
     }
     lines(&actions)
+}
+
+/// The entry that gives rows other tags: the files that held them go, files with the same rows come. It says all
+/// that the ledger will.
+pub(crate) fn retag<'a>(
+    version: u64,
+    layout: Layout,
+    commit: &RetagCommit,
+    removed: impl Iterator<Item = Gone<'a>>,
+    added: &[Written],
+) -> Result<Vec<u8>, Fault> {
+    let said = serde_json::to_value(commit).map_err(|_| Fault::stop("a commit has no JSON form"))?;
+    change(version, layout, "UPDATE", HashMap::from([(log::RETAG.to_owned(), said)]), removed, added)
 }
 
 /// What the commits of a deletion did to a table, as their entries say.

@@ -237,7 +237,7 @@ fn positions(
 }
 
 /// A day as it stands in a path, in days since the epoch.
-fn day_of_text(text: &str) -> Option<i32> {
+pub(crate) fn day_of_text(text: &str) -> Option<i32> {
     let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
     i32::try_from(day.signed_duration_since(NaiveDate::default()).num_days()).ok()
 }
@@ -270,7 +270,7 @@ fn selection(positions: &[u64]) -> RowSelection {
 }
 
 /// The rows with the partition column, whose value stands in the path and not in the file.
-fn with_day(rows: RecordBatch, day: Option<i32>) -> Result<RecordBatch, Fault> {
+pub(crate) fn with_day(rows: RecordBatch, day: Option<i32>) -> Result<RecordBatch, Fault> {
     if rows.column_by_name(columns::EVENT_DATE).is_some() {
         return Ok(rows);
     }

@@ -14,6 +14,7 @@ use crate::durable;
 use crate::encode::CLASS;
 use crate::error::Fault;
 use crate::log::{self, newest_checkpoint};
+use crate::maintain::retag::commit::RetagCommit;
 use crate::names::{self, LogFile};
 
 /// A table's files and offsets at its newest version.
@@ -33,6 +34,8 @@ pub(crate) struct History {
     pub(crate) removed: HashMap<String, bool>,
     /// The offset to append next by application id.
     pub(crate) offsets: HashMap<String, i64>,
+    /// The versions that say of themselves that they are re-taggings, in order, as far as there are entries.
+    pub(crate) retags: Vec<(u64, RetagCommit)>,
 }
 
 /// What the log says of a file.
@@ -72,7 +75,9 @@ impl History {
         if !whole && let Some((version, parts)) = checkpoint {
             // Checkpoints need not say which removals changed data; entries below do.
             for entry in entries.iter().filter(|entry| **entry <= version) {
-                history.note_removals(&read_entry(folder, *entry)?);
+                let actions = read_entry(folder, *entry)?;
+                history.note_retags(*entry, &actions);
+                history.note_removals(&actions);
             }
             for part in parts {
                 history.read_checkpoint(&names::log(folder).join(part))?;
@@ -81,7 +86,9 @@ impl History {
         }
         if let Some(last) = last {
             for version in next..=last {
-                history.apply(read_entry(folder, version)?);
+                let actions = read_entry(folder, version)?;
+                history.note_retags(version, &actions);
+                history.apply(actions);
             }
         }
         let files = &history.files;
@@ -109,6 +116,14 @@ impl History {
             if let Some(txn) = action.txn {
                 self.offsets.insert(txn.app_id, txn.version);
             }
+        }
+    }
+
+    fn note_retags(&mut self, version: u64, actions: &[Line]) {
+        for info in actions.iter().filter_map(|action| action.commit_info.as_ref()) {
+            // What cannot be understood is no re-tagging; what it removed is then told by nothing.
+            let said = info.retag.clone().and_then(|said| serde_json::from_value(said).ok());
+            self.retags.extend(said.map(|commit| (version, commit)));
         }
     }
 
@@ -215,6 +230,15 @@ struct Line {
     add: Option<Add>,
     remove: Option<Remove>,
     txn: Option<Txn>,
+    #[serde(rename = "commitInfo")]
+    commit_info: Option<CommitInfo>,
+}
+
+#[derive(Debug, Deserialize)]
+struct CommitInfo {
+    /// As [`log::RETAG`] names it.
+    #[serde(rename = "situs.retag")]
+    retag: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Deserialize)]

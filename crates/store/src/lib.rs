@@ -50,6 +50,7 @@ pub use maintain::delete::{
     Erased, Floor, GoneFile, Hold, PartitionDeleted, PartitionPlan, Plan, PlanSignature, Refusal,
     TableDeleted, TablePlan, WrittenFile,
 };
+pub use maintain::retag::{JudgeAgain, NotJudged, RetagBody, RetagRequest, Retagging, Stays, TagCounts};
 pub use maintain::{Checkpointed, Cleaned, Maintenance, Optimize, Optimized, Tally, Vacuum, Vacuumed};
 pub use quarantine::read::{Content, Header, QuarantineEntry, QuarantineFilter, QuarantineScan};
 pub use reader::{DataFile, StoreReader, TableSnapshot};
@@ -62,5 +63,6 @@ pub use shares::{Tagged, TaggedRows, Tags};
 pub use store::DeltaStore;
 pub use store::deletion::{Deletion, FoundDeleted};
 pub use store::release::{LedgerStep, Placed};
+pub use store::retag::{Retag, Retagged};
 pub use trace::{Traced, TracedFile};
 pub use verify::{Subject, sha256_of, verify};

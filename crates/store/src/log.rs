@@ -34,6 +34,8 @@ const EPOCH_ID: &str = "situs-epoch/";
 pub(crate) const FLUSH: &str = "situs.flush";
 /// Where it names the topics that partitions' offsets are of, by application id.
 pub(crate) const TOPIC_IDS: &str = "situs.topic-ids";
+/// Where the commit of a re-tagging says all that the ledger will.
+pub(crate) const RETAG: &str = "situs.retag";
 
 /// How far a partition has come in a table.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,6 +11,7 @@ pub(crate) mod compact;
 pub(crate) mod count;
 pub(crate) mod delete;
 pub(crate) mod live;
+pub(crate) mod retag;
 pub(crate) mod rewrite;
 pub(crate) mod seal;
 mod source;
@@ -254,7 +255,7 @@ pub struct Maintenance {
     maintained: Arc<RwLock<()>>,
     metrics: Arc<Metrics>,
     right: Arc<Maintainer>,
-    /// Signs plans of deletions.
+    /// Signs plans of deletions, and what commits of re-taggings say.
     receipt_key: Option<Arc<ReceiptKey>>,
 }
 

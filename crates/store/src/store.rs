@@ -3,6 +3,8 @@
 pub(crate) mod deletion;
 pub(crate) mod ledger;
 pub(crate) mod release;
+pub(crate) mod retag;
+pub(crate) mod size;
 pub(crate) mod transfer;
 
 use std::collections::HashMap;

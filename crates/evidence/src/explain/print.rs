@@ -5,7 +5,7 @@ use std::fmt;
 use situs_model::columns::names;
 
 use super::report::{
-    DeletionPart, Explanation, Mark, QuarantinedMessage, ReceiptPart, ReleasePart, RowGroup,
+    DeletionPart, Explanation, Mark, QuarantinedMessage, ReceiptPart, ReleasePart, RetagPart, RowGroup,
 };
 
 /// Width of the names of statements.
@@ -147,9 +147,17 @@ fn print_rows(f: &mut fmt::Formatter<'_>, group: &RowGroup) -> fmt::Result {
     let hash = match group.hash_holds {
         Some(true) => "SHA-256 recomputed, that of the receipt",
         Some(false) => "SHA-256 recomputed, not that of the receipt",
-        None => "not named by the receipt: rewritten, released, or committed before a crash",
+        None => "not named by the receipt: rewritten, re-tagged, released, or committed before a crash",
     };
     line(f, Mark::Measured, "file", hash)?;
+    if let Some(retag) = &group.retagged {
+        let RetagPart { id, at, policy, before, version, .. } = retag;
+        let text = format!(
+            "by {id} at {at}, in version {version} of the table: policy {policy}, judged by {before} before"
+        );
+        line(f, Mark::Measured, "re-tagged", &text)?;
+        line(f, Mark::Declared, "asked for by", &format!("{}: {}", retag.by, retag.reason))?;
+    }
     let device = group.device.as_deref().unwrap_or("none that the registry names");
     line(
         f,

@@ -1,79 +1,135 @@
 //! Judges a record again by the texts of the time, and compares.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::{Array as _, ArrayRef, RecordBatch, StringArray, new_null_array};
+use arrow_array::{Array as _, ArrayRef, RecordBatch, StringArray};
 use arrow_cast::cast;
 use arrow_schema::DataType;
 use situs_model::columns::{names, tag_fields};
 use situs_model::store::Versions;
-use situs_model::{
-    ClusterName, Coordinates, DecodeNotes, DecodedBatch, NextOffset, PipelineName, RawBatch, RejectCode,
-    Source,
-};
+use situs_model::{ClusterName, Coordinates, PipelineName, RejectCode, ZoneId};
 use situs_policy::Policy;
-use situs_store::{Content, Place, QuarantineEntry};
+use situs_store::{Content, Place, QuarantineEntry, Retag};
 
-use super::report::{Explanation, ModelPart, QuarantinedMessage, RowGroup, RulePart, time_text};
-use super::{Judgement, Past, Stored};
+use super::report::{Explanation, ModelPart, QuarantinedMessage, RetagPart, RowGroup, RulePart, time_text};
+use super::{Past, Stored};
+use crate::rejudge::{Judgement, Rejudge};
 
 /// The word for a message that can be placed.
 const PLACED: &str = "placed";
 /// Tags of a row by column.
 type Tags = BTreeMap<String, Option<String>>;
 
+/// By which texts a record is judged again.
+pub(super) struct Texts<'a> {
+    /// Those of its receipt or its release, with its pipeline.
+    pub(super) versions: Option<(&'a PipelineName, Versions)>,
+    /// The re-taggings of each store.
+    pub(super) retags: &'a BTreeMap<ZoneId, Vec<Retag>>,
+    pub(super) past: &'a dyn Past,
+    pub(super) cluster: &'a ClusterName,
+}
+
+/// One of the ways in which rows may have got their tags.
+struct Way {
+    policy: String,
+    judgement: Judgement,
+    /// The tags that come out now; `None` if the rows cannot be judged.
+    again: Option<Vec<Tags>>,
+    /// The re-tagging, if it is not that of the receipt or the release.
+    retag: Option<RetagPart>,
+}
+
+impl Texts<'_> {
+    /// The ways in which the rows of a file may have got the policies that they name: by their receipt or
+    /// release, or by a re-tagging of their table, the newest first.
+    fn ways(
+        &self,
+        part: &Stored,
+        tags: &[Tags],
+        record: &Coordinates,
+        explanation: &mut Explanation,
+    ) -> Vec<Way> {
+        let Some((pipeline, versions)) = &self.versions else { return Vec::new() };
+        let named: BTreeSet<&str> =
+            tags.iter().filter_map(|tags| tags.get(names::POLICY)?.as_deref()).collect();
+        let mut ways: Vec<Way> = Vec::new();
+        let mut known = vec![versions.clone()];
+        let mut add = |versions: &Versions, retag: Option<RetagPart>| {
+            let what =
+                retag.as_ref().map_or_else(String::new, |retag| format!("by re-tagging {}, ", retag.id));
+            let judgement = match self.past.judgement(pipeline, versions) {
+                Ok(judgement) => judgement,
+                Err(why) => {
+                    explanation.flag(format!("{what}it cannot be judged again: {why}"));
+                    return;
+                }
+            };
+            let again = judge(&judgement, part, self.cluster, record);
+            let again = again.map_err(|why| {
+                explanation.flag(format!("zone {}: {what}its rows cannot be judged again: {why}", part.zone));
+            });
+            let policy = versions.policy.to_string();
+            ways.push(Way { policy, judgement, again: again.ok(), retag });
+        };
+        add(versions, None);
+        let of_zone = self.retags.get(&part.zone).into_iter().flatten().rev();
+        let of_table = of_zone.filter(|retag| {
+            retag.body.found.table == part.table.as_str() && named.contains(retag.policy.as_str())
+        });
+        for retag in of_table {
+            let (Ok(schema), Ok(definition)) = (retag.body.schema.parse(), retag.body.definition.parse())
+            else {
+                continue;
+            };
+            let by = Versions { policy: retag.policy.clone(), schema, definition: Some(definition) };
+            // The same texts say the same again.
+            if !known.contains(&by) {
+                add(&by, Some(RetagPart::new(retag, &versions.policy)));
+                known.push(by);
+            }
+        }
+        ways
+    }
+}
+
 /// Tells of the stored rows, and judges them again.
 pub(super) fn rows(
     stored: &[Stored],
     only: Option<i32>,
-    versions: Option<(&PipelineName, Versions)>,
-    past: &dyn Past,
-    cluster: &ClusterName,
+    texts: &Texts<'_>,
     record: &Coordinates,
     explanation: &mut Explanation,
 ) {
     if stored.is_empty() {
         return;
     }
-    let judgement = match &versions {
-        Some((pipeline, versions)) => match past.judgement(pipeline, versions) {
-            Ok(judgement) => Some(judgement),
-            Err(why) => {
-                explanation.flag(format!("it cannot be judged again: {why}"));
-                None
-            }
-        },
-        None => {
-            explanation.not_assessed.push("by which texts it was judged: no receipt says so yet".to_owned());
-            None
-        }
-    };
+    if texts.versions.is_none() {
+        explanation.not_assessed.push("by which texts it was judged: no receipt says so yet".to_owned());
+    }
     for part in stored {
         let tags = tags_of(&part.found.rows);
-        let again = judgement.as_ref().and_then(|judgement| match judge(judgement, part, cluster, record) {
-            Ok(again) => Some(again),
-            Err(why) => {
-                explanation.flag(format!("zone {}: its rows cannot be judged again: {why}", part.zone));
-                None
-            }
-        });
-        let devices = judgement.as_ref().and_then(|judgement| {
-            let column = judgement.facts.device_column.as_deref()?;
-            part.found.rows.column_by_name(column).map(texts)
-        });
-        let devices = devices.unwrap_or_default();
+        let ways = texts.ways(part, &tags, record, explanation);
         for (at, number) in part.numbers.iter().enumerate() {
             if only.is_some_and(|only| only != *number) {
                 continue;
             }
             let stored = tags.get(at).cloned().unwrap_or_default();
-            let recomputed = again.as_ref().and_then(|again| again.get(at).cloned());
-            compare(part, *number, &stored, recomputed.as_ref(), versions.as_ref(), explanation);
-            let device = judgement.as_ref().zip(devices.get(at).and_then(Option::as_deref));
-            let device =
-                device.and_then(|(judgement, device)| registered(&judgement.policy, device, &stored));
+            let again = |way: &Way| way.again.as_ref().and_then(|again| again.get(at).cloned());
+            let policy = stored.get(names::POLICY).and_then(Option::as_deref);
+            let mut of_policy = ways.iter().filter(|way| Some(way.policy.as_str()) == policy);
+            let equal = of_policy.clone().find(|way| again(way).as_ref() == Some(&stored));
+            let way = equal.or_else(|| of_policy.next()).or(ways.first());
+            let recomputed = way.and_then(again);
+            compare(part, *number, &stored, recomputed.as_ref(), way, explanation);
+            let judgement = way.map(|way| &way.judgement);
+            let device = judgement.and_then(|judgement| {
+                let column = part.found.rows.column_by_name(judgement.facts.device_column.as_deref()?)?;
+                let device = self::texts(&column.slice(at, 1)).pop().flatten()?;
+                registered(&judgement.policy, &device, &stored)
+            });
+            let retagged = way.and_then(|way| way.retag.clone());
             let position = part.found.positions.get(at).copied().unwrap_or_default();
             let (zone, table) = (part.zone.to_string(), part.table.to_string());
             let same = explanation.rows.iter_mut().find(|group| {
@@ -82,6 +138,7 @@ pub(super) fn rows(
                     && group.file == part.found.file
                     && group.tags == stored
                     && group.device == device
+                    && group.retagged == retagged
                     && group.recomputed == recomputed
             });
             if let Some(group) = same {
@@ -89,7 +146,7 @@ pub(super) fn rows(
                 group.positions.push(position);
                 continue;
             }
-            let policy = judgement.as_ref().map(|judgement| &*judgement.policy);
+            let policy = judgement.map(|judgement| &*judgement.policy);
             let hashed = explanation.hashed.get(&(part.zone.clone(), part.found.file.clone())).copied();
             explanation.rows.push(RowGroup {
                 rows: vec![*number],
@@ -102,6 +159,7 @@ pub(super) fn rows(
                 rule: policy.and_then(|policy| rule(policy, &stored)),
                 models: policy.map(|policy| models(policy, &stored)).unwrap_or_default(),
                 tags: stored,
+                retagged,
                 recomputed,
             });
         }
@@ -114,7 +172,7 @@ fn compare(
     number: i32,
     stored: &Tags,
     recomputed: Option<&Tags>,
-    versions: Option<&(&PipelineName, Versions)>,
+    way: Option<&Way>,
     explanation: &mut Explanation,
 ) {
     let shown = |value: Option<&Option<String>>| {
@@ -125,11 +183,14 @@ fn compare(
         let zone = shown(stored.get(names::ZONE));
         explanation.flag(format!("row {number} lies in zone {}, its _zone is {zone}", part.zone));
     }
-    if let Some((_, versions)) = versions
-        && tag(names::POLICY) != Some(versions.policy.as_str())
+    if let Some(way) = way
+        && tag(names::POLICY) != Some(way.policy.as_str())
     {
         let policy = shown(stored.get(names::POLICY));
-        explanation.flag(format!("row {number}: _policy is {policy}, not `{}`", versions.policy));
+        explanation.flag(format!(
+            "row {number}: _policy is {policy}, not `{}`, and no re-tagging tells of it",
+            way.policy
+        ));
     }
     for (name, again) in recomputed.into_iter().flatten() {
         // The claim is payload: that it differs is told, not how.
@@ -194,37 +255,9 @@ fn judge(
     cluster: &ClusterName,
     record: &Coordinates,
 ) -> Result<Vec<Tags>, String> {
-    let decoded = decoded(judgement, &part.found.rows)?;
-    let source =
-        Source { cluster: cluster.clone(), topic: record.topic.clone(), partition: record.partition };
-    let batch = DecodedBatch {
-        // Only its source is asked for.
-        raw: Arc::new(RawBatch::new(source, NextOffset(record.offset), 0)),
-        message_of_row: vec![0; decoded.num_rows()],
-        rows: decoded,
-        rejects: Vec::new(),
-        notes: DecodeNotes::default(),
-    };
-    let mut judge = judgement.policy.judge(&judgement.facts).map_err(|problems| problems.to_string())?;
-    let tagged = judge.judge(batch).map_err(|error| error.to_string())?;
+    let mut rejudge = Rejudge::new(judgement, cluster)?;
+    let tagged = rejudge.judge(&part.found.rows, &record.topic, record.partition)?;
     Ok(tags_of(&tagged.decoded.rows))
-}
-
-/// The rows with the columns that they had when they were judged.
-fn decoded(judgement: &Judgement, rows: &RecordBatch) -> Result<RecordBatch, String> {
-    let schema = &judgement.facts.schema;
-    let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
-    for field in schema.fields() {
-        let unfit = || format!("column `{}` is of another type", field.name());
-        columns.push(match rows.column_by_name(field.name()) {
-            Some(column) if column.data_type() == field.data_type() => column.clone(),
-            Some(column) => cast(column, field.data_type()).map_err(|_| unfit())?,
-            None if field.is_nullable() => new_null_array(field.data_type(), rows.num_rows()),
-            None => return Err(format!("column `{}` is missing", field.name())),
-        });
-    }
-    RecordBatch::try_new(schema.clone(), columns)
-        .map_err(|_| "a column has nulls that must have none".to_owned())
 }
 
 /// The tag columns of each row. A column that is missing is null.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
-use situs_model::{Coordinates, Release, ZoneId};
-use situs_store::{Coverage, FoundReceipt, SignatureState};
+use situs_model::{ContentVersion, Coordinates, Release, ZoneId};
+use situs_store::{Coverage, FoundReceipt, Retag, SignatureState};
 
 /// Where a statement comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -209,6 +209,39 @@ pub struct DeletionPart {
     pub bytes_gone_at: Option<String>,
 }
 
+/// The re-tagging that gave rows their tags.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RetagPart {
+    /// The re-tagging: the subject of the entry in the ledger of the store.
+    pub id: String,
+    /// Who is said to have asked for it.
+    pub by: String,
+    /// Why, as it was said.
+    pub reason: String,
+    /// When, RFC 3339.
+    pub at: String,
+    /// The version of the table that has the tags.
+    pub version: u64,
+    /// Version of the policy that gave them.
+    pub policy: String,
+    /// Version of the policy that the receipt or the release names.
+    pub before: String,
+}
+
+impl RetagPart {
+    pub(super) fn new(retag: &Retag, before: &ContentVersion) -> Self {
+        Self {
+            id: retag.id.clone(),
+            by: retag.by.clone(),
+            reason: retag.body.reason.clone(),
+            at: time_text(retag.at_us),
+            version: retag.body.version,
+            policy: retag.policy.to_string(),
+            before: before.to_string(),
+        }
+    }
+}
+
 /// The rule that decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RulePart {
@@ -260,6 +293,8 @@ pub struct RowGroup {
     pub rule: Option<RulePart>,
     /// The models, as the archived policy has them.
     pub models: Vec<ModelPart>,
+    /// The re-tagging that gave them their tags; `None` if they have those of their receipt or release.
+    pub retagged: Option<RetagPart>,
     /// The tags that come out of judging them again; `None` if they could not be judged.
     pub recomputed: Option<BTreeMap<String, Option<String>>>,
 }

@@ -17,6 +17,7 @@ use datafusion_sql::planner::{PlannerContext, SqlToRel};
 use situs_model::FieldClass;
 use situs_model::columns::{dictionary_type, names};
 
+use super::comparison::Comparison;
 use super::sql::Language;
 use super::{Answer, Compiled, Condition, Question, Term};
 use crate::facts::{ADDED, PipelineFacts};
@@ -176,18 +177,21 @@ impl Question {
             _ => false,
         });
         let schema = Arc::new(Schema::new(fields));
+        let comparison = Comparison::of(expression);
         let expression = create_physical_expr(
             expression,
             &DFSchema::try_from(schema.clone())?,
             &ExecutionProps::new(),
             &PhysicalPlanningContext::default(),
         )?;
-        Ok(Self { expression, schema, columns, only_facts, terms: Vec::new() })
+        Ok(Self { expression, schema, columns, only_facts, terms: Vec::new(), comparison })
     }
 
-    /// With its terms.
+    /// With its terms. One that calls functions has none: what a record gives them may make them take memory, or
+    /// panic, so they are asked of no record but those that come to them.
     fn divided(self, expression: &Expr, scope: &Scope) -> Result<Self, CompileError> {
-        if self.only_facts {
+        let calls = expression.exists(|node| Ok(matches!(node, Expr::ScalarFunction(_))))?;
+        if self.only_facts || calls {
             return Ok(self);
         }
         let term = |part: &Expr| {

@@ -159,6 +159,43 @@ fn null_is_no_and_a_failure_stays_with_its_record() {
 }
 
 #[test]
+fn a_comparison_alone_answers_as_the_whole_expression_does() {
+    let special = [
+        0.0,
+        -0.0,
+        1.5,
+        -1.5,
+        f64::NAN,
+        -f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::MIN_POSITIVE,
+        f64::MIN_POSITIVE / 2.0,
+        f64::MAX,
+        f64::MIN,
+    ];
+    let column: Float64Array = special.into_iter().map(Some).chain([None]).collect();
+    // It may begin anywhere in its memory.
+    let columns: [ArrayRef; 2] = [Arc::new(column.clone()), Arc::new(column.slice(3, 9))];
+    let mut compared = 0;
+    for operator in ["=", "<>", "<", "<=", ">", ">="] {
+        for number in ["1.5", "-1.5", "0", "2", "1e308"] {
+            let text = format!("load {operator} {number}");
+            let Ok(Compiled::Ask(mut question)) = compile(&text) else { panic!("{text}") };
+            assert_eq!(question.comparison.is_some(), number != "0", "{text}");
+            let fast =
+                columns.each_ref().map(|column| question.ask(std::slice::from_ref(column), column.len()));
+            question.comparison = None;
+            let slow =
+                columns.each_ref().map(|column| question.ask(std::slice::from_ref(column), column.len()));
+            assert_eq!(fast, slow, "{text}");
+            compared += fast.iter().flatten().filter(|answer| **answer == Answer::Yes).count();
+        }
+    }
+    assert!(compared > 100, "{compared}");
+}
+
+#[test]
 fn text_is_compared_byte_for_byte() {
     use Answer::{No, Yes};
     let sites = dictionary([Some("a"), Some("A"), Some("a "), None, Some("\u{430}"), Some("' OR 1=1 --")]);

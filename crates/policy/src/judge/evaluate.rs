@@ -165,7 +165,7 @@ impl<'a> Batch<'a> {
         question.ask(&columns, sets)
     }
 
-    /// Answers for the rows at `selected`, in that order, where a term fails on some row.
+    /// Answers for the rows at `selected`, in that order, where its terms do not answer for all.
     pub(super) fn ask_rows(&self, question: &Question, selected: &[u32]) -> Result<Vec<Answer>, ArrowError> {
         let selected = UInt32Array::from_iter_values(selected.iter().copied());
         let column = |index: &usize| take(&self.column(*index)?, &selected, None);
@@ -315,8 +315,8 @@ impl<'a> Batch<'a> {
                 verdicts.push(verdict);
                 verdicts.len() - 1
             });
-            // There are fewer zones than a policy has lines of text.
-            verdict_of_tag.push(u16::try_from(index).map_err(|_| bug())?);
+            // There are fewer zones than a policy has lines of text. The highest number is no verdict's.
+            verdict_of_tag.push(u16::try_from(index).ok().filter(|index| *index < u16::MAX).ok_or_else(bug)?);
         }
         let verdict_of_row = of_row.iter().map(|tag| verdict_of_tag[*tag as usize]).collect();
 

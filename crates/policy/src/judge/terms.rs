@@ -1,8 +1,9 @@
-//! The terms of conditions, asked once per batch for all rows.
+//! The terms of conditions, asked once per batch of all rows.
 //!
 //! Rules and models of a policy have many terms in common, and a bitmap of a batch costs less than to look
-//! which rows need to be asked. Where a term has no answer on some row, conditions with it are asked row by row,
-//! since whether it is asked at all depends on the other terms.
+//! which rows need to be asked. A term is asked of records that it is not for, too, which changes nothing: it can
+//! do no more than fail. Where it fails on some row, conditions with it are asked of the rows that come to them
+//! and of no others ([`Batch::ask_rows`]). Conditions that call functions have no terms and always go that way.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ impl Asked {
 }
 
 impl Batch<'_> {
-    /// For each row whether all of these terms hold; `None` if one of them fails somewhere.
+    /// For each row whether all of these terms hold; `None` if one of them fails somewhere, or there are none.
     pub(super) fn hold(&self, terms: &[usize]) -> Option<BooleanBuffer> {
         let mut all: Option<BooleanBuffer> = None;
         for term in terms {

@@ -543,3 +543,22 @@ fn judging_can_move_to_another_thread() {
     fn sendable<T: Send + 'static>(_: &T) {}
     sendable(&policy(POLICY).judge(&facts()).unwrap());
 }
+
+/// A function may take what it is given for a length, and memory for it. So it is asked only of the records that
+/// come to it.
+#[test]
+fn a_function_is_asked_only_of_records_that_come_to_it() {
+    let judged = |when: &str, jurisdictions: &str, rows: &[Row]| {
+        let rule = format!(
+            "rules:\n  - {{ id: first, {jurisdictions} when: \"{when}\", zone: EU, basis: law, reference: text }}\n"
+        );
+        let text = POLICY.replace("rules:\n", &rule);
+        tags(&judge(&text, "cnc.state", rows)).into_iter().map(|tags| tags.rule.unwrap()).collect::<Vec<_>>()
+    };
+    let rows = [Row::of("st-1").count(4), Row::of("nn-1").count(-1), Row::of("nn-1").count(1 << 40)];
+    let expected = ["eu-resident", "cn-resident", "cn-resident"];
+    assert_eq!(judged("lpad(device, count) = 'x'", "jurisdictions: [DE],", &rows), expected);
+    let (rows, expected) = (&rows[1..2], &expected[1..2]);
+    assert_eq!(judged("count >= 0 AND lpad(device, count) = 'x'", "", rows), expected);
+    assert_eq!(judged("_jurisdiction = 'DE' AND lpad(device, count) = 'x'", "", rows), expected);
+}

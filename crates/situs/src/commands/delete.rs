@@ -414,7 +414,7 @@ fn own_tables(root: &std::path::Path) -> anyhow::Result<BTreeSet<TableName>> {
 }
 
 /// Works with the right to maintain a store and a lease on it.
-async fn maintained<T>(
+pub(super) async fn maintained<T>(
     store: &Arc<DeltaStore>,
     work: impl AsyncFnOnce(&Maintenance) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {

@@ -11,6 +11,7 @@ mod permits;
 mod policy;
 mod produce;
 mod quarantine;
+mod retag;
 mod run;
 mod shares;
 mod sql;

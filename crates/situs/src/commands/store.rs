@@ -16,6 +16,7 @@ pub(super) fn store(command: &StoreCommand) -> anyhow::Result<ExitCode> {
         StoreCommand::Delete(args) => return super::delete::delete(args),
         StoreCommand::Hold(command) => return super::hold::hold(command),
         StoreCommand::Retain(args) => return super::delete::retain(args),
+        StoreCommand::Retag(args) => return super::retag::retag(args),
         StoreCommand::Init { zone, root } => {
             let zone: ZoneId = zone.parse().map_err(|error| super::Usage(format!("--zone: {error}")))?;
             let identity = situs_store::init(root, &zone)?;

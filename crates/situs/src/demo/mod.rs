@@ -72,7 +72,7 @@ async fn run_demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     if !args.json {
         println!("broker {} (embedded), policy {}", broker.bootstrap(), catalog.policy.version());
         if let Some(address) = service.http {
-            println!("metrics http://{address}/metrics, health http://{address}/readyz");
+            println!("live page http://{address}/, metrics http://{address}/metrics");
         }
         println!("stores {}", args.data.display());
     }

@@ -333,9 +333,24 @@ pub(crate) const KEYS: &[Key] = &[
         Form::Address,
         Need::InItsSection,
         "none: no HTTP",
-        "Serves `/metrics` ([metrics.md](metrics.md)), `/healthz`, `/readyz`, `/version` and \
-        `/shadow`, without authentication: listen where only those come who may. Port 0 takes a free \
-        one; `situs run --http-address-file FILE` says which.",
+        "Serves the [live page](live-page.md), `/metrics` ([metrics.md](metrics.md)), `/healthz`, `/readyz`, \
+        `/version` and `/shadow`, without authentication ([more](#http)): listen where only those come who may. \
+        Port 0 takes a free one; `situs run --http-address-file FILE` says which.",
+    ),
+    key(
+        "http.ready-lag",
+        Form::Duration,
+        Need::No,
+        "none: any",
+        "`/readyz` answers 503 while the oldest message that is not settled is older than this (`situs_lag_seconds`).",
+    ),
+    key(
+        "metrics.partitions",
+        Form::Number(0, 100_000),
+        Need::No,
+        "`1000`",
+        "Partitions that have [series of their own](metrics.md#partitions) at most; those of a topic beyond that \
+        share one.",
     ),
     key(
         "logs.format",

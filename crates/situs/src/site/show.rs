@@ -57,7 +57,11 @@ impl Site {
         shown.put("drain-timeout", duration(self.drain_timeout));
         if let Some(address) = self.http {
             shown.put("http.listen", address.to_string());
+            if let Some(lag) = self.ready_lag {
+                shown.put("http.ready-lag", duration(lag));
+            }
         }
+        shown.put("metrics.partitions", self.partition_series);
         let format = match self.logs.format {
             LogFormat::Human => "human",
             LogFormat::Json => "json",

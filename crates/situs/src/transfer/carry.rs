@@ -268,6 +268,14 @@ impl Transfers<'_> {
             definition: plan.loaded.pipeline.version.clone(),
         };
         self.expect_undeleted(permit, plan).await?;
+        if plan.reader.retagged_since(&plan.table, plan.snapshot.version).await? {
+            bail!(
+                "transfer {}: rows of zone {} got other tags since they were read, and nothing was moved: run it \
+                 again, so that they are looked at with these",
+                permit.id(),
+                permit.from().zone
+            );
+        }
         target.receive(receiving, &facts, plan.snapshot.version).await?;
         Ok(())
     }

@@ -60,19 +60,19 @@ const PASSES: u32 = 10;
 /// How often the right to maintain is renewed.
 const RENEW: Duration = Duration::from_secs(30);
 
-/// What a step of a deletion works with.
-struct Work {
-    root: PathBuf,
+/// What a step of a deletion or a re-tagging works with.
+pub(super) struct Work {
+    pub(super) root: PathBuf,
     identity: StoreIdentity,
-    leases: Arc<Leases>,
+    pub(super) leases: Arc<Leases>,
     right: Arc<Maintainer>,
-    key: Option<Arc<ReceiptKey>>,
+    pub(super) key: Option<Arc<ReceiptKey>>,
     stop: Arc<AtomicBool>,
     renewed: Instant,
 }
 
 impl Work {
-    fn alive(&mut self) -> Result<(), Fault> {
+    pub(super) fn alive(&mut self) -> Result<(), Fault> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(Fault::retry("the process is stopping"));
         }
@@ -95,7 +95,7 @@ impl Work {
         Ok(tables.map(|name| Place::new(&self.root, &self.identity, &name)).collect())
     }
 
-    fn place(&self, table: &TableName) -> Place {
+    pub(super) fn place(&self, table: &TableName) -> Place {
         Place::new(&self.root, &self.identity, table)
     }
 
@@ -261,7 +261,7 @@ impl Maintenance {
         writes: bool,
     ) -> Result<Decided, StoreError> {
         let request = request.clone();
-        self.delete_step(move |work| work.decide(&request, writes)).await
+        self.step(move |work| work.decide(&request, writes)).await
     }
 
     /// Drops the plan of a deletion by which nothing was done yet, whoever wrote it.
@@ -270,7 +270,7 @@ impl Maintenance {
     /// See [`Advice`](situs_model::store::Advice); `Stop` if entries of a log are gone that may have told of it.
     pub async fn abandon_deletion(&self, id: &str) -> Result<Abandoned, StoreError> {
         let id = id.to_owned();
-        self.delete_step(move |work| work.abandon(&id)).await
+        self.step(move |work| work.abandon(&id)).await
     }
 
     /// The deletions of this store that were begun and not ended.
@@ -278,7 +278,7 @@ impl Maintenance {
     /// # Errors
     /// See [`Advice`](situs_model::store::Advice).
     pub async fn unfinished_deletions(&self) -> Result<Vec<Plan>, StoreError> {
-        self.delete_step(|work| plan::unfinished(&work.root)).await
+        self.step(|work| plan::unfinished(&work.root)).await
     }
 
     /// Removes the rows of a plan that are still there, reads the tables again, and says what was done. May
@@ -289,7 +289,7 @@ impl Maintenance {
     /// a row is missing that should have stayed.
     pub async fn carry_out_deletion(&self, plan: &Plan) -> Result<DeletionBody, StoreError> {
         let plan = plan.clone();
-        self.delete_step(move |work| work.carry_out(&plan)).await
+        self.step(move |work| work.carry_out(&plan)).await
     }
 
     /// Takes the plan away, once the ledger tells of the deletion.
@@ -298,7 +298,7 @@ impl Maintenance {
     /// See [`Advice`](situs_model::store::Advice).
     pub async fn end_deletion(&self, id: &str) -> Result<(), StoreError> {
         let id = id.to_owned();
-        self.delete_step(move |work| plan::forget(&work.root, &id)).await
+        self.step(move |work| plan::forget(&work.root, &id)).await
     }
 
     /// Looks for the bytes of a deletion's rows in every file of its tables' folders, and removes the files
@@ -314,11 +314,11 @@ impl Maintenance {
     ) -> Result<Erased, StoreError> {
         let (coordinates, settings) = (body.coordinates.clone(), settings.clone());
         let of_tables: Vec<String> = body.tables.iter().map(|table| table.table.clone()).collect();
-        self.delete_step(move |work| work.erase(&coordinates, &of_tables, &settings, deleted)).await
+        self.step(move |work| work.erase(&coordinates, &of_tables, &settings, deleted)).await
     }
 
     /// Carries a step out where blocking is allowed.
-    async fn delete_step<T: Send + 'static>(
+    pub(super) async fn step<T: Send + 'static>(
         &self,
         step: impl FnOnce(&mut Work) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {

@@ -11,7 +11,7 @@ use arrow_array::{
     Array as _, ArrayRef, DictionaryArray, Int32Array, ListArray, RecordBatch, StringArray, new_empty_array,
     new_null_array,
 };
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow_select::take::take;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
@@ -210,6 +210,29 @@ fn is_text(data_type: &DataType) -> bool {
 }
 
 impl Columns {
+    /// Reads these columns of text, or of lists of text where `is_list` says so, as dictionaries in any case.
+    pub(super) fn as_words(&mut self, names: &[&str], is_list: impl Fn(&str) -> bool) {
+        let mut field = |field: &FieldRef| {
+            let (name, data_type) = (field.name().as_str(), field.data_type());
+            if !names.contains(&name) || !is_text(data_type) {
+                return field.clone();
+            }
+            let of = match is_list(name) {
+                true => {
+                    self.lists.insert(name.to_owned());
+                    DataType::Dictionary(Box::new(DataType::Int32), Box::new(data_type.clone()))
+                }
+                false => {
+                    self.words.insert(name.to_owned());
+                    dictionary_type()
+                }
+            };
+            Arc::new(field.as_ref().clone().with_data_type(of))
+        };
+        let fields: Vec<FieldRef> = self.schema.fields().iter().map(&mut field).collect();
+        self.schema = Arc::new(Schema::new(fields));
+    }
+
     /// What parquet is asked for: dictionaries of texts, but of lists it knows none.
     fn asked_of(&self, file: &Schema) -> SchemaRef {
         let field = |field: &Arc<Field>| {

@@ -157,6 +157,7 @@ impl Plant {
         };
         let texts = offsets().filter(readable).flat_map(|offset| [text(offset), text(offset)]);
         let rows = with_words(&rows, texts.collect());
+        let rows = with_policy(&rows, &Self::facts("", policy).policy);
         let mut raw = RawBatch::new(source(partition), range.start, MARCH);
         let (mut message_of_row, mut verdict_of_row, mut rejects) = (Vec::new(), Vec::new(), Vec::new());
         for offset in offsets().filter(|offset| place(*offset) != Place::Nowhere) {
@@ -307,6 +308,15 @@ impl Plant {
         }
         batches
     }
+}
+
+/// The rows with the policy that judged them, which their receipt must name.
+fn with_policy(rows: &RecordBatch, policy: &ContentVersion) -> RecordBatch {
+    let index = rows.schema_ref().index_of(situs_model::columns::names::POLICY).unwrap();
+    let words = (0..rows.num_rows()).map(|_| Some(policy.as_str()));
+    let mut columns = rows.columns().to_vec();
+    columns[index] = Arc::new(words.collect::<arrow_array::DictionaryArray<arrow_array::types::Int32Type>>());
+    RecordBatch::try_new(rows.schema(), columns).unwrap()
 }
 
 /// The same rows with other texts in the column `word`.

@@ -14,6 +14,8 @@ pub(crate) mod home;
 mod ledger;
 mod mounts;
 mod releases;
+mod retags;
+mod sizes;
 pub(crate) mod support;
 mod tables;
 mod topics;

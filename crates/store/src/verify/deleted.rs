@@ -26,6 +26,10 @@ pub(super) struct Deletions {
     written: HashMap<FileKey, Named>,
     /// Tables (zone and name) of deletions that are not finished, so that files may have gone.
     under_way: BTreeSet<(String, String)>,
+    /// Tables of those that the ledger tells of.
+    tables: BTreeSet<(String, String)>,
+    /// Tables of those that could not name every file that they removed.
+    cut: BTreeSet<(String, String)>,
 }
 
 /// A deletion whose rows are looked for.
@@ -94,6 +98,11 @@ impl Deletions {
         let zone = store.zone.as_str();
         for table in &body.tables {
             let key = |path: &str| (zone.to_owned(), table.table.clone(), path.to_owned());
+            let of_table = (zone.to_owned(), table.table.clone());
+            if table.log_is_cut {
+                self.cut.insert(of_table.clone());
+            }
+            self.tables.insert(of_table);
             for file in &table.removed {
                 self.removed.insert(key(&file.path), (id.to_owned(), file.sha256.clone()));
             }
@@ -174,6 +183,20 @@ impl Deletions {
                 report.count(Kind::Deletions, "coordinates of no deletion", 1);
             }
         }
+    }
+
+    /// Whether a deletion took, or may have taken, rows of a table.
+    pub(super) fn took_from(&self, zone: &str, table: &str) -> bool {
+        let key = (zone.to_owned(), table.to_owned());
+        self.tables.contains(&key) || self.under_way.contains(&key)
+    }
+
+    /// Whether a deletion says that it removed a file, or may have done so.
+    pub(super) fn may_have_removed(&self, zone: &str, table: &str, path: &str) -> bool {
+        let key = (zone.to_owned(), table.to_owned());
+        self.cut.contains(&key)
+            || self.under_way.contains(&key)
+            || self.removed.contains_key(&(key.0, key.1, path.to_owned()))
     }
 
     /// What a deletion says of a file that a receipt names and that was removed: `None` if none removed it.

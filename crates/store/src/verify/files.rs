@@ -5,14 +5,18 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::errors::ParquetError;
 use sha2::{Digest as _, Sha256};
 use situs_model::{Class, TableName};
 
 use super::deleted::{Deletions, Removal};
 use super::ledger::{Ledger, Named};
 use super::report::{Finding, Kind, Report};
+use super::retagged::Retags;
 use super::roots::{self, Store};
 use crate::chain::hex;
+use crate::encode::CLASS;
 use crate::history::{Added, History};
 use crate::names;
 
@@ -25,6 +29,8 @@ pub(super) struct TableFiles {
     pub(super) folder: PathBuf,
     /// Its files whose rows can be looked for.
     pub(super) readable: Vec<String>,
+    /// Whether these are all of its files.
+    pub(super) whole: bool,
     /// The class of each file, as the log says.
     pub(super) classes: HashMap<String, Class>,
     /// Its own offsets, by application id.
@@ -46,6 +52,7 @@ pub(super) fn check(
     name: &TableName,
     ledger: &mut Ledger,
     deletions: &Deletions,
+    retags: &mut Retags,
     report: &mut Report,
 ) -> Option<TableFiles> {
     let zone = store.zone.as_str();
@@ -60,21 +67,24 @@ pub(super) fn check(
         }
     };
     report.count(Kind::Files, "tables", 1);
+    retags.compare_log(zone, name, &history, report);
     let mut readable = Vec::new();
     for path in roots::files_inside(store, name, &history, report) {
         let Some(added) = history.files.get(&path) else { continue };
         let key = (zone.to_owned(), name.as_str().to_owned(), path.clone());
         let named = ledger.files.get(&key).cloned();
         let by_deletion = deletions.written(zone, name, &path);
+        let by_retag = retags.written(zone, name, &path);
         report.count(Kind::Files, "files", 1);
         report.count(Kind::Files, "bytes", added.size);
         match &named {
             Some(_) => report.count(Kind::Files, "named by receipts", 1),
             None if by_deletion.is_some() => report.count(Kind::Files, "written by deletions", 1),
+            None if by_retag.is_some() => report.count(Kind::Files, "written by re-taggings", 1),
             None if !added.data_change => report.count(Kind::Files, "rewritten", 1),
             None => report.count(Kind::Files, "not named by receipts", 1),
         }
-        let faults = faults_of(&folder.join(&path), added, named.as_ref().or(by_deletion));
+        let faults = faults_of(&folder.join(&path), added, named.as_ref().or(by_deletion).or(by_retag));
         if faults.damaged {
             ledger.damaged(named.map(|named| named.flush), zone, name.as_str());
         }
@@ -85,12 +95,14 @@ pub(super) fn check(
             readable.push(path);
         }
     }
-    check_named(store, name, &history, ledger, deletions, report);
+    check_named(store, name, &history, ledger, (deletions, retags), report);
+    check_removed(store, name, &history, ledger, (deletions, retags), report);
     roots::orphans(store, name, &history, report);
     let classes =
         history.files.iter().filter_map(|(path, added)| Some((path.clone(), added.class?))).collect();
     let (zone, name) = (zone.to_owned(), name.clone());
-    Some(TableFiles { zone, name, folder, readable, classes, offsets: history.offsets })
+    let whole = readable.len() == history.files.len();
+    Some(TableFiles { zone, name, folder, readable, whole, classes, offsets: history.offsets })
 }
 
 /// What is wrong with a file.
@@ -138,7 +150,7 @@ fn check_named(
     name: &TableName,
     history: &History,
     ledger: &mut Ledger,
-    deletions: &Deletions,
+    (deletions, retags): (&Deletions, &Retags),
     report: &mut Report,
 ) {
     let zone = store.zone.as_str();
@@ -149,6 +161,10 @@ fn check_named(
             break;
         }
         if history.files.contains_key(path) {
+            if retags.removed(zone, name, path).is_some() {
+                let what = "a re-tagging says that it removed this file, and it is part of the table";
+                report.violation(Kind::Retags, Finding::in_file(zone, name.as_str(), path, what));
+            }
             continue;
         }
         let what = match history.removed.get(path) {
@@ -159,6 +175,13 @@ fn check_named(
             None if history.is_cut() => {
                 report.count(Kind::Files, "replaced before the log begins", 1);
                 continue;
+            }
+            Some(true) if retags.removed(zone, name, path).is_some() => {
+                if retags.removed(zone, name, path) == Some(named.sha256.as_str()) {
+                    report.count(Kind::Files, "removed by re-taggings", 1);
+                    continue;
+                }
+                "a re-tagging says that it removed a file of another SHA-256 than its receipt's".to_owned()
             }
             Some(true) => match deletions.removed(zone, name, path, &named.sha256) {
                 Some(Removal::Told) => {
@@ -178,6 +201,32 @@ fn check_named(
         lost.push(named.flush);
     }
     ledger.damaged_flushes.extend(lost);
+}
+
+/// Files that no receipt names, such as compacted ones, and that a commit removed with their data: only deletions
+/// and re-taggings do that.
+fn check_removed(
+    store: &Store,
+    name: &TableName,
+    history: &History,
+    ledger: &Ledger,
+    (deletions, retags): (&Deletions, &Retags),
+    report: &mut Report,
+) {
+    let zone = store.zone.as_str();
+    let mut removed: Vec<&String> =
+        history.removed.iter().filter(|(_, changes)| **changes).map(|(path, _)| path).collect();
+    removed.sort();
+    for path in removed {
+        let key = (zone.to_owned(), name.as_str().to_owned(), path.clone());
+        let told = ledger.files.contains_key(&key)
+            || retags.removed(zone, name, path).is_some()
+            || deletions.may_have_removed(zone, name.as_str(), path);
+        if !told {
+            let what = "was removed by a commit that changes the table's data, of which no ledger tells";
+            report.violation(Kind::Files, Finding::in_file(zone, name.as_str(), path, what));
+        }
+    }
 }
 
 /// Files that receipts name of tables that are not there.
@@ -216,4 +265,12 @@ pub fn sha256_of(path: &Path) -> std::io::Result<String> {
             read => hasher.update(&buffer[..read]),
         }
     }
+}
+
+/// The class that a file's footer says; a word that is no class is the strictest.
+pub(super) fn told_class(file: &File) -> Result<Option<Class>, ParquetError> {
+    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
+    let facts = metadata.metadata().file_metadata().key_value_metadata();
+    let told = facts.into_iter().flatten().find(|fact| fact.key == CLASS);
+    Ok(told.map(|fact| fact.value.as_deref().and_then(Class::from_word).unwrap_or(Class::Unclassified)))
 }

@@ -30,6 +30,8 @@ pub(super) struct Ledger {
     by_place: HashMap<(String, i32), usize>,
     /// Ids of flushes.
     pub(super) flushes: Vec<String>,
+    /// Policies of receipts.
+    pub(super) policies: Vec<String>,
     /// The files that receipts name, by zone, table and path.
     pub(super) files: BTreeMap<(String, String, String), Named>,
     /// Quarantine reasons that receipts or quarantine name.
@@ -81,6 +83,8 @@ pub(super) struct Entry {
     pub(super) start: i64,
     pub(super) end: i64,
     pub(super) flush: u32,
+    /// The index of its policy.
+    pub(super) policy: u16,
     pub(super) previous: Option<[u8; 32]>,
     pub(super) hash: Option<[u8; 32]>,
     /// The topic that its offsets are of, if it says so.
@@ -223,6 +227,15 @@ impl Ledger {
         u16::try_from(at).unwrap_or(u16::MAX)
     }
 
+    /// The index of a policy.
+    fn policy(&mut self, version: &str) -> u16 {
+        let at = self.policies.iter().rposition(|known| known == version).unwrap_or_else(|| {
+            self.policies.push(version.to_owned());
+            self.policies.len() - 1
+        });
+        u16::try_from(at).unwrap_or(u16::MAX)
+    }
+
     fn flush(&mut self, id: &str) -> u32 {
         // Receipts of a flush lie side by side.
         if self.flushes.last().is_none_or(|last| last != id) {
@@ -357,7 +370,9 @@ impl Reading<'_> {
         let previous = columns.text(chain::PREVIOUS, row).and_then(chain::unhex::<32>);
         let quarantined_rows = (count("quarantined_rows")?, 0);
         let topic_id = columns.text(chain::TOPIC_ID, row).map(str::to_owned);
-        let entry = Entry { start, end, flush, previous, hash, topic_id, sound, tallies, quarantined_rows };
+        let policy = self.ledger.policy(columns.text("policy", row)?);
+        let entry =
+            Entry { start, end, flush, policy, previous, hash, topic_id, sound, tallies, quarantined_rows };
         self.ledger.lane(columns.text("cluster", row), topic, partition).receipts.push(entry);
         Some(())
     }

@@ -15,6 +15,7 @@ mod ranges;
 mod received;
 mod released;
 mod report;
+mod retagged;
 mod roots;
 mod rows;
 pub(crate) mod seen;
@@ -34,6 +35,7 @@ use ledger::Ledger;
 use received::Received;
 use released::Released;
 pub use report::{Check, Finding, Kind, Report};
+use retagged::Retags;
 use rows::Rows;
 use sign::Keys;
 use zone_ledgers::ZoneLedgers;
@@ -70,13 +72,14 @@ pub fn verify(subject: &Subject) -> Report {
     zone_ledgers.check(&stores, &mut report);
 
     let deletions = Deletions::read(&stores, &zone_ledgers, &mut ledger, &mut report);
+    let mut retags = Retags::read(&stores, &zone_ledgers, &mut report);
     files::check_missing_tables(&stores, &mut ledger, &mut report);
     let mut received = Received::default();
     let mut tables = Vec::new();
     for (index, store) in stores.iter().enumerate() {
         let index = u16::try_from(index).unwrap_or(u16::MAX);
         for name in store.tables.iter().filter(|name| **name != TableName::receipts()) {
-            let table = files::check(store, name, &mut ledger, &deletions, &mut report);
+            let table = files::check(store, name, &mut ledger, &deletions, &mut retags, &mut report);
             if name.is_received() {
                 let zone = store.zone.as_str();
                 let of_table = (zone.to_owned(), name.as_str().to_owned());
@@ -88,11 +91,13 @@ pub fn verify(subject: &Subject) -> Report {
             }
             // Other tables that Situs keeps itself hold no rows of messages.
             let holds_messages = !name.is_reserved() || *name == TableName::quarantine();
-            tables.extend(table.filter(|_| holds_messages).map(|table| (table, index)));
+            let table = table.filter(|_| holds_messages);
+            table.iter().for_each(|table| retags.recount(table, &mut report));
+            tables.extend(table.map(|table| (table, index)));
         }
     }
     let released = Released::new(&subject.releases);
-    let mut rows = Rows::new(&mut ledger, &mut report, &zones, released);
+    let mut rows = Rows::new(&mut ledger, &mut report, &zones, released, &retags);
     // Quarantine first: a message that is there must not be in any zone's table. What went is taken in before
     // what is there, so that what is there again is found.
     for quarantine in [true, false] {
@@ -106,7 +111,8 @@ pub fn verify(subject: &Subject) -> Report {
             }
         }
     }
-    rows.finish();
+    let policies = rows.finish();
+    policies.compare(&retags, &deletions, &ledger, &mut report);
     received.check(&stores, &zone_ledgers, &mut report);
     rows::compare(&ledger, &zones, &mut report);
     report

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use situs_model::{Ledger, ReleaseEntry};
+use situs_model::{Ledger, Release, ReleaseEntry};
 
 /// What the ledger says, and what was found of it.
 #[derive(Debug, Default)]
@@ -19,6 +19,7 @@ struct Target {
     rows: u64,
     /// Whether the ledger says that they are there; else they may be.
     done: bool,
+    policy: String,
     seen: BTreeSet<i32>,
 }
 
@@ -34,21 +35,29 @@ pub(super) struct Short {
 impl Released {
     pub(super) fn new(ledger: &Ledger) -> Self {
         let mut released = Self::default();
-        ledger.released().for_each(|entry| released.add(entry, true));
-        ledger.unfinished().flat_map(|release| &release.entries).for_each(|entry| released.add(entry, false));
+        for release in ledger.releases() {
+            release.entries.iter().for_each(|entry| released.add(entry, release));
+        }
         released
     }
 
-    fn add(&mut self, entry: &ReleaseEntry, done: bool) {
+    fn add(&mut self, entry: &ReleaseEntry, release: &Release) {
         let record = &entry.record;
         let key = (record.topic.to_string(), record.partition, record.offset);
         let zone = entry.target.zone.to_string();
         self.targets.entry(key).or_default().push(Target {
             zone,
             rows: entry.rows,
-            done,
+            done: release.done_us.is_some(),
+            policy: release.policy.clone(),
             seen: BTreeSet::new(),
         });
+    }
+
+    /// The policy by which a row was placed.
+    pub(super) fn policy(&self, topic: &str, partition: i32, offset: i64, zone: &str) -> Option<&str> {
+        let targets = self.targets.get(&(topic.to_owned(), partition, offset))?;
+        targets.iter().find(|target| target.zone == zone).map(|target| target.policy.as_str())
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -37,11 +37,14 @@ pub enum Kind {
     Transfers,
     /// What deletions say went is gone; their coordinates are those that were noted, and name what receipts count.
     Deletions,
+    /// Rows have the policy that their receipt says, or one that a re-tagging in the ledger gave them, and these
+    /// count what lies there.
+    Retags,
 }
 
 impl Kind {
     /// All of them, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Markers,
         Self::Roots,
         Self::Zones,
@@ -54,6 +57,7 @@ impl Kind {
         Self::Ledgers,
         Self::Transfers,
         Self::Deletions,
+        Self::Retags,
     ];
 
     /// Its name.
@@ -71,6 +75,7 @@ impl Kind {
             Self::Ledgers => "ledgers",
             Self::Transfers => "transfers",
             Self::Deletions => "deletions",
+            Self::Retags => "retags",
         }
     }
 
@@ -88,7 +93,8 @@ impl Kind {
             | Self::Signatures
             | Self::Ledgers
             | Self::Transfers
-            | Self::Deletions => "",
+            | Self::Deletions
+            | Self::Retags => "",
         }
     }
 }

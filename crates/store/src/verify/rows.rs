@@ -6,19 +6,17 @@ use std::fs::File;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{ArrowPrimitiveType, Int32Type, Int64Type};
 use arrow_array::{Array as _, PrimitiveArray, RecordBatch, StringArray};
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::errors::ParquetError;
 use situs_model::columns::{highest_class, names as columns};
 use situs_model::{Class, TableName};
 
 use super::deleted::Deletion;
-use super::files::TableFiles;
+use super::files::{TableFiles, told_class};
 use super::ledger::{Bin, Ledger};
 use super::released::{Released, Short};
 use super::report::{Finding, Kind, Report};
+use super::retagged::{Policies, Retags, Strange};
 use super::roots::Store;
 use super::seen::{Layer, Seen};
-use crate::encode::CLASS;
 use crate::maintain::delete::coordinates::Doomed;
 use crate::scan;
 
@@ -34,6 +32,8 @@ pub(super) struct Rows<'a> {
     released: Released,
     /// What deletions took.
     gone: Seen,
+    retags: &'a Retags,
+    policies: Policies,
 }
 
 /// A partition in a table: table, topic, partition.
@@ -96,15 +96,20 @@ impl<'a> Rows<'a> {
         report: &'a mut Report,
         zones: &[String],
         released: Released,
+        retags: &'a Retags,
     ) -> Self {
         let places = zones.iter().cloned().chain(["quarantine".to_owned()]).collect();
         let (seen, gone) = (Seen::default(), Seen::default());
-        Self { ledger, report, seen, places, unsettled: BTreeMap::new(), released, gone }
+        let (unsettled, policies) = (BTreeMap::new(), Policies::default());
+        Self { ledger, report, seen, places, unsettled, released, gone, retags, policies }
     }
 
     /// Reads a table: quarantine, or that of a pipeline in the `zone`-th store.
     pub(super) fn table(&mut self, table: &TableFiles, zone: u16) {
         let quarantine = table.name == TableName::quarantine();
+        if !table.whole {
+            self.policies.unsure(&table.zone, table.name.as_str());
+        }
         for file in &table.readable {
             let read =
                 File::open(table.folder.join(file)).map_err(|error| format!("cannot be opened: {error}"));
@@ -131,8 +136,8 @@ impl<'a> Rows<'a> {
         self.released.take(&lane.topic, lane.partition, key.offset, zone, key.row)
     }
 
-    /// Tells what waits for a receipt, and what releases promise and tables lack.
-    pub(super) fn finish(self) {
+    /// Tells what waits for a receipt, and what releases promise and tables lack; what was seen of policies.
+    pub(super) fn finish(self) -> Policies {
         for Short { topic, partition, offset, what } in self.released.short() {
             self.report.violation(Kind::Counts, Finding::new(what).at(&topic, partition, offset));
         }
@@ -142,6 +147,7 @@ impl<'a> Rows<'a> {
             let what = format!("{rows} rows or messages from here on are committed, but not settled yet");
             self.report.note(Kind::Ranges, lane.finding(lane.settled.unwrap_or(0), what));
         }
+        self.policies
     }
 
     /// Notes that a file cannot be read, so that nothing is concluded from the rows that are not seen.
@@ -150,6 +156,7 @@ impl<'a> Rows<'a> {
         let flush = self.ledger.files.get(&key).map(|named| named.flush);
         self.report.violation(Kind::Files, finding);
         self.ledger.damaged(flush, &table.zone, table.name.as_str());
+        self.policies.unsure(&table.zone, table.name.as_str());
     }
 
     fn rows(&mut self, table: &TableFiles, file: &str, zone: u16, opened: File) -> Result<(), String> {
@@ -160,7 +167,9 @@ impl<'a> Rows<'a> {
             columns::ROW,
             columns::ZONE,
             columns::CLASS,
+            columns::POLICY,
         ];
+        let mut strange = Strange::default();
         let told = told_class(&opened).map_err(|_| UNREADABLE)?;
         let mut class = None;
         let (mut faults, mut foreign) = (Faults::new(), None);
@@ -171,6 +180,7 @@ impl<'a> Rows<'a> {
             let offsets = numbers::<Int64Type>(&batch, columns::OFFSET)?;
             let rows = numbers::<Int32Type>(&batch, columns::ROW)?;
             let zones = text(&batch, columns::ZONE)?;
+            let policies = text(&batch, columns::POLICY)?;
             for (at, lane) in lanes.into_iter().enumerate() {
                 let key = Key { lane, offset: offsets.value(at), row: rows.value(at) };
                 if zones.is_null(at) || zones.value(at) != zone_name {
@@ -181,9 +191,24 @@ impl<'a> Rows<'a> {
                     note(&mut faults, &key, Fault::Back);
                     continue;
                 }
+                let policy = if policies.is_null(at) { "" } else { policies.value(at) };
                 match self.released(&key, &zone_name) {
-                    None => self.row(table, zone, &key, &mut faults),
-                    Some(true) => self.report.count(Kind::Once, "released rows", 1),
+                    None => {
+                        if let Some(receipt) = self.row(table, zone, &key, &mut faults) {
+                            let receipt = &self.ledger.lanes[lane].receipts[receipt];
+                            let said = self.ledger.policies.get(usize::from(receipt.policy));
+                            let said = said.map_or("", String::as_str);
+                            let place = (lane, key.offset);
+                            self.policies.row(table, place, said, policy, self.retags, &mut strange);
+                        }
+                    }
+                    Some(true) => {
+                        self.report.count(Kind::Once, "released rows", 1);
+                        let of = &self.ledger.lanes[lane];
+                        let said = self.released.policy(&of.topic, of.partition, key.offset, &zone_name);
+                        let (said, place) = (said.unwrap_or_default(), (lane, key.offset));
+                        self.policies.row(table, place, said, policy, self.retags, &mut strange);
+                    }
                     Some(false) => {
                         let fault = (key.lane, Fault::Double(zone));
                         faults.entry(fault).or_insert((0, key.offset, key.row)).0 += 1;
@@ -199,7 +224,17 @@ impl<'a> Rows<'a> {
             let finding = Finding::in_file(&table.zone, table.name.as_str(), file, what);
             self.report.violation(Kind::Zones, self.at(finding, lane, offset));
         }
+        if !faults.is_empty() || strange.0.is_some() {
+            self.policies.unsure(&table.zone, table.name.as_str());
+        }
         self.tell(table, file, faults);
+        if let Some((count, lane, offset, policy)) = strange.0 {
+            let what = format!(
+                "{count} rows have policy {policy}, which neither their receipt nor a re-tagging says"
+            );
+            let finding = Finding::in_file(&table.zone, table.name.as_str(), file, what);
+            self.report.violation(Kind::Retags, self.at(finding, lane, offset));
+        }
         self.class(table, file, told, class);
         Ok(())
     }
@@ -357,19 +392,20 @@ impl<'a> Rows<'a> {
         u16::try_from(self.places.len().saturating_sub(1)).unwrap_or(u16::MAX)
     }
 
-    fn row(&mut self, table: &TableFiles, zone: u16, key: &Key, faults: &mut Faults) {
+    /// Takes a row in; the receipt that accounts for it.
+    fn row(&mut self, table: &TableFiles, zone: u16, key: &Key, faults: &mut Faults) -> Option<usize> {
         if let Some(other) = self.double(zone, key, Layer::Row(key.row)) {
             note(faults, key, Fault::Double(other));
             self.disturb(key);
-            return;
+            return None;
         }
         let lane = u32::try_from(key.lane).unwrap_or(u32::MAX);
         let new_message = !self.seen.insert(lane, Layer::Place(zone), key.offset);
-        if let Some(receipt) = self.receipt(table, key, faults) {
-            let tally = self.ledger.lanes[key.lane].receipts[receipt].tally(Bin::Zone(zone));
-            tally.rows.1 += 1;
-            tally.messages.1 += u64::from(new_message);
-        }
+        let receipt = self.receipt(table, key, faults)?;
+        let tally = self.ledger.lanes[key.lane].receipts[receipt].tally(Bin::Zone(zone));
+        tally.rows.1 += 1;
+        tally.messages.1 += u64::from(new_message);
+        Some(receipt)
     }
 
     /// Takes a row or message in; another place where it lies, or its own if it was seen there before.
@@ -559,12 +595,4 @@ pub(super) fn numbers<'a, T: ArrowPrimitiveType>(
 ) -> Result<&'a PrimitiveArray<T>, String> {
     let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<T>());
     column.filter(|column| column.null_count() == 0).ok_or_else(|| NO_COORDINATES.to_owned())
-}
-
-/// The class that a file's footer says; a word that is no class is the strictest.
-fn told_class(file: &File) -> Result<Option<Class>, ParquetError> {
-    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
-    let facts = metadata.metadata().file_metadata().key_value_metadata();
-    let told = facts.into_iter().flatten().find(|fact| fact.key == CLASS);
-    Ok(told.map(|fact| fact.value.as_deref().and_then(Class::from_word).unwrap_or(Class::Unclassified)))
 }

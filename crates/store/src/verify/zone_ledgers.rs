@@ -38,6 +38,7 @@ pub(super) struct Entry {
     /// `None` for a kind that this version does not know.
     pub(super) kind: Option<LedgerKind>,
     pub(super) subject: String,
+    pub(super) policy: String,
     pub(super) said_by: String,
     pub(super) body: String,
     previous: Option<String>,
@@ -186,6 +187,7 @@ impl Reading<'_> {
             number,
             kind: LedgerKind::WORDS.iter().find(|(known, _)| *known == word).map(|(_, kind)| *kind),
             subject: text("subject")?.to_owned(),
+            policy: text("policy")?.to_owned(),
             said_by: text("said_by")?.to_owned(),
             body: text("body")?.to_owned(),
             previous: text(chain::PREVIOUS).map(str::to_owned),

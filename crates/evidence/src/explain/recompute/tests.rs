@@ -1,10 +1,12 @@
 //! A record that was judged by a policy is judged again, as it was and with its tags changed.
 
+use std::sync::Arc;
+
 use arrow_array::types::Int32Type;
-use arrow_array::{DictionaryArray, Int32Array, Int64Array};
+use arrow_array::{DictionaryArray, Int32Array, Int64Array, new_null_array};
 use arrow_schema::{Field, Schema};
 use situs_model::columns::{dictionary_type, timestamp_type};
-use situs_model::{ContentVersion, TableName};
+use situs_model::{ContentVersion, DecodeNotes, DecodedBatch, NextOffset, RawBatch, Source, TableName};
 use situs_policy::PipelineFacts;
 use situs_store::{Coverage, FoundRows};
 
@@ -149,7 +151,10 @@ fn explained(policy: &Arc<Policy>, part: Stored, version: &ContentVersion) -> Ex
     let name: PipelineName = "state".parse().unwrap();
     let versions = Versions { policy: version.clone(), schema: ContentVersion::of(b"s"), definition: None };
     let past = Texts(policy.clone());
-    rows(&[part], None, Some((&name, versions)), &past, &cluster(), &record(), &mut explanation);
+    let (retags, cluster) = (BTreeMap::new(), cluster());
+    let texts =
+        super::Texts { versions: Some((&name, versions)), retags: &retags, past: &past, cluster: &cluster };
+    rows(&[part], None, &texts, &record(), &mut explanation);
     explanation.conclude();
     explanation
 }
@@ -220,6 +225,21 @@ fn a_value_that_decides_is_flagged_when_it_was_changed() {
 }
 
 #[test]
+fn what_the_policy_looks_at_must_be_there() {
+    let policy = policy();
+    let rows = stored(&policy, &["nn-1"], &[60], "CN").found.rows;
+    let judgement = Judgement { policy, facts: facts() };
+    let mut rejudge = Rejudge::new(&judgement, &cluster()).unwrap();
+    rejudge.judge(&rows, "t", 0).expect("what it does not look at may be missing");
+    for column in ["load", "device"] {
+        let mut less = rows.clone();
+        less.remove_column(rows.schema_ref().index_of(column).unwrap());
+        let error = rejudge.judge(&less, "t", 0).unwrap_err();
+        assert_eq!(error, format!("column `{column}` is missing"));
+    }
+}
+
+#[test]
 fn texts_that_are_gone_are_flagged() {
     let policy = policy();
     let part = stored(&policy, &["nn-1"], &[60], "CN");
@@ -247,4 +267,76 @@ fn only_devices_of_the_registry_are_named() {
     assert_eq!(told.verdict, Verdict::Equal, "{:?}", told.findings);
     assert_eq!(told.rows[0].device, None);
     assert!(!told.to_string().contains("canary-1"), "{told}");
+}
+
+/// What a re-tagging gave, by the policy that it names, and what somebody changed afterwards.
+#[test]
+fn a_retagged_row_is_judged_by_its_own_policy() {
+    let (old, name) = (policy(), "state".parse().unwrap());
+    let text =
+        POLICY.replace("reference: Art. 21, training: in-zone", "reference: Art. 22, training: prohibited");
+    let new = Arc::new(Policy::parse("policy.yaml", &text).unwrap());
+    let retag = |policy: &Policy, table: &str| situs_store::Retag {
+        id: "r-1".to_owned(),
+        by: "somebody".to_owned(),
+        at_us: 0,
+        policy: policy.version().clone(),
+        body: situs_store::RetagBody {
+            reason: "a new law".to_owned(),
+            schema: ContentVersion::of(b"s").to_string(),
+            definition: ContentVersion::of(b"d").to_string(),
+            version: 7,
+            found: situs_store::Retagging { table: table.to_owned(), ..situs_store::Retagging::default() },
+            removed: Vec::new(),
+            written: Vec::new(),
+        },
+    };
+    #[derive(Debug)]
+    struct Both(Arc<Policy>, Arc<Policy>);
+    impl Past for Both {
+        fn judgement(&self, _: &PipelineName, versions: &Versions) -> Result<Judgement, String> {
+            let policy = if versions.policy == *self.0.version() { &self.0 } else { &self.1 };
+            Ok(Judgement { policy: policy.clone(), facts: facts() })
+        }
+        fn reason(&self, _: &QuarantineEntry, _: &Content, _: &Versions) -> Result<Option<String>, String> {
+            Ok(None)
+        }
+    }
+    let past = Both(old.clone(), new.clone());
+    let versions =
+        Versions { policy: old.version().clone(), schema: ContentVersion::of(b"s"), definition: None };
+    let told = |part: Stored, retags: Vec<situs_store::Retag>| {
+        let mut explanation = Explanation::new(&record(), &Coverage::default());
+        let (retags, cluster) = (BTreeMap::from([("CN".parse().unwrap(), retags)]), cluster());
+        let texts = super::Texts {
+            versions: Some((&name, versions.clone())),
+            retags: &retags,
+            past: &past,
+            cluster: &cluster,
+        };
+        rows(&[part], None, &texts, &record(), &mut explanation);
+        explanation.conclude();
+        explanation
+    };
+    let equal = told(stored(&new, &["nn-1"], &[60], "CN"), vec![retag(&new, "state")]);
+    assert_eq!((equal.verdict, &equal.findings), (Verdict::Equal, &Vec::new()));
+    let of_row = &equal.rows[0];
+    assert_eq!(of_row.retagged.as_ref().unwrap().before, old.version().as_str());
+    assert_eq!(of_row.rule.as_ref().unwrap().reference.as_deref(), Some("Art. 22"));
+    let text = equal.to_string();
+    assert!(text.contains("declared      asked for by   somebody: a new law"), "{text}");
+
+    // Without a re-tagging of this very table that gave this policy, it is flagged.
+    for none in [Vec::new(), vec![retag(&old, "state")], vec![retag(&new, "other")]] {
+        let flagged = told(stored(&new, &["nn-1"], &[60], "CN"), none);
+        assert_eq!(flagged.verdict, Verdict::Flagged);
+        assert!(flagged.findings[0].contains("no re-tagging tells of it"), "{:?}", flagged.findings);
+    }
+    // A tag that somebody changed since then is flagged as ever.
+    let part = changed(stored(&new, &["nn-1"], &[60], "CN"), names::TRAINING, "allowed");
+    let flagged = told(part, vec![retag(&new, "state")]);
+    assert_eq!(flagged.findings, ["row 0: _training is `allowed`, judged again it is `prohibited`"]);
+    // And a row that was never tagged again is what its receipt's policy says.
+    let before = told(stored(&old, &["nn-1"], &[60], "CN"), vec![retag(&new, "state")]);
+    assert_eq!((before.verdict, &before.rows[0].retagged), (Verdict::Equal, &None));
 }

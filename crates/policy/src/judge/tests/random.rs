@@ -44,6 +44,9 @@ enum Test {
     Fact(&'static str, bool, String),
     Load(bool, f64),
     LoadIsNull,
+    /// Of a dictionary.
+    Device(bool, String),
+    DeviceIsNull,
     Ratio(i64),
     And(Box<Test>, Box<Test>),
     Or(Box<Test>, Box<Test>),
@@ -66,7 +69,7 @@ struct Known<'a> {
 impl Test {
     fn random(random: &mut Random, depth: usize) -> Self {
         let inner = |random: &mut Random| Box::new(Self::random(random, depth - 1));
-        match random.below(if depth == 0 { 11 } else { 15 }) {
+        match random.below(if depth == 0 { 13 } else { 17 }) {
             0..=2 => Self::Fact("_jurisdiction", random.one_in(4), random.pick(&JURISDICTIONS).to_owned()),
             3 => Self::Fact("_site", random.one_in(4), format!("site-{}", random.below(5))),
             4 => Self::Fact("_topic", random.one_in(4), random.pick(&TOPICS).to_owned()),
@@ -77,8 +80,10 @@ impl Test {
             8 => Self::Ratio(random.below(4) as i64),
             9 => Self::Fact("_line", random.one_in(4), random.pick(&["line-1", "line-2"]).to_owned()),
             10 => Self::Fact("_subdivision", random.one_in(4), random.pick(&["CN-GX", "DE-GX"]).to_owned()),
-            11 | 12 => Self::And(inner(random), inner(random)),
-            13 => Self::Or(inner(random), inner(random)),
+            11 => Self::Device(random.one_in(4), format!("d-{}-{}", random.below(3), random.below(2))),
+            12 => Self::DeviceIsNull,
+            13 | 14 => Self::And(inner(random), inner(random)),
+            15 => Self::Or(inner(random), inner(random)),
             _ => Self::Not(inner(random)),
         }
     }
@@ -90,6 +95,9 @@ impl Test {
             Self::Load(true, limit) => format!("load > {limit}"),
             Self::Load(false, limit) => format!("load <= {limit}"),
             Self::LoadIsNull => "load IS NULL".to_owned(),
+            Self::Device(false, text) => format!("device = '{text}'"),
+            Self::Device(true, text) => format!("device <> '{text}'"),
+            Self::DeviceIsNull => "device IS NULL".to_owned(),
             Self::Ratio(limit) => format!("10 / count > {limit}"),
             Self::And(a, b) => format!("({} AND {})", a.sql(), b.sql()),
             Self::Or(a, b) => format!("({} OR {})", a.sql(), b.sql()),
@@ -134,6 +142,8 @@ impl Test {
             }
             Self::Load(above, limit) => Ok(row.load.map(|load| (load > *limit) == *above)),
             Self::LoadIsNull => Ok(Some(row.load.is_none())),
+            Self::Device(negated, text) => Ok(row.device.as_ref().map(|device| (device == text) != *negated)),
+            Self::DeviceIsNull => Ok(Some(row.device.is_none())),
             Self::Ratio(limit) => match row.count {
                 None => Ok(None),
                 Some(0) => Err(()),
@@ -253,7 +263,9 @@ impl RandomPolicy {
             let zone = random.below(ZONES.len() + 1);
             rules.push(RandomRule { zone, training: 3, ..RandomRule::default() });
         }
-        let models = (0..random.below(4))
+        // They are judged 64 at a time.
+        let count = if random.one_in(12) { 60 + random.below(80) } else { random.below(4) };
+        let models = (0..count)
             .map(|_| {
                 let here = !random.one_in(4);
                 let filter = (!random.one_in(4))

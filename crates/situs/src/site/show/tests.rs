@@ -33,7 +33,8 @@ flush: { age: 1500ms, rows: 5, bytes: 1000 }
 memory: 1GiB
 workers: 3
 drain-timeout: 90s
-http: { listen: \"[::1]:9464\" }
+http: { listen: \"[::1]:9464\", ready-lag: 3m }
+metrics: { partitions: 5 }
 logs: { format: json, filter: \"info,situs_ingest=debug\" }
 maintenance:
   every: 2h
@@ -168,11 +169,12 @@ fn sites_that_differ_are_told_apart_by_their_keys_and_never_by_values() {
         .replace("client.id: \"$${POD}\"", "socket.timeout.ms: 5000")
         .replace("CN: 'with space: and #'", "US: us")
         .replace("workers: 3", "workers: 4")
-        .replace("http: { listen: \"[::1]:9464\" }\n", "")
+        .replace("http: { listen: \"[::1]:9464\", ready-lag: 3m }\n", "")
         .replace("secrets: { ssl.key.pem: key.pem }", "secrets: { ssl.key.pem: other.pem }")
         .replace("every: 2h", "every: 3h");
     let expected = [
         "http.listen",
+        "http.ready-lag",
         "kafka.properties.client.id",
         "kafka.properties.sasl.password",
         "kafka.properties.socket.timeout.ms",

@@ -136,8 +136,10 @@ pub(crate) fn rows_of<'a>(
         word("x:null"),
     ]);
     fields.extend(tag_fields());
+    // As receipts say.
+    let policy = facts("f").policy.to_string();
     let zones: DictionaryArray<Int32Type> = each.iter().map(|(offset, _)| zone_of(*offset)).collect();
-    arrays.extend([word("CN"), word("nanning-1"), word("CN"), Arc::new(zones), word("cn"), word("v")]);
+    arrays.extend([word("CN"), word("nanning-1"), word("CN"), Arc::new(zones), word("cn"), word(&policy)]);
     arrays.extend([word("general"), word("in-zone")]);
     // Each row has an entry of its own in the dictionary, which may be null.
     for lists in [models.finish(), markets.finish()] {
