@@ -221,3 +221,42 @@ fn a_second_policy_with_an_error_is_refused_with_its_place() {
     assert_eq!(output.status.code(), Some(2), "{told}");
     assert!(told.contains("second.yaml:2:") && told.contains("did you mean `CN`?"), "{told}");
 }
+
+#[test]
+fn sighup_takes_the_filter_of_the_log_and_names_what_needs_a_restart() {
+    let home = Home::new(&["cnc-state"], &[(TOPIC, 1)]);
+    let running = Running::start(&home, &[]);
+    until("it listens", || running.folder.join("http").exists());
+    let site = std::fs::read_to_string(home.site()).expect("a site");
+    let hup = |site: &str| {
+        std::fs::write(home.site(), site).expect("written");
+        running.signal("-HUP");
+    };
+    until("it is quiet at first", || running.log().contains("receipts are signed"));
+    assert!(!running.log().contains("DEBUG"), "{}", running.log());
+
+    // An error changes nothing, and has its place.
+    hup(&site.replace("filter: info", "filter: \"info,=x=\""));
+    until("the error is told", || running.log().contains("site-rejected"));
+    assert!(running.log().contains("site.yaml:11:17: `filter` in logs: expected a filter"), "{}", running.log());
+
+    let changed = site
+        .replace("filter: info", "filter: \"info,situs_ingest=debug,rdkafka=debug,situs=debug\"")
+        .replace("session.timeout.ms: \"6000\"", "session.timeout.ms: \"7000\", sasl.password: hunter2")
+        .replace("age: 300ms", "age: 400ms");
+    assert_ne!(changed, site);
+    hup(&changed);
+    until("the filter changes", || running.log().contains("log-filter-changed"));
+    until("the rest is named", || running.log().contains("needs-a-restart"));
+    let log = running.log();
+    let expected = "keys=\"flush.age kafka.properties.sasl.password kafka.properties.session.timeout.ms\"";
+    assert!(log.contains(expected), "{log}");
+    assert!(!log.contains("hunter2") && !log.contains("7000"), "{log}");
+    until("more is logged", || running.log().contains("DEBUG"));
+
+    // As it was: nothing is named any more.
+    hup(&site);
+    until("it changes back", || running.log().matches("log-filter-changed").count() == 2);
+    assert_eq!(running.log().matches("needs-a-restart").count(), 1, "{}", running.log());
+    running.stop();
+}

@@ -28,8 +28,9 @@ impl Default for FlushLimits {
     }
 }
 
-/// Everything that [`run`](crate::run) needs to know about Kafka and about buffering.
-#[derive(Debug, Clone)]
+/// Everything that [`run`](crate::run) needs to know about Kafka and about buffering. Its debug text shows no value
+/// of a property: some are secret.
+#[derive(Clone)]
 pub struct Config {
     /// Alias of the cluster; part of the application ids in the stores.
     pub cluster: ClusterName,
@@ -50,6 +51,19 @@ pub struct Config {
     pub partition_series: usize,
     /// Stop by itself once everything that was in the topics at the assignment is settled.
     pub until_caught_up: bool,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("cluster", &self.cluster)
+            .field("brokers", &self.brokers)
+            .field("group", &self.group)
+            .field("properties", &self.properties.keys())
+            .field("flush", &self.flush)
+            .field("memory_bytes", &self.memory_bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The stores of this home.

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol};
@@ -21,6 +20,7 @@ use situs_observe::Metrics;
 use crate::brokers::Brokers;
 use crate::client::{Begin, Client, ClientError, Polled, Rebalance, Start};
 use crate::config::Config;
+use crate::properties::{settings, told};
 use crate::queue::DeliveryQueue;
 
 /// First offset and end of each partition of a topic as the broker last told, by the partition's number.
@@ -215,7 +215,7 @@ impl Kafka {
 
 impl From<KafkaError> for ClientError {
     fn from(error: KafkaError) -> Self {
-        Self(error.to_string())
+        Self(told(&error))
     }
 }
 
@@ -367,42 +367,8 @@ impl Client for Kafka {
 /// # Errors
 /// If librdkafka refuses a property.
 fn consumer(config: &Config, workers: usize, context: Context) -> Result<BaseConsumer<Context>, KafkaError> {
-    let mut client = ClientConfig::new();
-    // The client's own queues, one per worker, hold payloads too, and about 300 bytes more per message.
-    // 16 MiB hide the broker's latency; more was no faster and took more memory (benches/README.md).
-    let queue_kib = (config.memory_bytes / 16 / 1024 / workers as u64).clamp(1024, 16_384);
-    client
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("fetch.min.bytes", "65536")
-        .set("fetch.wait.max.ms", "100")
-        .set("fetch.message.max.bytes", "1048576")
-        // A response stays in memory until its last message was read.
-        .set("fetch.max.bytes", "16777216")
-        .set("queued.max.messages.kbytes", queue_kib.to_string())
-        .set("queued.min.messages", "100000")
-        // By default the client waits for a second when its queue is full, which a fast reader empties
-        // in a fraction of that.
-        .set("fetch.queue.backoff.ms", "5")
-        .set("session.timeout.ms", "45000")
-        .set("allow.auto.create.topics", "false");
-    for (key, value) in &config.properties {
-        if key == "max.partition.fetch.bytes" {
-            // Two names of one property; which one would win is not defined.
-            client.remove("fetch.message.max.bytes");
-        }
-        client.set(key, value);
-    }
-    // What exactly-once and the intake itself rest on cannot be set otherwise: Situs starts every partition
-    // at its settled offset, and commits to the group itself, afterwards.
-    client
-        .set("bootstrap.servers", &config.brokers)
-        .set("group.id", &config.group)
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("isolation.level", "read_committed")
-        // Lag, readiness and the state of the group come by it.
-        .set("statistics.interval.ms", "1000")
-        .set("auto.offset.reset", "earliest");
+    let mut client = settings(&config.properties, config.memory_bytes, workers);
+    client.set("bootstrap.servers", &config.brokers).set("group.id", &config.group);
     client.create_with_context(context)
 }
 

@@ -9,7 +9,7 @@ mod openmetrics;
 mod panic;
 mod syncs;
 
-pub use log::{LogFormat, LogSettings, init_logs};
+pub use log::{LogFormat, LogSettings, change_log_filter, check_log_filter, init_logs};
 pub use metrics::{Metrics, Sample, label};
 pub use openmetrics::{OPENMETRICS, TEXT, prefers_openmetrics};
 pub use panic::{Panicked, catch, hide_panic_texts};

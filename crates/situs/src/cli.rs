@@ -1,5 +1,6 @@
 //! The arguments.
 
+mod config;
 mod evidence;
 mod explain;
 mod quarantine;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use config::{ConfigCommand, ConfigShowArgs};
 pub use evidence::{EvidenceCommand, SharesArgs, TraceArgs};
 pub use explain::ExplainArgs;
 pub use quarantine::{
@@ -52,7 +54,8 @@ pub enum Command {
     /// Read Kafka and fill the stores until told to stop (SIGTERM or Ctrl-C drain and flush).
     ///
     /// A policy whose files change, or SIGHUP, takes effect without a restart, once everything that was read
-    /// is settled.
+    /// is settled. SIGHUP also takes the log's filter anew from the configuration, and the log names what else has
+    /// changed there and needs a restart.
     ///
     /// Example: situs run --config site.yaml
     Run(RunArgs),
@@ -63,6 +66,9 @@ pub enum Command {
     ///
     /// Example: situs check --config site.yaml
     Check(CheckArgs),
+    /// Show the configuration as a process takes it, and what a configuration may have.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Decode and judge messages from a file or standard input, and show what each becomes and why.
     ///
     /// Example: echo '{"device":"st-cnc-001"}' | situs try --pipeline cnc-state

@@ -1,7 +1,10 @@
-//! Changing to a new policy without a restart: when its file or a file of devices changes, or on SIGHUP.
+//! Changing to a new policy without a restart: when its file or a file of devices changes, or on SIGHUP. Then the
+//! site is read again too.
 //!
 //! What is read here is checked as at the start, by the same code. A policy with a problem changes nothing:
 //! the problems are logged, and the one before stays in force.
+
+mod site;
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -142,6 +145,7 @@ impl Reload {
             };
             let now = Stamps::of(&self.site.library).await;
             if asked {
+                self.read_site().await;
                 self.name_what_needs_a_restart().await;
             }
             if let Some(asked) = files.look(&now, asked) {
@@ -247,7 +251,7 @@ impl Reload {
         if !problems.is_empty() || texts(&now) != texts(&self.catalog.pipelines) {
             tracing::warn!(
                 event = "needs-a-restart",
-                "pipelines or schemas have changed: only the policy is read again while it runs"
+                "pipelines or schemas have changed: they take effect at the next start"
             );
         }
     }

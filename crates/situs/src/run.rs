@@ -65,6 +65,7 @@ pub async fn start(
     metrics.policy_info.with_label_values(&[catalog.policy.version().as_str()]).set(1);
     gauges::from_the_start(&metrics, site, catalog, shadow.is_some());
     let keys = site.key_ring(catalog)?;
+    let properties = site.kafka.checked_properties()?;
     let shadow = shadow.map(|policy| {
         let report = shadow_report(catalog, &policy, &metrics);
         (policy, report)
@@ -137,7 +138,7 @@ pub async fn start(
         cluster: site.kafka.cluster.clone(),
         brokers: site.kafka.brokers.clone(),
         group: site.kafka.group.clone(),
-        properties: site.kafka.properties.clone(),
+        properties,
         flush: site.flush.clone(),
         memory_bytes: site.memory,
         drain_timeout: site.drain_timeout,

@@ -1,9 +1,14 @@
 //! The configuration of a home: `site.yaml`. What the user writes becomes plain settings here.
 
 mod fields;
+mod kafka;
+mod key_file;
+mod keys;
 mod place;
 mod receipts;
 mod roots;
+mod schema;
+mod show;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,19 +16,29 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use situs_ingest::FlushLimits;
-use situs_model::doc::{Diagnostics, Document, Map};
-use situs_model::{Age, ClusterName, PipelineName, SiteId, ZoneId};
-use situs_observe::{LogFormat, LogSettings};
+use situs_model::doc::{Diagnostics, Document, Map, Variable};
+use situs_model::{Age, PipelineName, SiteId, ZoneId};
+use situs_observe::{LogFormat, LogSettings, check_log_filter};
+use situs_store::SecretAccess;
 
 use crate::library::Library;
 use crate::upkeep::MaintenanceSettings;
 pub use fields::PseudonymKeys;
-pub use receipts::{KeyFile, Receipts};
+use keys::keys_of;
+pub(crate) use kafka::MASK;
+pub use kafka::KafkaSettings;
+pub use key_file::KeyFile;
+pub use receipts::Receipts;
 pub use roots::SeparateDevices;
+pub use schema::{json_schema, table};
+pub use show::as_yaml;
+pub(crate) use show::differences;
 
 /// The settings of a home.
 #[derive(Debug, Clone)]
 pub struct Site {
+    /// The file that says all this.
+    pub path: PathBuf,
     /// The site in which this process runs.
     pub home_site: SiteId,
     /// Its zone; quarantine and receipts lie in this zone's store.
@@ -42,6 +57,8 @@ pub struct Site {
     pub receipts: Receipts,
     /// Public keys beside that of this site whose requests and approvals of transfers count.
     pub trusted_keys: Vec<KeyFile>,
+    /// Who may read files of secrets.
+    pub secret_access: SecretAccess,
     /// The keys with which classed fields are masked.
     pub pseudonym_keys: PseudonymKeys,
     /// When to flush.
@@ -68,31 +85,6 @@ pub struct Site {
     pub ledgers_keep: Age,
 }
 
-/// Settings of the Kafka client.
-#[derive(Debug, Clone)]
-pub struct KafkaSettings {
-    /// Alias of the cluster, part of every offset's name in the stores.
-    pub cluster: ClusterName,
-    /// `bootstrap.servers`.
-    pub brokers: String,
-    /// `group.id`.
-    pub group: String,
-    /// Any further property of librdkafka.
-    pub properties: BTreeMap<String, String>,
-}
-
-/// Properties that Situs sets itself, since exactly-once or the intake itself rests on them.
-const FIXED_PROPERTIES: &[&str] = &[
-    "bootstrap.servers",
-    "metadata.broker.list",
-    "group.id",
-    "isolation.level",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "auto.offset.reset",
-    "statistics.interval.ms",
-];
-
 /// What a worker needs at least to make files that are worth their name.
 const MEMORY_OF_A_WORKER: u64 = 64 << 20;
 
@@ -108,48 +100,49 @@ fn default_workers(memory: u64) -> usize {
     cpus.min(usize::try_from(memory / MEMORY_OF_A_WORKER).unwrap_or(usize::MAX)).max(1)
 }
 
+/// A variable of the environment of this process.
+fn environment(name: &str) -> Variable {
+    match std::env::var(name) {
+        Ok(value) => Variable::Is(value),
+        Err(std::env::VarError::NotPresent) => Variable::Unset,
+        Err(std::env::VarError::NotUnicode(_)) => Variable::NotText,
+    }
+}
+
 impl Site {
-    /// Reads `site.yaml`. Relative paths in it are relative to its folder.
+    /// Reads `site.yaml`. Relative paths in it are relative to its folder; variables in its values are those of
+    /// this process's environment.
     ///
     /// # Errors
     /// Every problem, with file, line and column.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Diagnostics> {
+        Self::parse_with(path, text, &environment)
+    }
+
+    /// The same, with variables of the caller's.
+    ///
+    /// # Errors
+    /// Every problem, with file, line and column.
+    pub fn parse_with(
+        path: &Path,
+        text: &str,
+        lookup: &dyn Fn(&str) -> Variable,
+    ) -> Result<Self, Diagnostics> {
         let file = path.display().to_string();
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let doc = Document::parse(&file, text);
-        let site = doc.root().and_then(|root| read(&doc, doc.map(root, "the site", KEYS)?, folder));
+        let doc = Document::parse(&file, text).substitute(lookup);
+        let site = doc.root().and_then(|root| read(&doc, doc.map(root, "the site", &keys_of(""))?, path));
         doc.finish(site)
     }
 }
 
-const KEYS: &[&str] = &[
-    "home",
-    "kafka",
-    "pipelines",
-    "schemas",
-    "policy",
-    "policy-reload",
-    "enabled",
-    "stores",
-    "separate-devices",
-    "receipts",
-    "ledgers",
-    "pseudonym-keys",
-    "flush",
-    "memory",
-    "workers",
-    "drain-timeout",
-    "http",
-    "metrics",
-    "logs",
-    "maintenance",
-];
-
-fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
-    let home = map.required("home").and_then(|node| doc.map(node, "home", &["site", "zone"]));
+fn read(doc: &Document, map: Map<'_>, file: &Path) -> Option<Site> {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let home = map.required("home").and_then(|node| doc.map(node, "home", &keys_of("home")));
     let home_site = home.as_ref().and_then(|home| home.parsed::<SiteId>("site"));
     let home_zone = home.as_ref().and_then(|home| home.parsed::<ZoneId>("zone"));
-    let kafka = map.required("kafka").and_then(|node| read_kafka(doc, doc.map(node, "kafka", KAFKA_KEYS)?));
+    let access = key_file::access(doc, &map);
+    let kafka = map.required("kafka").and_then(|node| doc.map(node, "kafka", &keys_of("kafka")));
+    let kafka = kafka.and_then(|map| KafkaSettings::read(doc, &map, folder, access));
     let path = |key: &str| map.optional_string(key).map(|text| folder.join(text));
     let library = Library::choose(
         Some(&path("pipelines").unwrap_or_else(|| folder.join("pipelines"))),
@@ -180,10 +173,10 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
             );
         }
     }
-    let receipts = receipts::read(doc, &map, folder);
-    let pseudonym_keys = PseudonymKeys::read(doc, &map, folder);
+    let receipts = receipts::read(doc, &map, folder, access);
+    let pseudonym_keys = PseudonymKeys::read(doc, &map, folder, access);
     let defaults = FlushLimits::default();
-    let flush = map.optional("flush").and_then(|node| doc.map(node, "flush", &["age", "rows", "bytes"]));
+    let flush = map.optional("flush").and_then(|node| doc.map(node, "flush", &keys_of("flush")));
     let flush = FlushLimits {
         age: flush.as_ref().and_then(|flush| flush.optional_duration("age")).unwrap_or(defaults.age),
         rows: flush
@@ -198,7 +191,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
     {
         doc.report(node, "`memory` in the site: expected at least `16MiB`");
     }
-    let http = map.optional("http").and_then(|node| doc.map(node, "http", &["listen", "ready-lag"]));
+    let http = map.optional("http").and_then(|node| doc.map(node, "http", &keys_of("http")));
     let ready_lag = http.as_ref().and_then(|http| http.optional_duration("ready-lag"));
     let http = http.and_then(|http| {
         let node = http.required("listen")?;
@@ -215,26 +208,34 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         }
         address
     });
-    let metrics = map.optional("metrics").and_then(|node| doc.map(node, "metrics", &["partitions"]));
+    let metrics = map.optional("metrics").and_then(|node| doc.map(node, "metrics", &keys_of("metrics")));
     let partition_series = metrics.and_then(|metrics| metrics.optional_integer("partitions", 0..=100_000));
-    let logs = map.optional("logs").and_then(|node| doc.map(node, "logs", &["format", "filter"]));
+    let logs_map = map.optional("logs").and_then(|node| doc.map(node, "logs", &keys_of("logs")));
     let logs = LogSettings {
-        format: logs
+        format: logs_map
             .as_ref()
             .and_then(|logs| {
                 logs.optional_word("format", &[("human", LogFormat::Human), ("json", LogFormat::Json)])
             })
             .unwrap_or(LogFormat::Human),
-        filter: logs
+        filter: logs_map
             .as_ref()
             .and_then(|logs| logs.optional_string("filter"))
             .unwrap_or_else(|| "info".to_owned()),
     };
+    if let (Some(at), Err(_)) =
+        (logs_map.as_ref().and_then(|logs| logs.optional("filter")), check_log_filter(&logs.filter))
+    {
+        doc.report(
+            at,
+            format!("`filter` in logs: expected a filter such as `info,situs_ingest=debug`, found `{}`", at.shown()),
+        );
+    }
     let maintenance = match map.optional("maintenance") {
-        Some(node) => doc.map(node, "maintenance", MAINTENANCE_KEYS).map(|map| read_maintenance(&map)),
+        Some(node) => doc.map(node, "maintenance", &keys_of("maintenance")).map(|map| read_maintenance(&map)),
         None => Some(MaintenanceSettings::default()),
     };
-    let ledgers = map.optional("ledgers").and_then(|node| doc.map(node, "ledgers", &["keep"]));
+    let ledgers = map.optional("ledgers").and_then(|node| doc.map(node, "ledgers", &keys_of("ledgers")));
     let ledgers_keep = ledgers.as_ref().and_then(|ledgers| ledgers.optional_word("keep", KEEP_LEDGERS));
     let ledgers_keep = ledgers_keep.unwrap_or(KEEP_LEDGERS[0].1);
     let maintenance = maintenance.map(|mut maintenance| {
@@ -243,6 +244,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
     });
     let (receipts, trusted_keys) = receipts?;
     Some(Site {
+        path: file.to_owned(),
         policy_reload: map.optional_bool("policy-reload").unwrap_or(true),
         maintenance: maintenance?,
         ledgers_keep,
@@ -255,6 +257,7 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
         separate_devices: SeparateDevices::read(doc, &map),
         receipts,
         trusted_keys,
+        secret_access: access,
         pseudonym_keys,
         flush,
         memory,
@@ -276,18 +279,6 @@ fn read(doc: &Document, map: Map<'_>, folder: &Path) -> Option<Site> {
 const KEEP_LEDGERS: &[(&str, Age)] =
     &[("184d", Age::Days(184)), ("3y", Age::Years(3)), ("5y", Age::Years(5)), ("10y", Age::Years(10))];
 
-const MAINTENANCE_KEYS: &[&str] = &[
-    "every",
-    "optimize",
-    "sealed-after",
-    "target-size",
-    "sort-memory",
-    "vacuum",
-    "retention",
-    "orphans-after",
-    "log-retention",
-];
-
 fn read_maintenance(map: &Map<'_>) -> MaintenanceSettings {
     let defaults = MaintenanceSettings::default();
     let mut optimize = defaults.optimize;
@@ -305,30 +296,6 @@ fn read_maintenance(map: &Map<'_>) -> MaintenanceSettings {
         vacuum,
         log_retention: map.optional_duration("log-retention").unwrap_or(defaults.log_retention),
     }
-}
-
-const KAFKA_KEYS: &[&str] = &["cluster", "brokers", "group", "properties"];
-
-fn read_kafka(doc: &Document, map: Map<'_>) -> Option<KafkaSettings> {
-    let brokers = map.string("brokers");
-    let group = map.string("group");
-    let cluster = match map.optional("cluster") {
-        Some(_) => map.parsed::<ClusterName>("cluster"),
-        None => "kafka".parse().ok(),
-    };
-    let mut properties = BTreeMap::new();
-    if let Some(node) = map.optional("properties") {
-        for (key, value) in doc.entries(node, "properties") {
-            let name = key.text().unwrap_or_default();
-            if FIXED_PROPERTIES.contains(&name) {
-                doc.report(key, format!("`{name}` is set by Situs itself and cannot be changed here"));
-            }
-            if let Some(value) = doc.text(value, "the value of a property") {
-                properties.insert(name.to_owned(), value.to_owned());
-            }
-        }
-    }
-    Some(KafkaSettings { cluster: cluster?, brokers: brokers?, group: group?, properties })
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! The files of the keys with which fields are masked.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -8,6 +7,7 @@ use situs_model::FieldKey;
 
 use crate::durable::{self, FileError};
 use crate::key::KeyError;
+use crate::secret::{SecretAccess, read_secret};
 
 /// Makes a key of random bytes and keeps it in a new file (64 hexadecimal digits, 0600), which is synced.
 ///
@@ -26,17 +26,12 @@ pub fn create_field_key(path: &Path) -> Result<FieldKey, KeyError> {
     Ok(key)
 }
 
-/// Reads a key from a file that only its owner may use.
+/// Reads a key from a file that nobody may use but those whom `access` names.
 ///
 /// # Errors
 /// If the file cannot be read, others may use it, or it holds no such key.
-pub fn read_field_key(path: &Path) -> Result<FieldKey, KeyError> {
-    let mode = durable::mode_of("read", path)?;
-    if mode & durable::OTHERS != 0 {
-        return Err(KeyError::Exposed { path: path.to_owned(), mode });
-    }
-    let text = fs::read(path).map_err(FileError::new("read", path))?;
-    let text = String::from_utf8(text).unwrap_or_default();
+pub fn read_field_key(path: &Path, access: SecretAccess) -> Result<FieldKey, KeyError> {
+    let text = String::from_utf8(read_secret(path, access)?).unwrap_or_default();
     FieldKey::parse(&text).map_err(|_| KeyError::NotAKey {
         path: path.to_owned(),
         expected: "a key of 64 hexadecimal digits",
@@ -46,6 +41,7 @@ pub fn read_field_key(path: &Path) -> Result<FieldKey, KeyError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
@@ -56,16 +52,16 @@ mod tests {
         let path = dir.path().join("eu.key");
         let made = create_field_key(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
-        assert_eq!(read_field_key(&path).unwrap(), made);
+        assert_eq!(read_field_key(&path, SecretAccess::Owner).unwrap(), made);
         assert!(matches!(create_field_key(&path).unwrap_err(), KeyError::Exists { .. }));
         assert_ne!(create_field_key(&dir.path().join("cn.key")).unwrap(), made);
 
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let exposed = read_field_key(&path).unwrap_err().to_string();
+        let exposed = read_field_key(&path, SecretAccess::Owner).unwrap_err().to_string();
         assert!(exposed.contains("(mode 0640), expected 0600 or 0400"), "{exposed}");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "hunter2").unwrap();
-        let refused = read_field_key(&path).unwrap_err().to_string();
+        let refused = read_field_key(&path, SecretAccess::Owner).unwrap_err().to_string();
         assert!(refused.contains("expected a key of 64 hexadecimal digits"), "{refused}");
         assert!(!refused.contains("hunter2"), "{refused}");
     }

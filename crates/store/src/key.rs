@@ -12,6 +12,7 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
 use crate::chain;
 use crate::durable::{self, FileError};
+use crate::secret::{SecretAccess, read_secret};
 
 /// Hexadecimal digits of a key's id.
 const ID_DIGITS: usize = 16;
@@ -62,13 +63,17 @@ pub enum KeyError {
         /// The system's answer.
         source: io::Error,
     },
-    /// Others than the owner may use the file.
-    #[error("{}: group or others may use it (mode {mode:04o}), expected 0600 or 0400", path.display())]
+    /// Others may use the file than those who are meant to.
+    #[error("{}: {why} (mode {mode:04o}), expected {expected}", path.display())]
     Exposed {
         /// The file.
         path: PathBuf,
+        /// Who, or what is not known of them.
+        why: &'static str,
         /// Its mode.
         mode: u32,
+        /// Modes that are taken.
+        expected: &'static str,
     },
     /// The file holds something else.
     #[error("{}: expected {expected}, found {found}", path.display())]
@@ -127,16 +132,12 @@ impl ReceiptKey {
         Ok(Self::new(SigningKey::from_bytes(&secret)))
     }
 
-    /// Reads a key from a file (PKCS#8 PEM) that only its owner may use.
+    /// Reads a key from a file (PKCS#8 PEM) that nobody may use but those whom `access` names.
     ///
     /// # Errors
     /// If the file cannot be read, others may use it, or it holds no such key.
-    pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let mode = durable::mode_of("read", path)?;
-        if mode & durable::OTHERS != 0 {
-            return Err(KeyError::Exposed { path: path.to_owned(), mode });
-        }
-        let text = text_of(path)?;
+    pub fn read(path: &Path, access: SecretAccess) -> Result<Self, KeyError> {
+        let text = String::from_utf8(read_secret(path, access)?).unwrap_or_default();
         let key = SigningKey::from_pkcs8_pem(text.trim()).map_err(|_| KeyError::NotAKey {
             path: path.to_owned(),
             expected: "an Ed25519 private key as PKCS#8 PEM",
@@ -247,7 +248,7 @@ mod tests {
         assert!(matches!(ReceiptKey::create(&path).unwrap_err(), KeyError::Exists { .. }));
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
 
-        let read = ReceiptKey::read(&path).unwrap();
+        let read = ReceiptKey::read(&path, SecretAccess::Owner).unwrap();
         assert_eq!(read.public(), made.public());
         let signature = read.sign(b"hash");
         assert!(made.public().verifies(b"hash", &signature));
@@ -269,7 +270,7 @@ mod tests {
                     -----END PRIVATE KEY-----\n";
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
-        let key = ReceiptKey::read(&path).unwrap();
+        let key = ReceiptKey::read(&path, SecretAccess::Owner).unwrap();
         let public = "-----BEGIN PUBLIC KEY-----\n\
                       MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n\
                       -----END PUBLIC KEY-----\n";
@@ -281,13 +282,13 @@ mod tests {
     fn what_is_no_key_is_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key.pem");
-        let missing = ReceiptKey::read(&path).unwrap_err().to_string();
+        let missing = ReceiptKey::read(&path, SecretAccess::Owner).unwrap_err().to_string();
         assert!(missing.contains("key.pem: cannot read: "), "{missing}");
 
         let made = ReceiptKey::create(&path).unwrap();
         for mode in [0o640, 0o604, 0o660, 0o610] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let exposed = ReceiptKey::read(&path).unwrap_err().to_string();
+            let exposed = ReceiptKey::read(&path, SecretAccess::Owner).unwrap_err().to_string();
             assert!(exposed.contains(&format!("(mode {mode:04o}), expected 0600 or 0400")), "{exposed}");
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -300,7 +301,7 @@ mod tests {
             ("hunter2".to_owned(), "found no PEM text"),
         ] {
             fs::write(&path, &text).unwrap();
-            let refused = ReceiptKey::read(&path).unwrap_err().to_string();
+            let refused = ReceiptKey::read(&path, SecretAccess::Owner).unwrap_err().to_string();
             assert!(refused.contains(found) && !refused.contains("hunter2"), "{refused}");
         }
         let refused = PublicKey::read(&path).unwrap_err().to_string();

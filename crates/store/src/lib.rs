@@ -28,6 +28,7 @@ mod root;
 mod rows;
 mod scan;
 mod schema;
+mod secret;
 mod shares;
 #[cfg(test)]
 mod simulation;
@@ -57,6 +58,7 @@ pub use received::{Arrival, Arrived, Receiving, transferred_columns};
 pub use root::devices::check_separate;
 pub use root::{RootError, check_disjoint, identify, init};
 pub use rows::TableRows;
+pub use secret::{SecretAccess, read_secret};
 pub use shares::{Tagged, TaggedRows, Tags};
 pub use store::DeltaStore;
 pub use store::deletion::{Deletion, FoundDeleted};

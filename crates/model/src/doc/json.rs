@@ -86,7 +86,8 @@ impl Reader<'_> {
                 self.list(b'}', |reader| {
                     let (line, column) = (reader.line, reader.column);
                     let text = reader.string()?;
-                    let key = Node { kind: Kind::Scalar { text, quoted: true }, line, column };
+                    let kind = Kind::Scalar { text, quoted: true };
+                    let key = Node { kind, line, column, written: None };
                     reader.space();
                     reader.expect(b':')?;
                     reader.space();
@@ -106,7 +107,7 @@ impl Reader<'_> {
             Some(b'"') => Kind::Scalar { text: self.string()?, quoted: true },
             _ => Kind::Scalar { text: self.word()?, quoted: false },
         };
-        Ok(Node { kind, line, column })
+        Ok(Node { kind, line, column, written: None })
     }
 
     /// What stands between the present bracket and `close`, separated by commas.

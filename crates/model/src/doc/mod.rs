@@ -19,6 +19,7 @@
 mod json;
 mod map;
 mod node;
+mod substitute;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 pub use map::Map;
 pub use node::{Kind, Node};
+pub use substitute::Variable;
 
 /// One problem in a document: where, what, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +84,9 @@ pub struct Document {
     file: Arc<str>,
     root: Option<Node>,
     problems: RefCell<Vec<Diagnostic>>,
+    /// Places of values that [`substitute`](Self::substitute) could not make: what they are is told already, and
+    /// that they are nothing of what is expected there is no news.
+    unmade: Vec<(u32, u32)>,
 }
 
 impl Document {
@@ -90,8 +95,10 @@ impl Document {
     pub fn parse(file: &str, text: &str) -> Self {
         let file: Arc<str> = file.into();
         match node::parse(&file, text) {
-            Ok(root) => Self { file, root: Some(root), problems: RefCell::default() },
-            Err(problem) => Self { file, root: None, problems: RefCell::new(vec![problem]) },
+            Ok(root) => Self { file, root: Some(root), problems: RefCell::default(), unmade: Vec::new() },
+            Err(problem) => {
+                Self { file, root: None, problems: RefCell::new(vec![problem]), unmade: Vec::new() }
+            }
         }
     }
 
@@ -100,8 +107,10 @@ impl Document {
     pub fn parse_json(file: &str, text: &str) -> Self {
         let file: Arc<str> = file.into();
         match json::parse(&file, text) {
-            Ok(root) => Self { file, root: Some(root), problems: RefCell::default() },
-            Err(problem) => Self { file, root: None, problems: RefCell::new(vec![problem]) },
+            Ok(root) => Self { file, root: Some(root), problems: RefCell::default(), unmade: Vec::new() },
+            Err(problem) => {
+                Self { file, root: None, problems: RefCell::new(vec![problem]), unmade: Vec::new() }
+            }
         }
     }
 
@@ -132,6 +141,9 @@ impl Document {
     }
 
     fn push(&self, node: &Node, message: String, suggestion: Option<String>) {
+        if self.unmade.contains(&(node.line, node.column)) {
+            return;
+        }
         self.problems.borrow_mut().push(Diagnostic {
             file: self.file.clone(),
             line: node.line,
@@ -190,7 +202,7 @@ impl Document {
         match self.text(node, what)?.parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                self.report(node, format!("{what}: {error}"));
+                self.report(node, format!("{what}: {}", node.hiding(error.to_string())));
                 None
             }
         }

@@ -18,6 +18,8 @@ pub struct Node {
     pub line: u32,
     /// Column in characters, from 1.
     pub column: u32,
+    /// What the file says where [`substitute`](super::Document::substitute) put something else in its place.
+    pub written: Option<String>,
 }
 
 /// The kinds of value.
@@ -70,18 +72,28 @@ impl Node {
         }
     }
 
-    /// A scalar's text cut to a length fit for a message.
+    /// A scalar's text as the file has it, cut to a length fit for a message: what a variable stands for may be
+    /// secret.
     pub fn shown(&self) -> String {
-        let text = self.text().unwrap_or_default();
+        let text = self.written.as_deref().or(self.text()).unwrap_or_default();
         match text.char_indices().nth(60) {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text.to_owned(),
         }
     }
 
+    /// A message without what variables stand for here.
+    pub(super) fn hiding(&self, message: String) -> String {
+        let (Some(written), Some(text)) = (&self.written, self.text()) else { return message };
+        let message = message.replace(&format!("`{text}`"), &format!("`{written}`"));
+        // It quotes the value in another way, or only a part of what it says is the value.
+        if message.contains(text) { format!("`{written}` stands for what is not allowed here") } else { message }
+    }
+
     fn at(kind: Kind, span: Span) -> Self {
         Self {
             kind,
+            written: None,
             line: u32::try_from(span.start.line()).unwrap_or(u32::MAX),
             column: u32::try_from(span.start.col() + 1).unwrap_or(u32::MAX),
         }

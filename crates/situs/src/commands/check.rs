@@ -38,6 +38,9 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     if let Some(Err(found)) = site.as_ref().map(|site| site.receipts.key()) {
         problems.extend(found.0);
     }
+    if let Some(Err(found)) = site.as_ref().map(|site| site.kafka.checked_properties()) {
+        problems.extend(found.0);
+    }
     problems.extend(site.as_ref().and_then(Site::shared_device));
     let trusted = site.iter().flat_map(|site| &site.trusted_keys);
     problems.extend(trusted.filter_map(|key| key.public().err()).flat_map(|found| found.0));
@@ -60,7 +63,8 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(super::EXIT_USAGE));
     }
     let Some(catalog) = catalog else { return Ok(ExitCode::from(super::EXIT_USAGE)) };
-    let warnings = catalog.lint(Date::of_us(chrono::Utc::now().timestamp_micros()));
+    let mut warnings = site.as_ref().map(|site| site.kafka.warnings()).unwrap_or_default();
+    warnings.extend(catalog.lint(Date::of_us(chrono::Utc::now().timestamp_micros())));
     for warning in &warnings {
         if args.json {
             println!("{}", as_json("warning", warning));

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what commands do")]
 
 mod check;
+mod config;
 mod delete;
 mod explain;
 mod hold;
@@ -51,6 +52,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Demo(args) => crate::demo::demo(&args),
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),
+        Command::Config(command) => config::config(&command),
         Command::Try(args) => try_messages::try_messages(&args),
         Command::Policy(command) => policy::policy(&command),
         Command::Sql(args) => sql::sql(&args),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use situs_model::doc::{Diagnostics, Document, Map};
 use situs_model::{KeyRing, ZoneId};
+use situs_store::SecretAccess;
 
 use super::place::Place;
 use super::{KeyFile, Site};
@@ -21,18 +22,23 @@ pub struct PseudonymKeys {
 
 impl PseudonymKeys {
     /// Reads `pseudonym-keys` of the site.
-    pub(super) fn read(doc: &Document, site: &Map<'_>, folder: &Path) -> Self {
+    pub(super) fn read(doc: &Document, site: &Map<'_>, folder: &Path, access: SecretAccess) -> Self {
         let node = site.optional("pseudonym-keys");
         let mut files = BTreeMap::new();
         for (key, value) in node.iter().flat_map(|node| doc.entries(node, "pseudonym-keys")) {
             let zone = doc.parsed::<ZoneId>(key, "a key of `pseudonym-keys`");
             let path = doc
                 .text(value, "the file of a key")
-                .map(|path| KeyFile { path: folder.join(path), place: Place::of(doc, value) });
+                .map(|path| KeyFile::new(doc, value, folder.join(path), access));
             files.extend(zone.zip(path));
         }
         let place = node.or_else(|| site.optional("stores")).unwrap_or(site.node());
         Self { files, place: Place::of(doc, place) }
+    }
+
+    /// The zones that have a key, with its file.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&ZoneId, &KeyFile)> {
+        self.files.iter()
     }
 
     /// The zones that have a key.
@@ -57,7 +63,7 @@ impl Site {
     pub fn key_ring(&self, catalog: &Catalog) -> Result<Arc<KeyRing>, Diagnostics> {
         let (mut keys, mut problems) = (BTreeMap::new(), Vec::new());
         for (zone, file) in &self.pseudonym_keys.files {
-            match situs_store::read_field_key(&file.path) {
+            match situs_store::read_field_key(&file.path, file.access) {
                 Ok(key) => {
                     if let Some((other, _)) = keys.iter().find(|(_, known)| **known == key) {
                         problems.push(file.place.problem(format!(
@@ -68,7 +74,8 @@ impl Site {
                     keys.insert(zone.clone(), key);
                 }
                 Err(error) => {
-                    problems.push(file.place.problem(format!("`{zone}` in pseudonym-keys: {error}")))
+                    let why = file.told(&error);
+                    problems.push(file.place.problem(format!("`{zone}` in pseudonym-keys: {why}")))
                 }
             }
         }

@@ -1,14 +1,12 @@
 //! `receipts` in `site.yaml`: the key that signs them, or that nothing does.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use situs_model::doc::{Diagnostics, Document, Map, Node};
-use situs_store::{PublicKey, ReceiptKey};
+use situs_store::{ReceiptKey, SecretAccess};
 
-use super::place::Place;
-
-/// Keys of `receipts`.
-const KEYS: [&str; 3] = ["signing-key", "allow-unsigned", "trusted-keys"];
+use super::key_file::KeyFile;
+use super::keys::keys_of;
 
 /// How receipts are signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,14 +17,6 @@ pub enum Receipts {
     AllowUnsigned,
 }
 
-/// A key's file, and where the configuration names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyFile {
-    /// The file.
-    pub path: PathBuf,
-    pub(super) place: Place,
-}
-
 impl Receipts {
     /// Reads the key; `None` if receipts are not signed.
     ///
@@ -34,26 +24,19 @@ impl Receipts {
     /// What is wrong with the file, at the place that names it.
     pub fn key(&self) -> Result<Option<ReceiptKey>, Diagnostics> {
         let Self::Signed(key) = self else { return Ok(None) };
-        ReceiptKey::read(&key.path).map(Some).map_err(|error| {
-            Diagnostics(vec![key.place.problem(format!("`signing-key` in receipts: {error}"))])
-        })
-    }
-}
-
-impl KeyFile {
-    /// Reads a key of `trusted-keys`.
-    ///
-    /// # Errors
-    /// What is wrong with the file, at the place that names it.
-    pub fn public(&self) -> Result<PublicKey, Diagnostics> {
-        PublicKey::read(&self.path).map_err(|error| {
-            Diagnostics(vec![self.place.problem(format!("`trusted-keys` in receipts: {error}"))])
+        ReceiptKey::read(&key.path, key.access).map(Some).map_err(|error| {
+            Diagnostics(vec![key.place.problem(format!("`signing-key` in receipts: {}", key.told(&error)))])
         })
     }
 }
 
 /// Reads `receipts` of the site: how they are signed, and the keys that are trusted beside.
-pub(super) fn read(doc: &Document, site: &Map<'_>, folder: &Path) -> Option<(Receipts, Vec<KeyFile>)> {
+pub(super) fn read(
+    doc: &Document,
+    site: &Map<'_>,
+    folder: &Path,
+    access: SecretAccess,
+) -> Option<(Receipts, Vec<KeyFile>)> {
     let Some(node) = site.optional("receipts") else {
         doc.report(
             site.node(),
@@ -62,10 +45,10 @@ pub(super) fn read(doc: &Document, site: &Map<'_>, folder: &Path) -> Option<(Rec
         );
         return None;
     };
-    let receipts = doc.map(node, "receipts", &KEYS)?;
+    let receipts = doc.map(node, "receipts", &keys_of("receipts"))?;
     let path = receipts.optional_string("signing-key");
     let unsigned = receipts.optional_bool("allow-unsigned");
-    let key_file = |at: &Node, path: String| KeyFile { path: folder.join(path), place: Place::of(doc, at) };
+    let key_file = |at: &Node, path: String| KeyFile::new(doc, at, folder.join(path), access);
     let trusted = receipts.optional_strings("trusted-keys");
     let trusted = trusted.into_iter().map(|(at, path)| key_file(at, path)).collect();
     if let (Some(at), None) = (receipts.optional("trusted-keys"), receipts.optional("signing-key")) {

@@ -1,6 +1,6 @@
 use super::*;
 
-const GOOD: &str = "\
+pub(super) const GOOD: &str = "\
 home: { site: stuttgart-1, zone: EU }
 kafka:
   brokers: 127.0.0.1:9092
@@ -68,6 +68,58 @@ maintenance: { optimise: true, vacuum: maybe, retention: 7 }
         assert!(line.starts_with(&format!("site.yaml:{place}: ")), "{line} at {place}");
         assert!(line.contains(text), "{line} with {text}");
     }
+}
+
+#[test]
+fn values_come_from_the_environment() {
+    let text = "\
+home: { site: \"${SITE:-stuttgart-1}\", zone: \"${ZONE}\" }
+kafka:
+  brokers: ${BROKERS}
+  group: situs-${NAME:-x}
+  properties: { group.instance.id: \"${POD}\", client.id: \"$${POD}\" }
+stores: { EU: \"${DATA}/eu\" }
+receipts: { allow-unsigned: \"${UNSIGNED:-true}\" }
+flush: { age: \"${AGE}\", rows: \"${ROWS}\", bytes: \"${BYTES}\" }
+http:
+  listen: ${IP:-127.0.0.1}:${PORT:-0}
+memory: ${MEMORY:-}
+";
+    let lookup = |name: &str| match name {
+        "ZONE" => Variable::Is("EU".into()),
+        "BROKERS" => Variable::Is("one:9092, group: evil".into()),
+        "POD" => Variable::Is("situs-0".into()),
+        "DATA" => Variable::Is("/data".into()),
+        "AGE" => Variable::Is("3s".into()),
+        "ROWS" => Variable::Is("7".into()),
+        "BYTES" => Variable::Is("2MiB".into()),
+        _ => Variable::Unset,
+    };
+    let site = Site::parse_with(Path::new("site.yaml"), &text, &lookup).unwrap();
+    assert_eq!((site.home_site.as_str(), site.home_zone.as_str()), ("stuttgart-1", "EU"));
+    assert_eq!((&*site.kafka.brokers, &*site.kafka.group), ("one:9092, group: evil", "situs-x"));
+    assert_eq!(site.kafka.properties["group.instance.id"], "situs-0");
+    assert_eq!(site.kafka.properties["client.id"], "${POD}");
+    assert_eq!(site.stores[&"EU".parse().unwrap()], Path::new("/data/eu"));
+    assert_eq!((site.flush.age, site.flush.rows, site.flush.bytes), (Duration::from_secs(3), 7, 2 << 20));
+    assert_eq!(site.http.unwrap().to_string(), "127.0.0.1:0");
+    assert_eq!((site.memory, &site.receipts), (DEFAULT_MEMORY, &Receipts::AllowUnsigned));
+
+    let problems = Site::parse_with(Path::new("site.yaml"), &text, &|_| Variable::Unset).unwrap_err();
+    let problems = problems.to_string();
+    for (place, name) in [
+        ("1:45", "ZONE"),
+        ("3:12", "BROKERS"),
+        ("5:36", "POD"),
+        ("6:15", "DATA"),
+        ("8:15", "AGE"),
+        ("8:31", "ROWS"),
+        ("8:49", "BYTES"),
+    ] {
+        let expected = format!("site.yaml:{place}: the variable `{name}` is not set");
+        assert!(problems.contains(&expected), "{problems}: {expected}");
+    }
+    assert_eq!(problems.lines().count(), 7, "{problems}");
 }
 
 #[test]
@@ -186,7 +238,7 @@ fn devices_are_shared_unless_the_site_says_otherwise() {
     assert!(problem.contains("did you mean `separate-devices`?"), "{problem}");
 }
 
-/// The examples of docs/config.md are read, and its table has every key.
+/// The examples of docs/config.md are read.
 #[test]
 fn the_page_of_the_configuration_is_true() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/config.md");
@@ -195,10 +247,105 @@ fn the_page_of_the_configuration_is_true() {
         page.split("```yaml\n").skip(1).filter_map(|part| part.split("```").next()).collect();
     assert!(examples.len() > 2);
     for example in &examples {
-        Site::parse(Path::new("site.yaml"), example)
+        Site::parse_with(Path::new("site.yaml"), example, &|_| Variable::Unset)
             .unwrap_or_else(|problems| panic!("{problems}\n{example}"));
     }
-    let told = |key: &str| page.contains(&format!("| `{key}`")) || page.contains(&format!("| `{key}."));
-    let all = KEYS.iter().filter(|key| !told(key)).collect::<Vec<_>>();
-    assert!(all.is_empty(), "not in the table: {all:?}");
+}
+
+#[test]
+fn secrets_of_kafka_come_from_files_that_nobody_else_may_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("site.yaml");
+    let site = |kafka: &str, more: &str| {
+        let text = GOOD.replace("properties: { security.protocol: ssl }", kafka) + more;
+        Site::parse(&path, &text)
+    };
+    let secrets = "secrets: { sasl.password: secrets/password }";
+    let file = folder.path().join("secrets/password");
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    let write = |text: &str, mode: u32| {
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let problem = |more: &str| {
+        let problem = site(secrets, more).unwrap().kafka.checked_properties().unwrap_err().to_string();
+        assert!(problem.contains("site.yaml:5:29: `sasl.password` in secrets: "), "{problem}");
+        assert!(!problem.contains("hunter2"), "{problem}");
+        problem
+    };
+    let value = |more: &str| {
+        let mut properties = site(secrets, more).unwrap().kafka.checked_properties().unwrap();
+        properties.remove("sasl.password").unwrap()
+    };
+    assert!(problem("").contains("cannot read: No such file"));
+    for (text, expected) in
+        [("hunter2", "hunter2"), ("hunter2\n", "hunter2"), ("hunter2\r\n", "hunter2"), ("a\n\n", "a\n")]
+    {
+        write(text, 0o600);
+        assert_eq!(value(""), expected);
+    }
+    write("\n", 0o600);
+    assert!(problem("").contains("it is empty"));
+    write("hunter2\0", 0o600);
+    assert!(problem("").contains("a NUL character"));
+    std::fs::write(&file, [0xff, b'h']).unwrap();
+    assert!(problem("").contains("not UTF-8"));
+
+    // As Kubernetes mounts it.
+    write("hunter2", 0o440);
+    let refused = problem("");
+    assert!(refused.contains("(mode 0440)") && refused.contains("group-readable: true"), "{refused}");
+    let allowed = "key-files: { group-readable: true }\n";
+    assert_eq!(value(allowed), "hunter2");
+    assert!(problem("key-files: { group-readable: false }\n").contains("(mode 0440)"));
+    write("hunter2", 0o444);
+    assert!(!problem("").contains("group-readable"), "it would not help");
+    assert!(problem(allowed).contains("others may use it"));
+
+    // The same rule for the other keys.
+    let key = folder.path().join("receipts-key.pem");
+    situs_store::ReceiptKey::create(&key).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o440)).unwrap();
+    assert!(site("", "").unwrap().receipts.key().unwrap_err().to_string().contains("group-readable: true"));
+    assert!(site("", allowed).unwrap().receipts.key().unwrap().is_some());
+
+    let twice = "properties: { sasl.password: x }\n  secrets: { sasl.password: y, group.id: z }";
+    let problems = site(twice, "").unwrap_err().to_string();
+    assert!(problems.contains("6:14: `sasl.password` in secrets: it is in `properties` already"), "{problems}");
+    assert!(problems.contains("6:32: `group.id` is set by Situs itself"), "{problems}");
+}
+
+#[test]
+fn a_password_in_plain_text_is_warned_of_and_never_shown() {
+    let kafka = "properties: { sasl.password: hunter2, client.id: x, ssl.key.pem: \"${PEM}\" }";
+    let text = GOOD.replace("properties: { security.protocol: ssl }", kafka);
+    let pem = |_: &str| Variable::Is("hunter3".into());
+    let site = Site::parse_with(Path::new("site.yaml"), &text, &pem).unwrap();
+    let warnings: Vec<String> = site.kafka.warnings().iter().map(ToString::to_string).collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].starts_with("site.yaml:5:17: `sasl.password` stands in plain text in the site"),
+        "{warnings:?}"
+    );
+    assert!(!format!("{warnings:?}{site:?}").contains("hunter"), "{site:?}");
+}
+
+#[test]
+fn librdkafka_is_asked_for_the_properties() {
+    let text = GOOD.replace(
+        "{ security.protocol: ssl }",
+        "{ sesion.timeout.ms: 5, \n    session.timeout.ms: hunter2, client.id: x }",
+    );
+    let site = Site::parse(Path::new("site.yaml"), &text).unwrap();
+    let problems = site.kafka.checked_properties().unwrap_err().to_string();
+    let lines: Vec<&str> = problems.lines().collect();
+    assert_eq!(lines.len(), 2, "{problems}");
+    assert!(lines[0].starts_with("site.yaml:5:17: `sesion.timeout.ms` in kafka: librdkafka knows no"), "{problems}");
+    assert!(lines[1].starts_with("site.yaml:6:5: `session.timeout.ms` in kafka: Invalid value"), "{problems}");
+    assert!(!problems.contains("hunter2"), "{problems}");
+    let text = GOOD.replace("protocol: ssl }", "protocol: ssl, ssl.ca.location: /no/such/ca.pem }");
+    let site = Site::parse(Path::new("site.yaml"), &text).unwrap();
+    let problems = site.kafka.checked_properties().unwrap_err().to_string();
+    assert!(problems.starts_with("site.yaml:5:41: `ssl.ca.location` in kafka: "), "{problems}");
 }
