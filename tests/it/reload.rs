@@ -238,7 +238,11 @@ fn sighup_takes_the_filter_of_the_log_and_names_what_needs_a_restart() {
     // An error changes nothing, and has its place.
     hup(&site.replace("filter: info", "filter: \"info,=x=\""));
     until("the error is told", || running.log().contains("site-rejected"));
-    assert!(running.log().contains("site.yaml:11:17: `filter` in logs: expected a filter"), "{}", running.log());
+    assert!(
+        running.log().contains("site.yaml:11:17: `filter` in logs: expected a filter"),
+        "{}",
+        running.log()
+    );
 
     let changed = site
         .replace("filter: info", "filter: \"info,situs_ingest=debug,rdkafka=debug,situs=debug\"")

@@ -79,9 +79,10 @@ pub fn check_properties(properties: &BTreeMap<String, String>) -> Vec<PropertyPr
 /// What an error says, without the value that it may be about.
 fn problem(error: &KafkaError, properties: &BTreeMap<String, String>) -> PropertyProblem {
     match error {
-        KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, name, _) => {
-            PropertyProblem { property: Some(name.clone()), what: "librdkafka knows no such property".to_owned() }
-        }
+        KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, name, _) => PropertyProblem {
+            property: Some(name.clone()),
+            what: "librdkafka knows no such property".to_owned(),
+        },
         KafkaError::ClientConfig(_, what, name, value) => {
             PropertyProblem { property: Some(name.clone()), what: without(what, value) }
         }
@@ -91,7 +92,11 @@ fn problem(error: &KafkaError, properties: &BTreeMap<String, String>) -> Propert
         // That files cannot be used, or that properties contradict each other: it names one of them, and maybe a
         // longer one whose name begins in the same way.
         KafkaError::ClientCreation(what) => PropertyProblem {
-            property: properties.keys().filter(|name| what.contains(*name)).max_by_key(|name| name.len()).cloned(),
+            property: properties
+                .keys()
+                .filter(|name| what.contains(*name))
+                .max_by_key(|name| name.len())
+                .cloned(),
             what: what.clone(),
         },
         other => PropertyProblem { property: None, what: other.to_string() },
@@ -100,7 +105,9 @@ fn problem(error: &KafkaError, properties: &BTreeMap<String, String>) -> Propert
 
 /// A text of librdkafka's without the value that it quotes.
 fn without(what: &str, value: &str) -> String {
-    what.replace(&format!("\"{value}\""), "").replace(&format!(" value {value} "), " value ").replace("  ", " ")
+    what.replace(&format!("\"{value}\""), "")
+        .replace(&format!(" value {value} "), " value ")
+        .replace("  ", " ")
 }
 
 /// What a client could not be made for, without the value of a property.
@@ -147,7 +154,11 @@ mod tests {
             (&[("session.timeout.ms", "hunter2")], "session.timeout.ms", "Invalid value"),
             (&[("session.timeout.ms", "7777777777")], "session.timeout.ms", "outside"),
             (&[("security.protocol", "hunter2")], "security.protocol", "Invalid value"),
-            (&[("enable.ssl.certificate.verification", "hunter2")], "enable.ssl.certificate.verification", "Expected bool"),
+            (
+                &[("enable.ssl.certificate.verification", "hunter2")],
+                "enable.ssl.certificate.verification",
+                "Expected bool",
+            ),
             // Valid one by one, and not together.
             (
                 &[("session.timeout.ms", "50000"), ("max.poll.interval.ms", "40000")],
@@ -159,11 +170,7 @@ mod tests {
                 "ssl.ca.location",
                 "No such file",
             ),
-            (
-                &[("security.protocol", "sasl_ssl"), ("sasl.mechanism", "GSSAPI")],
-                "sasl.mechanism",
-                "GSSAPI",
-            ),
+            (&[("security.protocol", "sasl_ssl"), ("sasl.mechanism", "GSSAPI")], "sasl.mechanism", "GSSAPI"),
         ] {
             let problems = check(bad);
             assert_eq!(problems.len(), 1, "{problems:?}");

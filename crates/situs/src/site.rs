@@ -24,10 +24,10 @@ use situs_store::SecretAccess;
 use crate::library::Library;
 use crate::upkeep::MaintenanceSettings;
 pub use fields::PseudonymKeys;
-use keys::keys_of;
-pub(crate) use kafka::MASK;
 pub use kafka::KafkaSettings;
+pub(crate) use kafka::MASK;
 pub use key_file::KeyFile;
+use keys::keys_of;
 pub use receipts::Receipts;
 pub use roots::SeparateDevices;
 pub use schema::{json_schema, table};
@@ -228,7 +228,10 @@ fn read(doc: &Document, map: Map<'_>, file: &Path) -> Option<Site> {
     {
         doc.report(
             at,
-            format!("`filter` in logs: expected a filter such as `info,situs_ingest=debug`, found `{}`", at.shown()),
+            format!(
+                "`filter` in logs: expected a filter such as `info,situs_ingest=debug`, found `{}`",
+                at.shown()
+            ),
         );
     }
     let maintenance = match map.optional("maintenance") {

@@ -164,7 +164,8 @@ mod tests {
         symlink("..2026_12_01", folder.path().join("..data")).unwrap();
         let path = folder.path().join("password");
         symlink("..data/password", &path).unwrap();
-        let mode = |mode| fs::set_permissions(data.join("password"), fs::Permissions::from_mode(mode)).unwrap();
+        let mode =
+            |mode| fs::set_permissions(data.join("password"), fs::Permissions::from_mode(mode)).unwrap();
         mode(0o440);
         let refused = read_secret(&path, SecretAccess::Owner).unwrap_err().to_string();
         assert!(refused.contains("(mode 0440), expected 0600 or 0400"), "{refused}");

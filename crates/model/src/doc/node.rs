@@ -87,7 +87,11 @@ impl Node {
         let (Some(written), Some(text)) = (&self.written, self.text()) else { return message };
         let message = message.replace(&format!("`{text}`"), &format!("`{written}`"));
         // It quotes the value in another way, or only a part of what it says is the value.
-        if message.contains(text) { format!("`{written}` stands for what is not allowed here") } else { message }
+        if message.contains(text) {
+            format!("`{written}` stands for what is not allowed here")
+        } else {
+            message
+        }
     }
 
     fn at(kind: Kind, span: Span) -> Self {

@@ -28,7 +28,13 @@ impl Document {
         let mut problems = Vec::new();
         if let Some(root) = &mut self.root {
             walk(root, lookup, &mut |line, column, message| {
-                problems.push(Diagnostic { file: self.file.clone(), line, column, message, suggestion: None });
+                problems.push(Diagnostic {
+                    file: self.file.clone(),
+                    line,
+                    column,
+                    message,
+                    suggestion: None,
+                });
             });
         }
         self.unmade.extend(problems.iter().map(|problem: &Diagnostic| (problem.line, problem.column)));
@@ -92,7 +98,9 @@ fn expand(text: &str, lookup: &dyn Fn(&str) -> Variable) -> Result<String, Vec<S
             continue;
         }
         match (lookup(name), default) {
-            (Variable::Is(found), default) if !found.is_empty() || default.is_none() => value.push_str(&found),
+            (Variable::Is(found), default) if !found.is_empty() || default.is_none() => {
+                value.push_str(&found)
+            }
             (Variable::Is(_) | Variable::Unset, Some(default)) => value.push_str(default),
             (Variable::NotText, _) => problems.push(format!("the variable `{name}` is not UTF-8")),
             (_, None) => problems.push(format!(
@@ -187,7 +195,8 @@ mod tests {
 
     #[test]
     fn types_are_read_as_if_written() {
-        let doc = read("age: ${AGE}\nsize: ${SIZE}\nlist: [\"${AGE}\"]\nrows: ${NONE:-17}\non: ${NONE:-true}\n");
+        let doc =
+            read("age: ${AGE}\nsize: ${SIZE}\nlist: [\"${AGE}\"]\nrows: ${NONE:-17}\non: ${NONE:-true}\n");
         let map = doc.map(doc.root().unwrap(), "it", &["age", "size", "list", "rows", "on"]).unwrap();
         assert_eq!(map.optional_duration("age"), Some(Duration::from_secs(5)));
         assert_eq!(map.optional_bytes("size"), Some(512 << 20));

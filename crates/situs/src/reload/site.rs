@@ -37,7 +37,10 @@ impl Reload {
             // It was parsed with the site.
             if change_log_filter(&site.logs.filter).is_ok() {
                 self.site.logs.filter = site.logs.filter;
-                tracing::info!(event = "log-filter-changed", "the log has the filter that the site names now");
+                tracing::info!(
+                    event = "log-filter-changed",
+                    "the log has the filter that the site names now"
+                );
             }
         }
         if !changed.is_empty() {

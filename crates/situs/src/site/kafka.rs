@@ -62,7 +62,8 @@ pub(super) const FIXED_PROPERTIES: &[&str] = &[
 
 /// Parts of the names of properties whose values are secret. Rather one too many: all that follows is that a value
 /// is not shown, and that it is said where it might stand better.
-const SECRET_PARTS: &[&str] = &["password", "passphrase", "secret", "token", "jaas", "key.pem", "private.key"];
+const SECRET_PARTS: &[&str] =
+    &["password", "passphrase", "secret", "token", "jaas", "key.pem", "private.key"];
 
 /// Whether the value of a property is secret, by its name.
 pub(crate) fn is_secret(property: &str) -> bool {
@@ -86,7 +87,8 @@ impl KafkaSettings {
                 if FIXED_PROPERTIES.contains(&name) {
                     doc.report(key, format!("`{name}` is set by Situs itself and cannot be changed here"));
                 }
-                let what = if section == "secrets" { "the file of a secret" } else { "the value of a property" };
+                let what =
+                    if section == "secrets" { "the file of a secret" } else { "the value of a property" };
                 let Some(text) = doc.text(value, what) else { continue };
                 if section == "secrets" {
                     if properties.contains_key(name) {
@@ -104,7 +106,16 @@ impl KafkaSettings {
             }
         }
         let place = Place::of(doc, map.node());
-        Some(Self { cluster: cluster?, brokers: brokers?, group: group?, properties, secrets, places, plain, place })
+        Some(Self {
+            cluster: cluster?,
+            brokers: brokers?,
+            group: group?,
+            properties,
+            secrets,
+            places,
+            plain,
+            place,
+        })
     }
 
     /// All properties, those in files among them.

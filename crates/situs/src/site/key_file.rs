@@ -39,7 +39,9 @@ impl KeyFile {
         match error {
             // What Kubernetes mounts has such a mode, and the owner of the volume cannot change it.
             KeyError::Exposed { mode, .. } if self.access == SecretAccess::Owner && mode & 0o037 == 0 => {
-                format!("{error}; a file that Kubernetes mounts wants `key-files: {{ group-readable: true }}`")
+                format!(
+                    "{error}; a file that Kubernetes mounts wants `key-files: {{ group-readable: true }}`"
+                )
             }
             _ => error.to_string(),
         }

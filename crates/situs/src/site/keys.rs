@@ -134,13 +134,7 @@ pub(crate) const KEYS: &[Key] = &[
         "Alias of the cluster. It is part of the name under which the stores keep their offsets: \
         **another alias starts every topic from the beginning** and stores its records once more.",
     ),
-    key(
-        "kafka.brokers",
-        Form::Text,
-        Need::Always,
-        "",
-        "`bootstrap.servers`: addresses separated by commas.",
-    ),
+    key("kafka.brokers", Form::Text, Need::Always, "", "`bootstrap.servers`: addresses separated by commas."),
     key(
         "kafka.group",
         Form::Text,
@@ -148,13 +142,7 @@ pub(crate) const KEYS: &[Key] = &[
         "",
         "`group.id`. Processes of one group share the partitions.",
     ),
-    key(
-        "kafka.properties",
-        Form::Properties,
-        Need::No,
-        "none",
-        "See below.",
-    ),
+    key("kafka.properties", Form::Properties, Need::No, "none", "See below."),
     key(
         "kafka.secrets",
         Form::PropertyFiles,
@@ -170,13 +158,7 @@ pub(crate) const KEYS: &[Key] = &[
         "`pipelines`",
         "One folder per pipeline, and `policy.yaml`; see [pipelines.md](pipelines.md).",
     ),
-    key(
-        "schemas",
-        Form::Folder,
-        Need::No,
-        "`schemas` beside `pipelines`",
-        "See [schemas.md](schemas.md).",
-    ),
+    key("schemas", Form::Folder, Need::No, "`schemas` beside `pipelines`", "See [schemas.md](schemas.md)."),
     key(
         "policy",
         Form::File,
@@ -193,13 +175,7 @@ pub(crate) const KEYS: &[Key] = &[
         "Whether a policy whose files change takes effect [without a \
         restart](policy.md#a-new-policy-while-situs-runs). `false`: only on `SIGHUP`.",
     ),
-    key(
-        "enabled",
-        Form::Pipelines,
-        Need::No,
-        "all",
-        "Only the topics of these are read.",
-    ),
+    key("enabled", Form::Pipelines, Need::No, "all", "Only the topics of these are read."),
     key(
         "stores",
         Form::ZoneFolders,
@@ -352,20 +328,8 @@ pub(crate) const KEYS: &[Key] = &[
         "Partitions that have [series of their own](metrics.md#partitions) at most; those of a topic beyond that \
         share one.",
     ),
-    key(
-        "logs.format",
-        Form::Words(&["human", "json"]),
-        Need::No,
-        "`human`",
-        "Lines on standard error.",
-    ),
-    key(
-        "logs.filter",
-        Form::Filter,
-        Need::No,
-        "`info`",
-        "Such as `warn` or `info,situs_ingest=debug`.",
-    ),
+    key("logs.format", Form::Words(&["human", "json"]), Need::No, "`human`", "Lines on standard error."),
+    key("logs.filter", Form::Filter, Need::No, "`info`", "Such as `warn` or `info,situs_ingest=debug`."),
     key(
         "maintenance.every",
         Form::Duration,
@@ -405,13 +369,7 @@ pub(crate) const KEYS: &[Key] = &[
         "Rows of a file that take more in memory are not sorted. It comes on top of `memory`, with up \
         to 64 MiB for what is written.",
     ),
-    key(
-        "maintenance.vacuum",
-        Form::Switch,
-        Need::No,
-        "`true`",
-        "Remove files that nobody needs any more.",
-    ),
+    key("maintenance.vacuum", Form::Switch, Need::No, "`true`", "Remove files that nobody needs any more."),
     key(
         "maintenance.retention",
         Form::Duration,

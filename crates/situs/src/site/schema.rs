@@ -60,8 +60,7 @@ fn is_required(path: &str) -> bool {
         // Neither of its keys is required, and one of them is.
         None if path == RECEIPTS => true,
         None => KEYS.iter().any(|key| {
-            key.need == Need::Always
-                && key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))
+            key.need == Need::Always && key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))
         }),
     }
 }
@@ -69,7 +68,8 @@ fn is_required(path: &str) -> bool {
 const RECEIPTS: &str = "receipts";
 
 fn section(path: &str) -> Value {
-    let mut section = object(path, &|path| KEYS.iter().find(|key| key.path == path).map_or(json!(false), of_key));
+    let mut section =
+        object(path, &|path| KEYS.iter().find(|key| key.path == path).map_or(json!(false), of_key));
     if path == RECEIPTS {
         let one = json!([{ "required": ["signing-key"] }, { "required": ["allow-unsigned"] }]);
         section.insert("anyOf".to_owned(), one);

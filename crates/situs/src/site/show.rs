@@ -24,9 +24,12 @@ impl Site {
         shown.put("kafka.brokers", &*self.kafka.brokers);
         shown.put("kafka.group", &*self.kafka.group);
         let properties = self.kafka.properties.iter();
-        shown.map("kafka.properties", properties.map(|(name, value)| {
-            (name.as_str(), if is_secret(name) { MASK.to_owned() } else { value.clone() })
-        }));
+        shown.map(
+            "kafka.properties",
+            properties.map(|(name, value)| {
+                (name.as_str(), if is_secret(name) { MASK.to_owned() } else { value.clone() })
+            }),
+        );
         // What they hold is not here at all.
         shown.map("kafka.secrets", self.kafka.secrets.iter().map(|(name, file)| (name.as_str(), of(file))));
         if let Library::Disk { pipelines, schemas, policy } = &self.library {
@@ -234,7 +237,10 @@ fn word(text: &str) -> String {
     let is_plain = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/')
         && text.chars().all(safe)
         && text.parse::<f64>().is_err()
-        && !matches!(text.to_ascii_lowercase().as_str(), "null" | "true" | "false" | "yes" | "no" | "on" | "off");
+        && !matches!(
+            text.to_ascii_lowercase().as_str(),
+            "null" | "true" | "false" | "yes" | "no" | "on" | "off"
+        );
     if is_plain { text.to_owned() } else { Value::from(text).to_string() }
 }
 

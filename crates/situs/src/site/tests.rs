@@ -312,7 +312,10 @@ fn secrets_of_kafka_come_from_files_that_nobody_else_may_read() {
 
     let twice = "properties: { sasl.password: x }\n  secrets: { sasl.password: y, group.id: z }";
     let problems = site(twice, "").unwrap_err().to_string();
-    assert!(problems.contains("6:14: `sasl.password` in secrets: it is in `properties` already"), "{problems}");
+    assert!(
+        problems.contains("6:14: `sasl.password` in secrets: it is in `properties` already"),
+        "{problems}"
+    );
     assert!(problems.contains("6:32: `group.id` is set by Situs itself"), "{problems}");
 }
 
@@ -341,8 +344,14 @@ fn librdkafka_is_asked_for_the_properties() {
     let problems = site.kafka.checked_properties().unwrap_err().to_string();
     let lines: Vec<&str> = problems.lines().collect();
     assert_eq!(lines.len(), 2, "{problems}");
-    assert!(lines[0].starts_with("site.yaml:5:17: `sesion.timeout.ms` in kafka: librdkafka knows no"), "{problems}");
-    assert!(lines[1].starts_with("site.yaml:6:5: `session.timeout.ms` in kafka: Invalid value"), "{problems}");
+    assert!(
+        lines[0].starts_with("site.yaml:5:17: `sesion.timeout.ms` in kafka: librdkafka knows no"),
+        "{problems}"
+    );
+    assert!(
+        lines[1].starts_with("site.yaml:6:5: `session.timeout.ms` in kafka: Invalid value"),
+        "{problems}"
+    );
     assert!(!problems.contains("hunter2"), "{problems}");
     let text = GOOD.replace("protocol: ssl }", "protocol: ssl, ssl.ca.location: /no/such/ca.pem }");
     let site = Site::parse(Path::new("site.yaml"), &text).unwrap();

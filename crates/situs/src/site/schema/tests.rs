@@ -22,7 +22,8 @@ fn value_of(node: &Node) -> Value {
         Kind::Scalar { text, .. } => json!(text),
         Kind::Sequence(items) => items.iter().map(value_of).collect(),
         Kind::Mapping(entries) => {
-            let entry = |(key, value): &(Node, Node)| (key.text().unwrap_or_default().to_owned(), value_of(value));
+            let entry =
+                |(key, value): &(Node, Node)| (key.text().unwrap_or_default().to_owned(), value_of(value));
             Value::Object(entries.iter().map(entry).collect())
         }
     }
@@ -39,7 +40,8 @@ fn accepts(root: &Value, schema: &Value, value: &Value) -> bool {
     keywords.iter().all(|(keyword, argument)| match (keyword.as_str(), value) {
         ("$schema" | "title" | "description" | "definitions", _) => true,
         ("$ref", _) => {
-            let pointer = argument.as_str().and_then(|text| text.strip_prefix('#')).expect("a local reference");
+            let pointer =
+                argument.as_str().and_then(|text| text.strip_prefix('#')).expect("a local reference");
             accepts(root, root.pointer(pointer).expect("a definition"), value)
         }
         ("anyOf", _) => argument.as_array().unwrap().iter().any(|one| accepts(root, one, value)),
@@ -160,7 +162,9 @@ fn examples() -> Vec<(String, String)> {
 fn the_schema_takes_what_the_parser_takes() {
     let examples = examples();
     let from = |name: &str| examples.iter().filter(|(place, _)| place.contains(name)).count();
-    assert!(from("config.md") >= 5 && from("README") >= 1 && from("golden") >= 5 && from("tests/kafka/run") == 1);
+    assert!(
+        from("config.md") >= 5 && from("README") >= 1 && from("golden") >= 5 && from("tests/kafka/run") == 1
+    );
     let set = |name: &str| Variable::Is(name.to_lowercase());
     for (place, text) in examples {
         if !place.starts_with("tests/") {

@@ -100,11 +100,7 @@ fn what_is_shown_is_the_same_site_again() {
 fn no_secret_is_shown() {
     let shown = parse(ALL).effective();
     assert!(!shown.to_string().contains("hunter2"), "{shown:#}");
-    for masked in [
-        "sasl.password",
-        "ssl.key.password",
-        "sasl.oauthbearer.client.secret",
-    ] {
+    for masked in ["sasl.password", "ssl.key.password", "sasl.oauthbearer.client.secret"] {
         assert_eq!(shown["kafka"]["properties"][masked], MASK, "{masked}");
     }
     assert_eq!(shown["kafka"]["secrets"]["ssl.key.pem"], "/conf/key.pem");
