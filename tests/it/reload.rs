@@ -82,6 +82,14 @@ impl Running {
         http_get(&address, path)
     }
 
+    /// Asks half a question and goes.
+    fn break_off(&self) {
+        use std::io::Write as _;
+        let address = std::fs::read_to_string(self.folder.join("http")).expect("an address");
+        let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+        stream.write_all(b"GET / HTTP/1.1\r\nHos").expect("asked");
+    }
+
     fn stop(mut self) -> String {
         self.signal("-TERM");
         let status = self.child.wait().expect("it ends");
@@ -256,7 +264,11 @@ fn sighup_takes_the_filter_of_the_log_and_names_what_needs_a_restart() {
     let expected = "keys=\"flush.age kafka.properties.sasl.password kafka.properties.session.timeout.ms\"";
     assert!(log.contains(expected), "{log}");
     assert!(!log.contains("hunter2") && !log.contains("7000"), "{log}");
-    until("more is logged", || running.log().contains("DEBUG"));
+    // A connection that breaks off is told by a line of that level.
+    until("more is logged", || {
+        running.break_off();
+        running.log().contains("DEBUG")
+    });
 
     // As it was: nothing is named any more.
     hup(&site);

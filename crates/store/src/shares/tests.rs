@@ -109,7 +109,8 @@ async fn a_table_is_read_whole_at_its_newest_version() {
     assert_eq!((tagged.rows, tagged.span_us), (160, Some((time_of(0), time_of(79)))));
     let tags = &tagged.tags;
     let texts = [&tags.zone, &tags.jurisdiction, &tags.site, &tags.class, &tags.policy];
-    assert_eq!(texts, ["CN", "CN", "nanning-1", "general", "v"]);
+    let policy = situs_model::ContentVersion::of(b"policy");
+    assert_eq!(texts, ["CN", "CN", "nanning-1", "general", policy.as_str()]);
     assert_eq!((&tags.models[..], &tags.markets[..]), (&[][..], &["EU".to_owned()][..]));
     assert!(reader.tagged_rows(&"nothing".parse().unwrap()).await.is_err());
 }
