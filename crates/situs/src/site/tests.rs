@@ -95,7 +95,7 @@ memory: ${MEMORY:-}
         "BYTES" => Variable::Is("2MiB".into()),
         _ => Variable::Unset,
     };
-    let site = Site::parse_with(Path::new("site.yaml"), &text, &lookup).unwrap();
+    let site = Site::parse_with(Path::new("site.yaml"), text, &lookup).unwrap();
     assert_eq!((site.home_site.as_str(), site.home_zone.as_str()), ("stuttgart-1", "EU"));
     assert_eq!((&*site.kafka.brokers, &*site.kafka.group), ("one:9092, group: evil", "situs-x"));
     assert_eq!(site.kafka.properties["group.instance.id"], "situs-0");
@@ -105,7 +105,7 @@ memory: ${MEMORY:-}
     assert_eq!(site.http.unwrap().to_string(), "127.0.0.1:0");
     assert_eq!((site.memory, &site.receipts), (DEFAULT_MEMORY, &Receipts::AllowUnsigned));
 
-    let problems = Site::parse_with(Path::new("site.yaml"), &text, &|_| Variable::Unset).unwrap_err();
+    let problems = Site::parse_with(Path::new("site.yaml"), text, &|_| Variable::Unset).unwrap_err();
     let problems = problems.to_string();
     for (place, name) in [
         ("1:45", "ZONE"),
