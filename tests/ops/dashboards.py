@@ -30,7 +30,7 @@ def documented():
 def metrics_of(expression):
     """The metrics that an expression names, as the documentation names them."""
     names = re.findall(r"\bsitus_\w+", expression)
-    return {re.sub(r"^(situs_flush_seconds)_(bucket|sum|count)$", r"\1", name) for name in names}
+    return {re.sub(r"^(situs_(?:flush|fsync)_seconds)_(bucket|sum|count)$", r"\1", name) for name in names}
 
 
 def unit_problem(expression, unit):
@@ -42,11 +42,11 @@ def unit_problem(expression, unit):
     divides = re.search(r"\)? / \(?|\} / ", expression) is not None
     is_rate = re.search(rf"\brate\({name}\b", expression) is not None
     is_bytes = "_bytes" in name
-    if "histogram_quantile" in expression or name.endswith("_timestamp_seconds"):
+    if "histogram_quantile" in expression or name.endswith("_seconds"):
         allowed = {"s"}
     elif is_bytes and divides:
         # Of a bound, or for each file or message.
-        allowed = {"percentunit"} if "_limit" in expression else {"bytes"}
+        allowed = {"percentunit"} if "_limit" in expression or "_size_bytes" in expression else {"bytes"}
     elif is_bytes:
         allowed = {"Bps"} if is_rate else {"bytes"}
     elif "lag_messages" in name and divides:
