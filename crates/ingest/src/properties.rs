@@ -91,14 +91,13 @@ fn problem(error: &KafkaError, properties: &BTreeMap<String, String>) -> Propert
         }
         // That files cannot be used, or that properties contradict each other: it names one of them, and maybe a
         // longer one whose name begins in the same way.
-        KafkaError::ClientCreation(what) => PropertyProblem {
-            property: properties
-                .keys()
-                .filter(|name| what.contains(*name))
-                .max_by_key(|name| name.len())
-                .cloned(),
-            what: what.clone(),
-        },
+        KafkaError::ClientCreation(what) => {
+            let named = properties.keys().filter(|name| what.contains(*name)).max_by_key(|name| name.len());
+            // Of this one it gives the value alone.
+            let mechanism = || properties.keys().find(|name| name.starts_with("sasl.mechanism"));
+            let property = named.or_else(|| what.contains("SASL mechanism").then(mechanism).flatten());
+            PropertyProblem { property: property.cloned(), what: what.clone() }
+        }
         other => PropertyProblem { property: None, what: other.to_string() },
     }
 }
@@ -168,7 +167,7 @@ mod tests {
             (
                 &[("security.protocol", "ssl"), ("ssl.ca.location", "/no/such/ca.pem")],
                 "ssl.ca.location",
-                "No such file",
+                "ssl.ca.location failed",
             ),
             (&[("security.protocol", "sasl_ssl"), ("sasl.mechanism", "GSSAPI")], "sasl.mechanism", "GSSAPI"),
         ] {
