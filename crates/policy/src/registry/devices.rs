@@ -17,8 +17,7 @@ const SLOTS: usize = 16;
 ///
 /// The records of a large fleet come in any order, so each look-up waits for memory twice: for a slot of the
 /// table, and for an entry, where length, spot and id lie side by side. Ids are looked up many at a time, in steps
-/// that do not depend on each other, so that a processor waits for all of them at once: a third of the time of a
-/// map from ids, measured with 100,000 devices (benches/README.md).
+/// that do not depend on each other, so that a processor waits for all of them at once (benches/README.md).
 pub(super) struct Devices {
     hasher: DefaultHashBuilder,
     /// Open addressing with linear probing, at most half full; its length is a power of two.
