@@ -267,21 +267,14 @@ impl Transfers<'_> {
             schema: plan.loaded.schema.version().clone(),
             definition: plan.loaded.pipeline.version.clone(),
         };
-        self.expect_undeleted(permit, plan).await?;
-        if plan.reader.retagged_since(&plan.table, plan.snapshot.version).await? {
-            bail!(
-                "transfer {}: rows of zone {} got other tags since they were read, and nothing was moved: run it \
-                 again, so that they are looked at with these",
-                permit.id(),
-                permit.from().zone
-            );
-        }
+        self.expect_unchanged(permit, plan).await?;
         target.receive(receiving, &facts, plan.snapshot.version).await?;
         Ok(())
     }
 
-    /// The rows were read as they were when it was decided, and some of them may have been deleted since.
-    async fn expect_undeleted(&self, permit: &TransferPermit, plan: &Plan<'_>) -> anyhow::Result<()> {
+    /// The rows were read as they were when it was decided, and some of them may have been deleted since, or got
+    /// other tags.
+    async fn expect_unchanged(&self, permit: &TransferPermit, plan: &Plan<'_>) -> anyhow::Result<()> {
         // In this order: a deletion's plan is there until the ledger tells of it.
         let under_way = plan.reader.deletion_is_under_way().await?;
         let ledger = self.store(&permit.from().zone)?.zone_ledger().await?;
@@ -290,6 +283,14 @@ impl Transfers<'_> {
             bail!(
                 "transfer {}: rows of zone {} were or are being deleted since it was decided, and nothing was \
                  moved: run it again when the deletion is over",
+                permit.id(),
+                permit.from().zone
+            );
+        }
+        if plan.reader.retagged_since(&plan.table, plan.snapshot.version).await? {
+            bail!(
+                "transfer {}: rows of zone {} got other tags since they were read, and nothing was moved: run it \
+                 again, so that they are looked at with these",
                 permit.id(),
                 permit.from().zone
             );
