@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::home::{Home, project, situs, state};
+use crate::home::{Home, explained, objects, project, run, situs, state, text};
 
 const TOPIC: &str = "cnc.state";
 /// A row of 2026-03-01, of a device in the EU zone.
@@ -12,37 +12,10 @@ const EU: &str = "st-cnc-001";
 /// The same in the CN zone.
 const CN: &str = "nn-cnc-001";
 
-fn run(home: &Home, arguments: &[&str]) -> Output {
-    let mut command = situs();
-    command.args(arguments).arg("--config").arg(home.site());
-    command.output().expect("situs runs")
-}
-
 fn hold(home: &Home, verb: &str, rest: &[&str]) -> Output {
     let mut command = situs();
     command.args(["store", "hold", verb, "--config"]).arg(home.site()).args(rest);
     command.output().expect("situs runs")
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
-}
-
-/// What `--json` says of each store, by zone.
-fn objects(output: &Output) -> Vec<Value> {
-    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-    lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{}", text(output))))
-        .collect()
-}
-
-fn explained(home: &Home, record: &str) -> (Value, Option<i32>) {
-    let output = run(home, &["explain", record, "--json"]);
-    (
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output))),
-        output.status.code(),
-    )
 }
 
 /// A home whose topic has, by turns, messages of two devices of EU, one of CN, and one that cannot be read.

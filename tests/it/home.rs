@@ -1,7 +1,7 @@
 //! A home in a temporary folder, on an embedded broker.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -151,4 +151,34 @@ pub(crate) fn state(device: &str, n: usize) -> Vec<u8> {
         n % 9000
     )
     .into_bytes()
+}
+
+/// Runs the binary with the home's configuration.
+pub(crate) fn run(home: &Home, arguments: &[&str]) -> Output {
+    let mut command = situs();
+    command.args(arguments).arg("--config").arg(home.site());
+    command.output().expect("situs runs")
+}
+
+/// All that it printed.
+pub(crate) fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+}
+
+/// The objects that it printed with `--json`, one a line.
+pub(crate) fn objects(output: &Output) -> Vec<Value> {
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{}", text(output))))
+        .collect()
+}
+
+/// What `situs explain` says of a record, and its exit code.
+pub(crate) fn explained(home: &Home, record: &str) -> (Value, Option<i32>) {
+    let output = run(home, &["explain", record, "--json"]);
+    (
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output))),
+        output.status.code(),
+    )
 }

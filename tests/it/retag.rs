@@ -1,11 +1,9 @@
 //! Re-tagging through the built binary, over stores that a run has filled.
 
-use std::process::Output;
-
 use serde_json::{Value, json};
 
 use crate::explain::change_policy;
-use crate::home::{Home, situs, state};
+use crate::home::{Home, explained, objects, run, situs, state, text};
 
 const TOPIC: &str = "cnc.state";
 /// A device of the EU zone whose rows get other tags.
@@ -14,32 +12,6 @@ const EU: &str = "st-cnc-001";
 const MOVES: &str = "st-cnc-002";
 /// One of the CN zone that the new policy does not know.
 const GONE: &str = "nn-cnc-001";
-
-fn run(home: &Home, arguments: &[&str]) -> Output {
-    let mut command = situs();
-    command.args(arguments).arg("--config").arg(home.site());
-    command.output().expect("situs runs")
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
-}
-
-fn objects(output: &Output) -> Vec<Value> {
-    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-    lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{}", text(output))))
-        .collect()
-}
-
-fn explained(home: &Home, record: &str) -> (Value, Option<i32>) {
-    let output = run(home, &["explain", record, "--json"]);
-    (
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output))),
-        output.status.code(),
-    )
-}
 
 /// A home whose topic has, by turns, messages of the three devices; the n-th says a speed of n and a half.
 fn filled() -> Home {

@@ -5,6 +5,7 @@ mod checkpoints;
 mod classes;
 pub(crate) mod compaction;
 mod deletion;
+pub(crate) mod dies;
 mod fate;
 mod faults;
 mod fence;

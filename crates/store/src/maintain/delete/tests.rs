@@ -3,17 +3,15 @@
 mod plans;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use situs_model::store::{Advice, HomeStore as _, ZoneStore as _};
 use situs_model::{Decision, Source};
 
 use super::*;
-use crate::simulation::{Answer, Op, Watch, watched};
+use crate::simulation::{Watch, watched};
 use crate::store::DeltaStore;
 use crate::store::tests::compaction::{at_once, contents, table};
+use crate::store::tests::dies::Dies;
 use crate::store::tests::home;
 use crate::store::tests::support::*;
 
@@ -283,39 +281,6 @@ async fn a_deletion_that_was_cut_off_is_finished_by_whoever_finds_it() {
     second.end_deletion(&found.id).await.unwrap();
 }
 
-/// Lets a process die at a step.
-#[derive(Debug, Default)]
-struct Dies {
-    at: u64,
-    steps: AtomicU64,
-    dead: AtomicBool,
-    lies: AtomicBool,
-}
-
-impl Watch for Dies {
-    fn ask(&self, op: Op, _: &Path) -> Answer {
-        let gone = Answer::Refused(io::ErrorKind::TimedOut);
-        if self.dead.load(Ordering::SeqCst) {
-            return gone;
-        }
-        if self.steps.fetch_add(1, Ordering::SeqCst) + 1 != self.at {
-            return Answer::Done;
-        }
-        self.dead.store(true, Ordering::SeqCst);
-        // Half of the deaths come after the step was made.
-        let made = self.at.is_multiple_of(2) && matches!(op, Op::Link | Op::Create | Op::Remove | Op::Write);
-        if made { Answer::Lost(io::ErrorKind::TimedOut) } else { gone }
-    }
-
-    fn ask_elsewhere(&self, _: Op, _: &Path) -> Answer {
-        Answer::Done
-    }
-
-    fn failed_though_there(&self, _: &Path) {
-        self.lies.store(true, Ordering::SeqCst);
-    }
-}
-
 /// Every second step of a deletion is the last one of its process; the next process finishes it.
 #[test]
 fn whatever_step_was_the_last_a_deletion_can_be_finished() {
@@ -324,7 +289,7 @@ fn whatever_step_was_the_last_a_deletion_can_be_finished() {
     loop {
         at += 2 + u64::from(cases % 2 == 0);
         let (dir, store) = runtime.block_on(filled());
-        let dies = Arc::new(Dies { at, ..Dies::default() });
+        let dies = Dies::at(at);
         let watch: Arc<dyn Watch> = dies.clone();
         let asked = request(offsets());
         watched(watch, || {

@@ -1,10 +1,9 @@
 //! Re-tagging against a naive look: rows read, judged one by one, and compared column by column.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::cast::AsArray as _;
@@ -20,10 +19,11 @@ use situs_model::{
 use super::super::Vacuum;
 use super::super::delete::{Criterion, Decided, DeletionRequest};
 use super::*;
-use crate::simulation::{Answer, Op, Watch, watched};
+use crate::simulation::{Watch, watched};
 use crate::store::DeltaStore;
 use crate::store::retag::Retagged;
 use crate::store::tests::compaction::{at_once, contents, table};
+use crate::store::tests::dies::Dies;
 use crate::store::tests::support::*;
 
 /// What the made-up policy says of a row, by its coordinates.
@@ -400,39 +400,6 @@ async fn rows_that_a_hold_would_lose_keep_their_tags() {
     assert_eq!(retag(&store, &maintenance, all).await.found().retagged, 200);
 }
 
-/// Lets a process die at a step.
-#[derive(Debug, Default)]
-struct Dies {
-    at: u64,
-    steps: AtomicU64,
-    dead: AtomicBool,
-    lies: AtomicBool,
-}
-
-impl Watch for Dies {
-    fn ask(&self, op: Op, _: &Path) -> Answer {
-        let gone = Answer::Refused(io::ErrorKind::TimedOut);
-        if self.dead.load(Ordering::SeqCst) {
-            return gone;
-        }
-        if self.steps.fetch_add(1, Ordering::SeqCst) + 1 != self.at {
-            return Answer::Done;
-        }
-        self.dead.store(true, Ordering::SeqCst);
-        // Half of the deaths come after the step was made.
-        let made = self.at.is_multiple_of(2) && matches!(op, Op::Link | Op::Create | Op::Remove | Op::Write);
-        if made { Answer::Lost(io::ErrorKind::TimedOut) } else { gone }
-    }
-
-    fn ask_elsewhere(&self, _: Op, _: &Path) -> Answer {
-        Answer::Done
-    }
-
-    fn failed_though_there(&self, _: &Path) {
-        self.lies.store(true, Ordering::SeqCst);
-    }
-}
-
 /// A table of two files.
 async fn small() -> (tempfile::TempDir, DeltaStore) {
     let (dir, store) = fresh().await;
@@ -451,7 +418,7 @@ fn whatever_step_was_the_last_a_retagging_is_whole_or_not_there() {
         at += 1;
         let (dir, store) = runtime.block_on(small());
         let data = runtime.block_on(parts(dir.path()));
-        let dies = Arc::new(Dies { at, ..Dies::default() });
+        let dies = Dies::at(at);
         let watch: Arc<dyn Watch> = dies.clone();
         watched(watch, || {
             runtime.block_on(async {
